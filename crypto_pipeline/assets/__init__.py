@@ -1,0 +1,1 @@
+"""The Dagster assets: bookkeeping around the table modules."""

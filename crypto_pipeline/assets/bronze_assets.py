@@ -1,0 +1,103 @@
+"""Bronze: Kafka to Hudi, one multi-asset of which any part can be materialized."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from crypto_pipeline import kafka_source
+from crypto_pipeline.assets import specs
+from crypto_pipeline.bronze import depth, klines, tickers, trades
+from crypto_pipeline.ingest import Ingested, ingest
+from crypto_pipeline.spark import SparkConnect, tagged
+from shared.settings import settings
+from shared.tables import Table
+
+MODULES = (trades, tickers, klines, depth)
+TOPICS = dg.AssetSpec(
+    dg.AssetKey(["kafka", "crypto_raw"]),
+    group_name="kafka",
+    kinds={"kafka"},
+    description="**One message per event.** A topic a symbol, written by the streaming service, kept for 48 hours.",
+)
+
+
+class BronzeConfig(dg.Config):
+    """How to go on after Kafka has dropped messages that were not read."""
+
+    skip_expired_offsets: bool = False
+
+
+@dg.observable_source_asset(
+    key=TOPICS.key, group_name="kafka", tags={"dagster/kind/kafka": ""}, description=TOPICS.description
+)
+def crypto_raw() -> dg.ObserveResult[None]:
+    """How far each topic reaches."""
+    config = settings()
+    first, end = kafka_source.bounds(config.kafka, config.kafka_topic)
+    waiting = kafka_source.waiting_messages(first, end)
+    return dg.ObserveResult(
+        data_version=dg.DataVersion(str(hash(str(end)))),
+        metadata={"messages": sum(n for counts in waiting.values() for n in counts.values()), "offsets": dict(end)},
+    )
+
+
+@dg.multi_asset(
+    name="bronze",
+    specs=[
+        dg.AssetSpec(
+            specs.key(module.TABLE),
+            deps=[TOPICS.key],
+            group_name="bronze",
+            kinds={"spark", "hudi"},
+            description=specs.description(module),
+            metadata=specs.metadata(module.TABLE, settings().bucket),
+            skippable=True,
+        )
+        for module in MODULES
+    ],
+    check_specs=[spec for module in MODULES for spec in specs.check_specs(module, blocking=False)],
+    can_subset=True,
+    pool="bronze",
+)
+def bronze(
+    context: dg.AssetExecutionContext, config: BronzeConfig, spark: SparkConnect
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Read what is new in Kafka once, and write each table with its offsets in one commit."""
+    wanted = [module for module in MODULES if specs.key(module.TABLE) in context.selected_asset_keys]
+    where = settings()
+    with spark.lakehouse("bronze", context.run_id) as lake:
+        done = ingest(
+            lake,
+            wanted,
+            where.kafka,
+            where.kafka_topic,
+            skip_expired=config.skip_expired_offsets,
+            progress=context.log.info,
+            working_on=lambda table: tagged(lake, table, context.run_id),
+        )
+    for module in wanted:
+        yield _result(module.TABLE, done[module.TABLE.full_name], context)
+
+
+def _result(table: Table, done: Ingested, context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    checks = [
+        dg.AssetCheckResult(
+            check_name=rule,
+            asset_key=specs.key(table),
+            passed=not done.refused.get(rule),
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"rows_in_quarantine": done.refused.get(rule, 0)},
+        )
+        for rule in table.rules
+        if dg.AssetCheckKey(specs.key(table), rule) in context.selected_asset_check_keys
+    ]
+    return dg.MaterializeResult(
+        asset_key=specs.key(table),
+        metadata={
+            "rows_written": done.rows,
+            "rows_in_quarantine": sum(done.refused.values()),
+            "seconds": round(done.seconds, 2),
+            "offsets": dg.MetadataValue.json(done.offsets),
+        },
+        check_results=checks,
+    )

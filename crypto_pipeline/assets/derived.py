@@ -1,0 +1,90 @@
+"""The asset of a silver or gold table, made from its module: the same bookkeeping around every `build`."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from types import ModuleType
+
+import dagster as dg
+
+from crypto_pipeline.assets import specs
+from crypto_pipeline.catalog import table_modules
+from crypto_pipeline.refresh import Refreshed, refresh
+from crypto_pipeline.spark import SparkConnect
+from shared.settings import settings
+from shared.tables import Layer, Table
+
+
+class DerivedConfig(dg.Config):
+    """`from_scratch` builds the whole table again from its sources; rows that come out the same are left alone."""
+
+    from_scratch: bool = False
+
+
+def derived_assets(layer: Layer) -> list[dg.AssetsDefinition]:
+    """An asset for every table of a layer that says what it is made from."""
+    return [_asset(module) for module in table_modules().values() if _is_derived(module) and module.TABLE.layer == layer]
+
+
+def views(layer: Layer) -> list[dg.AssetSpec]:
+    """The views of a layer: they need no run, so they only stand in the lineage."""
+    return [
+        dg.AssetSpec(
+            dg.AssetKey([module.VIEW.layer, module.VIEW.name]),
+            deps=[dg.AssetKey(name.split(".")) for name in module.VIEW.tables],
+            group_name=layer,
+            kinds={"view"},
+            description=f"**{module.VIEW.grain}.**\n\n{module.__doc__}",
+        )
+        for module in table_modules().values()
+        if hasattr(module, "VIEW") and module.VIEW.layer == layer
+    ]
+
+
+def _is_derived(module: ModuleType) -> bool:
+    return hasattr(module, "TABLE") and hasattr(module, "SOURCES")
+
+
+def _asset(module: ModuleType) -> dg.AssetsDefinition:
+    table: Table = module.TABLE
+
+    @dg.asset(
+        key=specs.key(table),
+        deps=[specs.key(source) for source in module.SOURCES],
+        group_name=table.layer,
+        kinds={"spark", "hudi"},
+        description=specs.description(module),
+        metadata=specs.metadata(table, settings().bucket),
+        check_specs=[*specs.check_specs(module, blocking=True), _one_row_a_key(table)],
+        pool=table.full_name,
+    )
+    def build(context: dg.AssetExecutionContext, config: DerivedConfig, spark: SparkConnect) -> Iterator[object]:
+        with spark.lakehouse(table.full_name, context.run_id) as lake:
+            done = refresh(lake, module, datetime.now(UTC), from_scratch=config.from_scratch)
+        yield from _checks(table, done)
+        if not done.is_sound:
+            raise dg.Failure(
+                f"{table.full_name} was left as it was: rows that break a rule must not go on. The failed checks of this run "
+                "name the rules; `crypto query` on its sources shows the rows."
+            )
+        yield dg.MaterializeResult(
+            metadata={
+                "rows_written": done.rows,
+                "seconds": round(done.seconds, 2),
+                "followed": dg.MetadataValue.text(done.followed),
+            }
+        )
+
+    return build
+
+
+def _one_row_a_key(table: Table) -> dg.AssetCheckSpec:
+    return dg.AssetCheckSpec(
+        "one_row_a_key", asset=specs.key(table), description=f"`{', '.join(table.key)}` names one row", blocking=True
+    )
+
+
+def _checks(table: Table, done: Refreshed) -> Iterator[dg.AssetCheckResult]:
+    for rule, broken in {**{rule: done.broken.get(rule, 0) for rule in table.rules}, "one_row_a_key": done.repeated}.items():
+        yield dg.AssetCheckResult(
+            check_name=rule, asset_key=specs.key(table), passed=not broken, metadata={"rows_that_break_it": broken}
+        )

@@ -1,0 +1,1 @@
+"""Bronze: what the exchanges said, each thing once."""

@@ -1,0 +1,34 @@
+"""The tables and views there are, found by looking: every module of bronze, silver and gold states one contract."""
+
+import importlib
+import pkgutil
+from functools import lru_cache
+from types import ModuleType
+
+from shared.tables import Table, View
+
+LAYERS = ("bronze", "silver", "gold")
+
+
+@lru_cache(maxsize=1)
+def table_modules() -> dict[str, ModuleType]:
+    """The module of each table or view by its full name, in the order of the layers."""
+    modules = {}
+    for layer in LAYERS:
+        package = importlib.import_module(f"crypto_pipeline.{layer}")
+        for found in pkgutil.iter_modules(package.__path__):
+            module = importlib.import_module(f"crypto_pipeline.{layer}.{found.name}")
+            contract = getattr(module, "TABLE", None) or getattr(module, "VIEW", None)
+            if contract:
+                modules[contract.full_name] = module
+    return modules
+
+
+def tables() -> dict[str, Table]:
+    """Every table's contract by its full name."""
+    return {name: module.TABLE for name, module in table_modules().items() if hasattr(module, "TABLE")}
+
+
+def views() -> dict[str, View]:
+    """Every view by its full name."""
+    return {name: module.VIEW for name, module in table_modules().items() if hasattr(module, "VIEW")}

@@ -1,0 +1,48 @@
+"""The command `crypto`. Each module beside this one is a command, the function that bears its name; `_name` is none.
+
+What a command needs is imported when it runs, so that `crypto --help` answers at once.
+"""
+
+import pkgutil
+from importlib import import_module
+from typing import Any
+
+import click
+import typer
+from typer.core import TyperGroup
+
+
+class _Commands(TyperGroup):
+    """Turns what the user can mend, a wrong setting or a wrong `symbols.yaml`, into one sentence and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            from shared.settings import SettingsError
+            from shared.symbol_manager import SymbolsFileError
+
+            if isinstance(error, SettingsError | SymbolsFileError):
+                typer.echo(error, err=True)
+                raise typer.Exit(2) from None
+            raise
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Your own crypto market-data lakehouse: stream it, query it, and see that it is whole.\n\n"
+    "Start with `crypto stream --stdout`: live trades on your screen, with nothing else installed or running.",
+)
+
+
+@app.callback()
+def _crypto() -> None:
+    """Keeps `crypto` a group of commands, however many there are."""
+
+
+for _module in sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")):
+    app.command(name=_module)(getattr(import_module(f"{__name__}.{_module}"), _module))

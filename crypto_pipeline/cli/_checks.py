@@ -1,0 +1,133 @@
+"""The checks of `crypto doctor`. Each says what it found, and where that is wrong, how to mend it."""
+
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+from deployment import docker, health, ports, preflight, processes, services
+from deployment.supervise import Supervisor
+from shared.settings import Settings, SettingsError
+from shared.symbol_manager import Symbol, SymbolsFileError, load_symbols
+from streaming.connection import explained
+from streaming.exchange import Exchange, UnparsableMessage, check_exchanges, exchanges
+from streaming.feed import addresses
+
+PATIENCE_SECONDS = 3
+CLOCK_WARNING_SECONDS = 1.0
+MANY_TOPICS = 300
+"""Above so many symbols one topic for all (`KAFKA_TOPIC`) costs much less than one for each."""
+
+
+class Check(NamedTuple):
+    """One finding."""
+
+    state: Literal["ok", "warning", "fault"]
+    what: str
+    message: str
+
+
+def checks() -> Iterator[Check]:
+    """Every check, in the order in which one would mend them."""
+    yield _python(sys.version_info[:2])
+    try:
+        settings = Settings.load()
+    except SettingsError as error:
+        yield Check("fault", "settings", str(error))
+        return
+    yield Check("ok", "settings", f"mode {settings.mode}, memory profile {settings.memory_profile}")
+    yield from _machine(settings)
+    yield from _ports(settings)
+    try:
+        symbols = load_symbols(settings.symbols_file, settings.active_symbols)
+        check_exchanges(symbols)
+    except SymbolsFileError as error:
+        yield Check("fault", "symbols", str(error))
+    else:
+        yield from limits(symbols, settings)
+        for name in sorted({name for symbol in symbols for name in symbol.exchanges}):
+            yield _exchange(exchanges()[name](*addresses(settings, name)), settings)
+    yield from _services(settings)
+
+
+def _python(version: tuple[int, ...]) -> Check:
+    found = ".".join(str(part) for part in version)
+    if (3, 11) <= version < (3, 13):
+        return Check("ok", "python", found)
+    return Check("fault", "python", f"This is Python {found}: 3.11 or 3.12 is needed.")
+
+
+def _machine(settings: Settings) -> Iterator[Check]:
+    machine = preflight.this_machine()
+    faults = preflight.faults(settings.memory_profile, not docker.engine_runs(), machine)
+    yield from (Check("fault", "machine", fault) for fault in faults)
+    if not faults:
+        yield Check("ok", "machine", f"{machine.memory_bytes / preflight.GIB:.1f} GB of memory; disk and tools are there")
+
+
+def _ports(settings: Settings) -> Iterator[Check]:
+    wanted = services.table(settings).values()
+    ours = {process.pid for process in processes.ours(settings.state)}
+    faults = ports.busy(wanted, settings, ours)
+    yield from (Check("fault", "ports", fault) for fault in faults)
+    if not faults:
+        yield Check("ok", "ports", f"all {sum(len(service.ports) for service in wanted)} are free, or ours")
+
+
+def limits(symbols: Sequence[Symbol], settings: Settings) -> Iterator[Check]:
+    """Whether the exchanges allow what is to be streamed."""
+    if len(symbols) > MANY_TOPICS and not settings.kafka_topic:
+        yield Check("warning", "symbols", f"{len(symbols)} topics cost much: set KAFKA_TOPIC to send all to one.")
+    else:
+        yield Check("ok", "symbols", f"{len(symbols)} in {settings.symbols_file}")
+    for name in sorted({name for symbol in symbols for name in symbol.exchanges}):
+        venue = exchanges()[name]
+        streams = sum(len(symbol.streams) for symbol in symbols if name in symbol.exchanges)
+        connections = -(-streams // venue.channels_per_connection)
+        message = (
+            f"{streams:,} streams on {connections} connection{'s' * (connections > 1)}; it allows "
+            f"{venue.channels_per_connection:,} on each, and {venue.connections_per_5_minutes} new ones in 5 minutes"
+        )
+        if connections > venue.connections_per_5_minutes:
+            yield Check("fault", name, f"{message}: disable symbols or streams in {settings.symbols_file}.")
+        else:
+            yield Check("ok", name, message)
+
+
+def _exchange(exchange: Exchange, settings: Settings) -> Check:
+    address = exchange.clock_address()
+    cure = (
+        "`crypto simulate` or `./deploy.sh --demo` starts the simulator"
+        if settings.mode == "demo"
+        else "`./deploy.sh --demo` works without it"
+    )
+    try:
+        before = time.time_ns() // 1000
+        with urllib.request.urlopen(address, timeout=PATIENCE_SECONDS) as reply:  # noqa: S310 (an address of ours)
+            body = reply.read()
+        after = time.time_ns() // 1000
+        offset = (exchange.clock(body) - (before + after) / 2) / 1_000_000
+    except urllib.error.HTTPError as error:
+        refused = "it refuses this place" if error.code in (403, 451) else "it does not serve"
+        return Check("warning", exchange.name, f"{address} answers HTTP {error.code}: {refused}; {cure}.")
+    except (OSError, UnparsableMessage) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        why = explained(reason if isinstance(reason, Exception) else error, exchange.base_rest_url)
+        return Check("warning", exchange.name, f"cannot be reached: {why}; {cure}.")
+    if abs(offset) > CLOCK_WARNING_SECONDS:
+        return Check("warning", exchange.name, f"our clock is {-offset:+.2f} s off its clock: turn on time synchronization (NTP).")
+    return Check("ok", exchange.name, f"answers in {(after - before) / 1000:.0f} ms; our clock is {-offset:+.3f} s off its clock")
+
+
+def _services(settings: Settings) -> Iterator[Check]:
+    if not Supervisor(settings.state).running():
+        yield Check("ok", "services", "not deployed; ./deploy.sh starts them")
+        return
+    states = health.services(settings)
+    for state in states:
+        if not state.healthy:
+            yield Check("fault", state.name, f"{state.reason}; its log is in {settings.state / 'log'}")
+    if all(state.healthy for state in states):
+        yield Check("ok", "services", f"all {len(states)} are healthy")

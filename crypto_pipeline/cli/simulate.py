@@ -1,0 +1,51 @@
+"""`crypto simulate`: the exchange in a box."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def simulate(
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Where to listen; 0: any free port. [SIMULATOR_PORT]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Another seed is another market. [SIMULATOR_SEED]")] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=0.001, help="Trades a second of the busiest symbol. [SIMULATOR_RATE]")
+    ] = None,
+    history_hours: Annotated[
+        int | None, typer.Option(min=0, help="How long ago the market opened. [SIMULATOR_HISTORY_HOURS]")
+    ] = None,
+    folder: Annotated[Path | None, typer.Option(help="Keep the market here, so that it goes on when started again.")] = None,
+    replay: Annotated[list[Path] | None, typer.Option(help="Send this recording instead; give it once for each file.")] = None,
+    speed: Annotated[float, typer.Option(min=0, help="Of the replay: 1 as recorded, 0 as fast as it is read.")] = 1.0,
+) -> None:
+    """Run a simulated exchange that speaks Binance's WebSocket and REST, with a believable market of its own.
+
+    The same seed gives the same market. It needs no network, and `./deploy.sh --demo` runs it by itself.
+
+    Examples:
+
+    - `crypto simulate` and, in another terminal, `CRYPTO_MODE=demo crypto stream --stdout`
+    - `crypto simulate --rate 50 --seed 3`
+    - `crypto simulate --replay spot_btcusdt_20240808.gz --speed 10`
+    """
+    from shared.settings import settings
+    from streaming.simulator import SimulatorError
+    from streaming.simulator.server import Options, serve
+
+    chosen = settings()
+    options = Options(
+        port=chosen.simulator_port if port is None else port,
+        seed=chosen.simulator_seed if seed is None else seed,
+        rate=chosen.simulator_rate if rate is None else rate,
+        history_hours=chosen.simulator_history_hours if history_hours is None else history_hours,
+        folder=folder,
+        recordings=replay or (),
+        speed=speed,
+        host=chosen.bind_address,
+    )
+    try:
+        serve(options, announce=lambda line: typer.echo(f"{line}. Ctrl-C ends it."))
+    except SimulatorError as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(1) from None

@@ -1,0 +1,150 @@
+"""The one long-lived Spark driver: a Spark Connect server on loopback, warm before its port opens.
+
+`python -m crypto_pipeline.connect_server`. Spark Connect 3.5 listens on all interfaces and ignores
+`spark.connect.grpc.binding.address`. So its service is started on any port, that server is shut, and the same service is
+bound again to the address we want. The listener and the page in the Spark UI that the first start made stay.
+"""
+
+import logging
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+
+import boto3
+from botocore.config import Config
+from pyspark.sql import SparkSession
+
+from crypto_pipeline import catalog
+from crypto_pipeline.lakehouse import Lakehouse
+from shared.settings import Settings, settings
+
+log = logging.getLogger(__name__)
+
+_MEMORY = {"6g": ("768m", "768m"), "8g": ("1g", "1g")}
+"""Heap of the driver and of the executor by memory profile."""
+
+
+def spark_properties(config: Settings) -> Mapping[str, str]:
+    """The properties of the server, the Hudi and S3A settings included."""
+    driver_memory, executor_memory = _MEMORY[config.memory_profile]
+    jars = f"{config.spark_jars}/*"
+    return {
+        "spark.master": f"spark://{config.host('spark-master')}:{config.spark_master_port}",
+        "spark.app.name": f"crypto-lakehouse-{config.mode}",
+        "spark.driver.extraClassPath": jars,
+        "spark.executor.extraClassPath": jars,
+        "spark.driver.memory": driver_memory,
+        "spark.executor.memory": executor_memory,
+        "spark.driver.host": config.host("spark-connect"),
+        "spark.driver.extraJavaOptions": "-Duser.timezone=UTC",
+        "spark.executor.extraJavaOptions": "-Duser.timezone=UTC",
+        "spark.driver.bindAddress": config.bind_address,
+        "spark.ui.port": str(config.spark_ui_port),
+        "spark.port.maxRetries": "0",
+        "spark.ui.retainedJobs": "500",
+        "spark.ui.retainedStages": "500",
+        "spark.sql.ui.retainedExecutions": "200",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.connect.grpc.binding.port": "0",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.shuffle.partitions": "4",
+        "spark.default.parallelism": "4",
+        "spark.sql.decimalOperations.allowPrecisionLoss": "false",
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.kafka.consumer.cache.capacity": "1024",
+        "spark.serializer": "org.apache.spark.serializer.KryoSerializer",
+        "spark.kryo.registrator": "org.apache.spark.HoodieSparkKryoRegistrar",
+        "spark.sql.extensions": "org.apache.spark.sql.hudi.HoodieSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.hudi.catalog.HoodieCatalog",
+        "spark.sql.catalogImplementation": "in-memory",
+        "spark.sql.warehouse.dir": str(config.state / "spark" / "warehouse"),
+        "spark.hadoop.fs.s3a.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
+        "spark.hadoop.fs.s3a.endpoint": config.s3_url,
+        "spark.hadoop.fs.s3a.endpoint.region": config.s3_region,
+        "spark.hadoop.fs.s3a.access.key": config.s3_access_key,
+        "spark.hadoop.fs.s3a.secret.key": config.s3_secret_key.get_secret_value(),
+        "spark.hadoop.fs.s3a.path.style.access": "true",
+        # Hudi leaks S3 connections: a big pool and few attempts turn a hang into an error that names its cause.
+        "spark.hadoop.fs.s3a.connection.maximum": "2000",
+        "spark.hadoop.fs.s3a.attempts.maximum": "3",
+        "spark.hadoop.fs.s3a.fast.upload.buffer": "bytebuffer",
+    }
+
+
+def write_defaults(folder: Path, properties: Mapping[str, str]) -> None:
+    """Write `spark-defaults.conf`. It holds a secret, so it is a file of ours alone, not a command line."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "spark-defaults.conf"
+    path.touch(mode=0o600)
+    path.write_text("".join(f"{name} {value}\n" for name, value in properties.items() if value))
+
+
+def serve(config: Settings) -> int:
+    """Run until TERM or until the driver's JVM is gone; gives the exit status."""
+    conf = config.state / "spark" / "conf"
+    write_defaults(conf, spark_properties(config))
+    os.environ["SPARK_CONF_DIR"] = str(conf)  # noqa: TID251 (pyspark reads it from nowhere else)
+    spark = SparkSession.builder.getOrCreate()
+    context = spark.sparkContext
+    context.setLogLevel("WARN")
+    make_bucket(config)
+    register(Lakehouse(spark, config.bucket))
+    server = _listen(spark, config)
+    log.info("listening on %s:%s", config.bind_address, config.spark_connect_port)
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        server.shutdownNow()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    seconds = context._jvm.java.util.concurrent.TimeUnit.SECONDS  # noqa: SLF001
+    while not server.awaitTermination(1, seconds):
+        if context._jsc.sc().isStopped():  # noqa: SLF001
+            log.error("the Spark application ended: the master is gone or refused it")
+            return 1
+    spark.stop()
+    return 0
+
+
+def make_bucket(config: Settings) -> None:
+    """Make the bucket where it is not there yet."""
+    client = boto3.client(
+        "s3",
+        endpoint_url=config.s3_url,
+        region_name=config.s3_region,
+        aws_access_key_id=config.s3_access_key,
+        aws_secret_access_key=config.s3_secret_key.get_secret_value(),
+        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
+    )
+    if config.bucket not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}:
+        client.create_bucket(Bucket=config.bucket)
+
+
+def register(lake: Lakehouse) -> None:
+    """Make every table known by its name, and read each once: the first of a server's operations take long."""
+    for table in catalog.tables().values():
+        lake.create(table)
+    for view in catalog.views().values():
+        lake.create_view(view)
+        lake.spark.sql(f"SELECT count(*) FROM {view.full_name}").collect()  # noqa: S608 (a name of our own)
+
+
+def _listen(spark: SparkSession, config: Settings):  # type: ignore[no-untyped-def] # a Java object
+    """The gRPC server of the Connect service on our address."""
+    jvm = spark.sparkContext._jvm  # noqa: SLF001
+    package = jvm.org.apache.spark.sql.connect
+    package.service.SparkConnectService.start(spark.sparkContext._jsc.sc())  # noqa: SLF001
+    companion = getattr(jvm, "org.apache.spark.sql.connect.service.SparkConnectService$")
+    singleton = getattr(companion, "MODULE$")
+    singleton.server().shutdownNow()
+    address = jvm.java.net.InetSocketAddress(config.bind_address, config.spark_connect_port)
+    builder = jvm.org.sparkproject.connect.grpc.netty.NettyServerBuilder.forAddress(address)
+    builder.maxInboundMessageSize(128 * 1024 * 1024)
+    return builder.addService(package.service.SparkConnectService(False)).build().start()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    raise SystemExit(serve(settings()))

@@ -1,0 +1,124 @@
+"""What is in Kafka between two places: offsets to read from and to, and the messages as a frame."""
+
+import json
+from collections.abc import Mapping
+
+from kafka import KafkaConsumer, TopicPartition
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+
+Offsets = Mapping[str, Mapping[str, int]]
+"""By topic and partition, the offset of the next message."""
+
+TOPIC_PREFIX = "crypto_raw_"
+DEAD_LETTERS = "crypto_dead_letters"
+
+
+class ExpiredOffsets(Exception):
+    """Kafka no longer has messages that were not yet read."""
+
+
+def bounds(servers: str, topic: str = "") -> tuple[Offsets, Offsets]:
+    """The first and the next offset of every topic of events (or of the one `topic`), by partition."""
+    consumer = KafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False)
+    try:
+        names = [topic] if topic else sorted(name for name in consumer.topics() if name.startswith(TOPIC_PREFIX))
+        partitions = [
+            TopicPartition(name, number) for name in names for number in consumer.partitions_for_topic(name) or ()
+        ]
+        return _by_topic(consumer.beginning_offsets(partitions)), _by_topic(consumer.end_offsets(partitions))
+    finally:
+        consumer.close()
+
+
+def _by_topic(offsets: Mapping[TopicPartition, int]) -> Offsets:
+    found: dict[str, dict[str, int]] = {}
+    for partition, offset in offsets.items():
+        found.setdefault(partition.topic, {})[str(partition.partition)] = offset
+    return found
+
+
+def starting(read: Offsets, first: Offsets, end: Offsets, *, skip_expired: bool = False) -> Offsets:
+    """Where to go on: after what was read, and at the beginning of topics that are new.
+
+    Raises `ExpiredOffsets`, with the exact range, where Kafka has already dropped what was not read, or where a topic was
+    made anew. `skip_expired` goes on at the first message that is there.
+    """
+    places: dict[str, dict[str, int]] = {}
+    lost = []
+    for topic, partitions in first.items():
+        for partition, beginning in partitions.items():
+            place = read.get(topic, {}).get(partition, beginning)
+            if place < beginning:
+                lost.append(f"{topic}[{partition}] {place} to {beginning - 1}")
+            elif place > end[topic][partition]:
+                lost.append(f"{topic}[{partition}] was made anew: it ends at {end[topic][partition]}, read to {place}")
+            else:
+                beginning = place
+            places.setdefault(topic, {})[partition] = beginning
+    if lost and not skip_expired:
+        raise ExpiredOffsets(
+            f"Kafka no longer has messages that were not yet read: {'; '.join(lost)}. They are lost to this table unless "
+            "the exchange or an archive gives them again. To go on without them, materialize the bronze assets once with "
+            "the run configuration skip_expired_offsets: true."
+        )
+    return places
+
+
+def smallest(places: list[Offsets]) -> Offsets:
+    """Of several places the one before all: where one knows a partition that another does not, it counts from there."""
+    result: dict[str, dict[str, int]] = {}
+    for place in places:
+        for topic, partitions in place.items():
+            for partition, offset in partitions.items():
+                known = result.setdefault(topic, {})
+                known[partition] = min(known.get(partition, offset), offset)
+    return result
+
+
+def chunk_end(start: Offsets, end: Offsets, limit: int) -> Offsets:
+    """An end that takes at most about `limit` messages, evenly from all partitions."""
+    waiting = sum(count for counts in waiting_messages(start, end).values() for count in counts.values())
+    if waiting <= limit:
+        return end
+    share = limit / waiting
+    return {
+        topic: {
+            partition: start[topic][partition] + max(1, int((last - start[topic][partition]) * share))
+            if last > start[topic][partition]
+            else last
+            for partition, last in partitions.items()
+        }
+        for topic, partitions in end.items()
+    }
+
+
+def waiting_messages(start: Offsets, end: Offsets) -> dict[str, dict[str, int]]:
+    """How many messages lie between two places, by topic and partition."""
+    return {
+        topic: {partition: last - start.get(topic, {}).get(partition, 0) for partition, last in partitions.items()}
+        for topic, partitions in end.items()
+    }
+
+
+def messages(spark: SparkSession, servers: str, start: Offsets, end: Offsets) -> DataFrame:
+    """The messages in `[start, end)`: `value` (JSON), `stream`, `topic`, `partition`, `offset`, `kafka_time`."""
+    return (
+        spark.read.format("kafka")
+        .option("kafka.bootstrap.servers", servers)
+        .option("assign", json.dumps({topic: [int(p) for p in partitions] for topic, partitions in end.items()}))
+        .option("startingOffsets", json.dumps(start))
+        .option("endingOffsets", json.dumps(end))
+        .option("failOnDataLoss", "true")
+        # A partition that is read to its end waits this long, even when all the data is there: 500 ms by default.
+        .option("kafka.fetch.max.wait.ms", "5")
+        .load()
+        .select(
+            F.col("value").cast("string").alias("value"),
+            "topic",
+            "partition",
+            "offset",
+            F.col("timestamp").alias("kafka_time"),
+        )
+        .withColumn("stream", F.get_json_object("value", "$.stream"))
+    )

@@ -1,0 +1,237 @@
+"""All that knows Hudi: how a table is created, read, followed, written and compacted.
+
+The write options are not taste: each was paid for. docs/decisions/hudi.md says how.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from shared.tables import Table, View
+
+NOTE_PREFIX = "crypto."
+"""Options with this prefix are kept in the commit, also in an empty one."""
+BEGINNING = "0"
+"""The mark before a table's first commit."""
+
+_WRITE_OPTIONS = {
+    # The metadata table leaks S3 connections until the pool is empty and everything hangs.
+    "hoodie.metadata.enable": "false",
+    # An operation on the Connect server outlives its client. Without these three, a killed run's late commit and its
+    # retry destroy half of each other in silence; with them the second writer is refused.
+    "hoodie.write.concurrency.mode": "optimistic_concurrency_control",
+    "hoodie.clean.failed.writes.policy": "LAZY",
+    "hoodie.write.lock.provider": "org.apache.hudi.client.transaction.lock.InProcessLockProvider",
+    "hoodie.datasource.write.operation": "upsert",
+    "hoodie.datasource.write.hive_style_partitioning": "true",
+    "hoodie.datasource.write.commitmeta.key.prefix": NOTE_PREFIX,
+    "hoodie.index.type": "BUCKET",
+    "hoodie.index.bucket.engine": "SIMPLE",
+    "hoodie.upsert.shuffle.parallelism": "4",
+    "hoodie.compact.inline": "false",
+    "hoodie.embed.timeline.server": "false",
+    # The timeline stays long enough to follow a table for an hour and a half of minute batches.
+    "hoodie.clean.commits.retained": "40",
+    "hoodie.keep.min.commits": "100",
+    "hoodie.keep.max.commits": "120",
+}
+_COMPACTION_OPTIONS = "hoodie.metadata.enable=false,hoodie.compact.inline.max.delta.commits={commits}"
+
+
+class LostPlace(Exception):
+    """A table holds rows, but no commit in its timeline says how far its source was read."""
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One finished write: when it was asked for, when it was done (the mark to follow by), and how many rows."""
+
+    requested: str
+    completed: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What came into a table since a mark: the rows in their latest state, and the mark to go on from."""
+
+    rows: DataFrame
+    until: str
+
+
+@dataclass(frozen=True)
+class Lakehouse:
+    """The tables in one bucket, through one Spark session."""
+
+    spark: SparkSession
+    bucket: str
+
+    def path(self, table: Table) -> str:
+        return f"s3a://{self.bucket}/{table.layer}/{table.name}"
+
+    def create(self, table: Table) -> None:
+        """Register the table with the session's server, and make it where it is not there yet."""
+        columns = ", ".join(f"`{c.name}` {c.type} COMMENT {_literal(c.comment)}" for c in table.columns)
+        options = {"type": "mor", "primaryKey": ",".join(table.key)} | _table_options(table)
+        if table.ordering:
+            options["preCombineField"] = table.ordering
+        properties = ", ".join(f"'{name}' = '{value}'" for name, value in options.items())
+        partitioned = f"PARTITIONED BY ({', '.join(table.partitions)})" if table.partitions else ""
+        self.spark.sql(f"CREATE DATABASE IF NOT EXISTS {table.layer}")
+        self.spark.sql(
+            f"CREATE TABLE IF NOT EXISTS {table.full_name} ({columns}) USING hudi {partitioned} "
+            f"COMMENT {_literal(table.grain)} LOCATION '{self.path(table)}' TBLPROPERTIES ({properties})"
+        )
+
+    def create_view(self, view: View) -> None:
+        """Register a view; its tables must be there."""
+        self.spark.sql(f"CREATE DATABASE IF NOT EXISTS {view.layer}")
+        self.spark.sql(f"CREATE OR REPLACE VIEW {view.full_name} COMMENT {_literal(view.grain)} AS {view.sql}")
+
+    def read(self, table: Table, hours: Iterable[datetime] | None = None) -> DataFrame:
+        """The table's rows as they are now; with `hours`, only the partitions that hold those hours."""
+        rows = self.spark.read.format("hudi").load(self.path(table)).select(table.column_names)
+        return rows if hours is None else rows.filter(_partition_filter(table, hours))
+
+    def commits(self, table: Table) -> list[Commit]:
+        """The finished commits that the table's timeline still has, the latest first by completion."""
+        found = self.spark.sql(f"CALL show_commits(table => '{table.full_name}', limit => 1000)").collect()
+        commits = [Commit(row.commit_time, row.state_transition_time, row.total_records_written or 0) for row in found]
+        return sorted(commits, key=lambda commit: commit.completed, reverse=True)
+
+    def note(self, table: Table, name: str) -> str | None:
+        """The value that the latest commit carrying this note gave it; none where the table was never written.
+
+        Raises `LostPlace` where the table has commits and none of them carries the note.
+        """
+        commits = self.commits(table)
+        for commit in commits:
+            rows = self.spark.sql(
+                f"CALL show_commit_extra_metadata(table => '{table.full_name}', "
+                f"instant_time => '{commit.requested}', metadata_key => '{NOTE_PREFIX}{name}')"
+            ).collect()
+            if rows:
+                return str(rows[0].metadata_value)
+        if commits:
+            raise LostPlace(
+                f"{table.full_name} has {len(commits)} commits and none says how far its source was read; "
+                "writing on could skip or repeat. docs/recipes/rebuild.md says how to go on."
+            )
+        return None
+
+    def changes(self, table: Table, since: str) -> Changes:
+        """The rows written after the mark `since`, following commits in the order in which they became visible.
+
+        Where the timeline no longer reaches back to the mark, it is all rows: more work, the same result.
+        """
+        commits = self.commits(table)
+        if not commits:
+            return Changes(self.read(table).limit(0), since)
+        until, earliest = commits[0].completed, commits[-1].completed
+        if until <= since:
+            return Changes(self.read(table).limit(0), until)
+        if since < earliest:
+            return Changes(self.read(table), until)
+        rows = (
+            self.spark.read.format("hudi")
+            .option("hoodie.datasource.query.type", "incremental")
+            .option("hoodie.datasource.read.begin.instanttime", since)
+            .option("hoodie.datasource.read.end.instanttime", until)
+            .load(self.path(table))
+            .select(table.column_names)
+        )
+        return Changes(rows, until)
+
+    @contextmanager
+    def pinned(self, rows: DataFrame, *, at_once: bool = False) -> Iterator[DataFrame]:
+        """The rows, computed once (`at_once` or when first used) and kept until the end of the block.
+
+        `persist` alone does nothing over Spark Connect: each use sends the whole plan again, its Hudi and Kafka relations
+        are made anew, and the cache does not know them. A view keeps the relations that it was made with.
+        """
+        name = f"pinned_{uuid4().hex}"
+        rows.createOrReplaceTempView(name)
+        self.spark.sql(f"CACHE {'' if at_once else 'LAZY '}TABLE {name}")
+        try:
+            yield self.spark.table(name)
+        finally:
+            self.spark.sql(f"UNCACHE TABLE IF EXISTS {name}")
+            self.spark.catalog.dropTempView(name)
+
+    @retry(
+        retry=retry_if_exception(lambda error: "HoodieWriteConflict" in str(error)),
+        stop=stop_after_attempt(5),
+        wait=wait_random_exponential(multiplier=0.5, max=10),
+        reraise=True,
+    )
+    def write(self, table: Table, rows: DataFrame, notes: Mapping[str, str]) -> None:
+        """Upsert rows by the table's key, and the notes, in one commit: both are there or neither is."""
+        options = (
+            _WRITE_OPTIONS
+            | _table_options(table)
+            | {
+                "hoodie.table.name": table.name,
+                "hoodie.datasource.write.table.type": "MERGE_ON_READ",
+                "hoodie.datasource.write.recordkey.field": ",".join(table.key),
+                "hoodie.datasource.write.partitionpath.field": ",".join(table.partitions),
+            }
+            | {NOTE_PREFIX + name: value for name, value in notes.items()}
+        )
+        if table.ordering:
+            options["hoodie.datasource.write.precombine.field"] = table.ordering
+        rows.write.format("hudi").options(**options).mode("append").save(self.path(table))
+
+    def compact(self, table: Table, after_commits: int) -> int:
+        """Merge the log files of a table that had this many commits since the last time; gives how many operations."""
+        options = _COMPACTION_OPTIONS.format(commits=after_commits)
+        done = self.spark.sql(
+            f"CALL run_compaction(op => 'scheduleAndExecute', table => '{table.full_name}', options => '{options}')"
+        ).collect()
+        return sum(row.operation_size for row in done)
+
+
+def marks(changes: Mapping[str, Changes]) -> str:
+    """The note that keeps how far each source was followed."""
+    return json.dumps({name: change.until for name, change in changes.items()}, sort_keys=True)
+
+
+def hours_between(start: datetime, end: datetime) -> Sequence[datetime]:
+    """Every hour that `[start, end]` touches."""
+    first = start.replace(minute=0, second=0, microsecond=0)
+    return [first + timedelta(hours=n) for n in range(int((end - first).total_seconds() // 3600) + 1)]
+
+
+_PARTITION_FORMATS = {"date": "%Y-%m-%d", "hour": "%H", "month": "%Y-%m"}
+
+
+def _partition_filter(table: Table, hours: Iterable[datetime]) -> Column:
+    """The condition that a row lies in a partition of these hours; other partition columns are left open."""
+    names = [name for name in table.partitions if name in _PARTITION_FORMATS]
+    wanted = {tuple(hour.strftime(_PARTITION_FORMATS[name]) for name in names) for hour in hours}
+    condition = F.lit(False)
+    for lead in sorted({values[:-1] for values in wanted}):
+        lasts = sorted(values[-1] for values in wanted if values[:-1] == lead)
+        one = F.col(names[-1]).isin(lasts)
+        for name, value in zip(names[:-1], lead, strict=True):
+            one = one & (F.col(name) == value)
+        condition = condition | one
+    return condition
+
+
+def _table_options(table: Table) -> dict[str, str]:
+    return {
+        "hoodie.bucket.index.hash.field": table.bucket,
+        "hoodie.bucket.index.num.buckets": str(table.buckets),
+    }
+
+
+def _literal(text: str) -> str:
+    """A Spark SQL string."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,75 @@
+"""When the assets are made: a run each minute, and compaction beside it."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from crypto_pipeline.catalog import tables
+from crypto_pipeline.spark import SparkConnect
+from shared.settings import settings
+
+pipeline = dg.define_asset_job(
+    "pipeline",
+    selection=dg.AssetSelection.groups("bronze", "silver", "gold"),
+    description="All tables, from what is new in Kafka to gold.",
+    executor_def=dg.in_process_executor,
+)
+
+_UNDER_WAY = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+COMPACT_AFTER = 20
+"""Commits after which a table's log files are merged into its base files."""
+
+
+def due_minute(now: datetime, seconds_after: int) -> str:
+    """The name of the minute whose run is due at `now`: a minute's run is due `seconds_after` its start."""
+    moment = datetime.fromtimestamp(now.timestamp() - seconds_after, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M")
+
+
+@dg.sensor(
+    name="every_minute",
+    job=pipeline,
+    minimum_interval_seconds=1,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Starts the pipeline some seconds after each minute (PIPELINE_SECONDS_AFTER_MINUTE), one run at a time.",
+)
+def every_minute(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """One run a minute. While one is under way none is added: the next takes in all that has come."""
+    minute = due_minute(datetime.now(UTC), settings().pipeline_seconds_after_minute)
+    if minute == context.cursor:
+        yield dg.SkipReason(f"The run of {minute} was requested.")
+        return
+    under_way = context.instance.get_run_records(dg.RunsFilter(job_name=pipeline.name, statuses=_UNDER_WAY), limit=1)
+    if under_way:
+        yield dg.SkipReason(f"Run {under_way[0].dagster_run.run_id[:8]} is under way.")
+        return
+    context.update_cursor(minute)
+    yield dg.RunRequest(run_key=minute)
+
+
+@dg.op(description="Merges the log files of every table that had enough commits since the last time.")
+def compact_tables(context: dg.OpExecutionContext, spark: SparkConnect) -> None:
+    with spark.lakehouse("compaction", context.run_id) as lake:
+        for table in tables().values():
+            files = lake.compact(table, COMPACT_AFTER)
+            context.log.info(f"{table.full_name}: {files} file groups compacted")
+
+
+@dg.job(executor_def=dg.in_process_executor, description="Keeps reads quick; runs beside the pipeline, which goes on.")
+def maintenance() -> None:
+    compact_tables()
+
+
+compaction = dg.ScheduleDefinition(
+    name="every_quarter_hour",
+    job=maintenance,
+    cron_schedule="7-59/15 * * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)

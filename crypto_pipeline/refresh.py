@@ -1,0 +1,114 @@
+"""Silver and gold: bring a table up to date with its sources, at the cost of what is new in them."""
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import reduce
+from types import ModuleType
+
+from pyspark.sql import DataFrame, Row
+from pyspark.sql import functions as F  # noqa: N812
+
+from crypto_pipeline.lakehouse import BEGINNING, Lakehouse, hours_between, marks
+from shared.tables import Table
+
+MARKS = "marks"
+"""The note that keeps, in each commit, how far each source was followed."""
+
+
+@dataclass
+class Refreshed:
+    """What one run did to one table."""
+
+    rows: int = 0
+    broken: dict[str, int] = field(default_factory=dict)
+    """Rows that break a rule of the table, by rule. Where there is one, nothing was written."""
+    repeated: int = 0
+    """Rows whose key stands twice. Where there is one, nothing was written."""
+    followed: str = ""
+    seconds: float = 0.0
+
+    @property
+    def is_sound(self) -> bool:
+        return not self.repeated and not any(self.broken.values())
+
+
+def refresh(lake: Lakehouse, module: ModuleType, now: datetime, *, from_scratch: bool = False) -> Refreshed:
+    """Build again what new rows of the sources touch, and write what differs.
+
+    A module says what is touched (`touched`), which spans of its sources that needs (`needs`), and how rows are made of them
+    (`build`). The marks up to which the sources were followed go into the same commit, so that a run that dies repeats
+    and one that is repeated changes nothing. `from_scratch` follows the sources from their beginning.
+    """
+    began = time.monotonic()
+    table: Table = module.TABLE
+    sources: tuple[Table, ...] = module.SOURCES
+    note = None if from_scratch else lake.note(table, MARKS)
+    since: Mapping[str, str] = json.loads(note) if note else {}
+    changes = {s.full_name: lake.changes(s, since.get(s.full_name, BEGINNING)) for s in sources}
+    followed = marks(changes)
+    current = lake.read(table, _recent(since.values(), now)) if table.partitions else lake.read(table)
+    touched = module.touched({name: change.rows for name, change in changes.items()}, current, now)
+    with lake.pinned(touched, at_once=True) as keys:
+        spans = module.needs(keys, now).collect()
+        if not spans:
+            if followed != note:
+                lake.write(table, current.limit(0), {MARKS: followed})
+            return Refreshed(followed=followed, seconds=time.monotonic() - began)
+        windows = {s.full_name: _window(lake, s, spans) for s in sources}
+        known = current if not table.partitions else lake.read(table, _hours(spans))
+        with lake.pinned(module.build(keys, windows, known, now)) as rows:
+            result = _checked(rows, table)
+            if result.is_sound:
+                lake.write(table, rows, {MARKS: followed})
+    result.followed, result.seconds = followed, time.monotonic() - began
+    return result
+
+
+def _recent(since: Iterable[str], now: datetime) -> Sequence[datetime]:
+    """The hours in which a candle may lie that was open when the sources were last followed: none lasts over a day."""
+    last = [_completed(mark) for mark in since if mark != BEGINNING]
+    return hours_between(min(last) - timedelta(days=1), now) if last else []
+
+
+def _completed(mark: str) -> datetime:
+    return datetime.strptime(f"{mark}000", "%Y%m%d%H%M%S%f").replace(tzinfo=UTC)
+
+
+def _window(lake: Lakehouse, source: Table, spans: list[Row]) -> DataFrame:
+    """The rows of a source in the partitions that the spans name."""
+    mine = [span for span in spans if span.source == source.full_name]
+    if not mine:
+        return lake.read(source).limit(0)
+    by_interval: dict[str | None, list[Row]] = {}
+    for span in mine:
+        by_interval.setdefault(span.interval, []).append(span)
+    parts = []
+    for interval, of_interval in by_interval.items():
+        rows = lake.read(source, _hours(of_interval))
+        parts.append(rows if interval is None else rows.filter(F.col("interval") == interval))
+    return reduce(lambda left, right: left.unionByName(right), parts)
+
+
+def _hours(spans: list[Row]) -> set[datetime]:
+    return {hour for span in spans for hour in hours_between(_utc(span.start), _utc(span.end))}
+
+
+def _utc(moment: datetime) -> datetime:
+    """Spark Connect gives naive times in the session's zone, which is UTC."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+def _checked(rows: DataFrame, table: Table) -> Refreshed:
+    """How many rows there are, and how many break each rule."""
+    breaks = [
+        F.sum((~F.coalesce(F.expr(rule), F.lit(False))).cast("int")).alias(name) for name, rule in table.rules.items()
+    ]
+    counts = rows.agg(F.count("*").alias("rows"), F.countDistinct(*table.key).alias("distinct_keys"), *breaks).first()
+    return Refreshed(
+        rows=counts.rows,
+        broken={name: counts[name] or 0 for name in table.rules},
+        repeated=counts.rows - counts.distinct_keys,
+    )

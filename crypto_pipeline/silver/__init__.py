@@ -1,0 +1,1 @@
+"""Silver: what follows from bronze: candles, indicators."""

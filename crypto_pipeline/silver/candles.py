@@ -1,0 +1,123 @@
+"""What all candle tables share: the columns, the intervals, and how two versions of a candle are told apart."""
+
+from collections.abc import Sequence
+
+from pyspark.sql import Column as Expression
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F  # noqa: N812
+
+from shared.tables import DECIMAL, Column, Table
+
+INTERVALS = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "4h": 14400, "1d": 86400}
+"""Seconds of each interval. All start at 00:00 UTC."""
+
+SERIES = ("exchange", "symbol", "base_asset", "quote_asset")
+VALUES = (
+    "open",
+    "high",
+    "low",
+    "close",
+    "volume",
+    "quote_volume",
+    "trade_count",
+    "vwap",
+    "taker_buy_volume",
+    "taker_buy_quote_volume",
+    "first_trade_id",
+    "last_trade_id",
+)
+"""What a candle says; another value in a closed candle is a new revision."""
+
+CANDLE_COLUMNS = (
+    Column("exchange", "string", "the market: binance is Binance spot"),
+    Column("symbol", "string", "canonical: base and quote in upper case, joined"),
+    Column("base_asset", "string", "what is traded"),
+    Column("quote_asset", "string", "what it is priced in"),
+    Column("interval", "string", "1m, 5m, 15m, 1h, 4h or 1d"),
+    Column("interval_seconds", "int", "length of the interval"),
+    Column("interval_start", "timestamp", "UTC, inclusive; a candle is named by it"),
+    Column("interval_end", "timestamp", "UTC, exclusive"),
+    Column("open", DECIMAL, "price of the first trade by trade id"),
+    Column("high", DECIMAL, "highest price"),
+    Column("low", DECIMAL, "lowest price"),
+    Column("close", DECIMAL, "price of the last trade by trade id"),
+    Column("volume", DECIMAL, "traded, in the base asset"),
+    Column("quote_volume", DECIMAL, "traded, in the quote asset: the sum of price * quantity"),
+    Column("trade_count", "bigint", "number of trades"),
+    Column("vwap", DECIMAL, "quote_volume / volume, 18 places, half up; null when nothing traded"),
+    Column("taker_buy_volume", DECIMAL, "bought by takers, in the base asset"),
+    Column("taker_buy_quote_volume", DECIMAL, "bought by takers, in the quote asset"),
+    Column("first_trade_id", "bigint", "id of the first trade"),
+    Column("last_trade_id", "bigint", "id of the last trade"),
+    Column("is_closed", "boolean", "the interval is over"),
+    Column("status", "string", "complete, repaired, partial or pending; of several minutes the worst"),
+    Column("proof", "string", "what the status rests on: trade_ids, exchange_kline, agg or none"),
+    Column("source", "string", "what the candle was made from: trades"),
+    Column("minutes_present", "int", "minutes of the interval with a candle; one where nothing traded has none"),
+    Column("minutes_expected", "int", "minutes of the interval"),
+    Column("revision", "int", "1 at first; counts up when a closed candle's values change"),
+    Column("known_at", "timestamp", "when this version became known"),
+    Column("ingestion_ts", "timestamp", "when the row was written"),
+    Column("month", "string", "partition: UTC month of interval_start, yyyy-MM"),
+)
+RULES = {
+    "high_is_highest": "high >= open and high >= close and high >= low",
+    "low_is_lowest": "low <= open and low <= close and low <= high",
+    "volumes_are_positive": "volume > 0 and quote_volume > 0 and trade_count > 0",
+    "takers_bought_no_more_than_was_traded": "taker_buy_volume between 0 and volume",
+    "vwap_lies_between_low_and_high": "vwap between low - 0.000000000000000001 and high + 0.000000000000000001",
+    "it_starts_on_its_grid": "unix_seconds(interval_start) % interval_seconds = 0",
+    "status_is_known": "status in ('complete', 'repaired', 'partial', 'pending')",
+}
+BOOKKEEPING = ("revision", "known_at", "ingestion_ts")
+
+
+def every_source(spans: DataFrame, sources: Sequence[Table]) -> DataFrame:
+    """The same spans (`start`, `end`) for each source: rows of `source`, `interval` (null: all), `start`, `end`."""
+    names = F.explode(F.array(*[F.lit(table.full_name) for table in sources]))
+    return spans.select(names.alias("source"), F.lit(None).cast("string").alias("interval"), "start", "end")
+
+
+def interval_start(time: Expression, seconds: int) -> Expression:
+    """The start of the interval that a time falls into."""
+    return F.timestamp_seconds(F.floor(F.unix_seconds(time) / F.lit(seconds)) * F.lit(seconds))
+
+
+def vwap() -> Expression:
+    """The volume-weighted average price of the columns `quote_volume` and `volume`."""
+    return F.when(F.col("volume") > 0, (F.col("quote_volume") / F.col("volume")).cast(DECIMAL))
+
+
+def ids_are_contiguous() -> Expression:
+    """No id is missing between the first and the last trade."""
+    return F.col("last_trade_id") - F.col("first_trade_id") + 1 == F.col("trade_count")
+
+
+def finished(candles: DataFrame, seconds: Expression) -> DataFrame:
+    """With the columns that follow from the interval and its start."""
+    start = F.unix_seconds("interval_start")
+    return (
+        candles.withColumn("interval_seconds", seconds.cast("int"))
+        .withColumn("interval_end", F.timestamp_seconds(start + seconds))
+        .withColumn("minutes_expected", (seconds / 60).cast("int"))
+        .withColumn("vwap", vwap())
+        .withColumn("month", F.date_format("interval_start", "yyyy-MM"))
+    )
+
+
+def revised(built: DataFrame, current: DataFrame, key: tuple[str, ...]) -> DataFrame:
+    """The built candles that say something new, with `revision` counted on from the current ones."""
+    says = [c.name for c in CANDLE_COLUMNS if c.name not in (*key, *BOOKKEEPING)]
+    old = current.select(*key, F.struct(*says).alias("old"), F.col("revision").alias("old_revision"))
+    new = built.select(*key, F.struct(*says).alias("new"))
+    is_new_version = F.col("old.is_closed") & ~F.struct(*[F.col(f"new.{name}") for name in VALUES]).eqNullSafe(
+        F.struct(*[F.col(f"old.{name}") for name in VALUES])
+    )
+    return (
+        new.join(old, on=list(key), how="left")
+        .filter(~F.col("new").eqNullSafe(F.col("old")))
+        .withColumn("revision", F.coalesce(F.col("old_revision"), F.lit(1)) + F.coalesce(is_new_version.cast("int"), F.lit(0)))
+        .select(*key, "new.*", "revision")
+        .withColumn("known_at", F.current_timestamp())
+        .withColumn("ingestion_ts", F.current_timestamp())
+    )

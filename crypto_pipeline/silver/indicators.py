@@ -1,0 +1,125 @@
+"""Every indicator on every candle."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import pandas as pd
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F  # noqa: N812
+
+from crypto_pipeline import indicators
+from crypto_pipeline.silver import ohlcv, ohlcv_1m
+from crypto_pipeline.silver.candles import CANDLE_COLUMNS
+from shared.tables import Column, Table
+
+_NAMING = tuple(c for c in CANDLE_COLUMNS if c.name in ("exchange", "symbol", "interval", "interval_start"))
+
+TABLE = Table(
+    layer="silver",
+    name="indicators",
+    grain="One row per exchange, symbol, interval and start: the indicators of that candle's series up to it",
+    columns=(
+        *_NAMING,
+        Column("close", "double", "the candle's close"),
+        Column("is_closed", "boolean", "the interval is over; until then the values move"),
+        Column("bridged", "boolean", "an unexplained absence lies within the candles that the values rest on"),
+        *(Column(name, "double", text) for name, text in indicators.describe().items()),
+        Column("ingestion_ts", "timestamp", "when the row was written"),
+        Column("month", "string", "partition: UTC month of interval_start, yyyy-MM"),
+    ),
+    key=("exchange", "symbol", "interval", "interval_start"),
+    partitions=("interval", "month"),
+    rules={
+        "rsi_lies_between_0_and_100": "rsi_14 is null or rsi_14 between 0 and 100",
+        "bands_are_in_order": "bb_upper_20_2 is null or bb_upper_20_2 >= bb_lower_20_2",
+    },
+)
+SOURCES = (ohlcv_1m.TABLE, ohlcv.TABLE)
+
+_SERIES = ("exchange", "symbol", "interval")
+_PRICES = ("open", "high", "low", "close", "volume")
+
+
+def touched(changes: Mapping[str, DataFrame], _current: DataFrame, _now: datetime) -> DataFrame:
+    """For each series with a changed candle, the first one (`interval_start`): all from there on are computed again."""
+    keys = [*_SERIES, "interval_seconds", "interval_start"]
+    candles = changes["silver.ohlcv_1m"].select(*keys).unionByName(changes["silver.ohlcv"].select(*keys))
+    return candles.groupBy(*_SERIES, "interval_seconds").agg(F.min("interval_start").alias("interval_start"))
+
+
+def needs(keys: DataFrame, now: datetime) -> DataFrame:
+    """The candles of each interval from the look-back before the first changed one on."""
+    is_minutes = F.col("interval") == "1m"
+    return (
+        with_reach(keys)
+        .groupBy("interval")
+        .agg(F.min("needed_from").alias("start"))
+        .select(
+            F.when(is_minutes, F.lit("silver.ohlcv_1m")).otherwise(F.lit("silver.ohlcv")).alias("source"),
+            F.when(~is_minutes, F.col("interval")).alias("interval"),
+            "start",
+            F.lit(now).alias("end"),
+        )
+    )
+
+
+def with_reach(keys: DataFrame) -> DataFrame:
+    """With `needed_from`: the look-back before the first wanted candle."""
+    seconds = F.col("interval_seconds") * F.lit(indicators.lookback())
+    return keys.withColumn("needed_from", F.timestamp_seconds(F.unix_seconds("interval_start") - seconds))
+
+
+def build(keys: DataFrame, sources: Mapping[str, DataFrame], _current: DataFrame, _now: datetime) -> DataFrame:
+    """The indicators of every series in `keys` from its first changed candle on."""
+    wanted = with_reach(keys).withColumnRenamed("interval_start", "wanted_from")
+    needed = [*_SERIES, "interval_seconds", "interval_start", "first_trade_id", "last_trade_id", "is_closed"]
+    prices = [F.col(name).cast("double").alias(name) for name in _PRICES]
+    candles = sources["silver.ohlcv_1m"].select(*needed, *prices)
+    candles = candles.unionByName(sources["silver.ohlcv"].select(*needed, *prices))
+    series = candles.join(F.broadcast(wanted.drop("interval_seconds")), on=list(_SERIES), how="inner").filter(
+        F.col("interval_start") >= F.col("needed_from")
+    )
+    computed = ", ".join(f"{c.name} {c.type}" for c in TABLE.columns if c.name not in ("ingestion_ts", "month"))
+    return (
+        series.groupBy(*_SERIES)
+        .applyInPandas(over_series, computed)
+        .withColumn("ingestion_ts", F.current_timestamp())
+        .withColumn("month", F.date_format("interval_start", "yyyy-MM"))
+        .select(TABLE.column_names)
+    )
+
+
+def over_series(candles: pd.DataFrame) -> pd.DataFrame:
+    """The indicator rows of one series from its `wanted_from` on, given its candles from the look-back on.
+
+    Where nothing traded, which contiguous trade ids prove, the series goes on flat at the last close, as the exchange's own
+    charts do. Across any other absence it is bridged, and the rows that rest on it say so.
+    """
+    candles = candles.sort_values("interval_start", ignore_index=True)
+    filled = _filled(candles)
+    values = indicators.compute(filled)
+    rows = pd.concat([filled[["interval_start", "is_candle", "bridged", "close", "is_closed"]], values], axis=1)
+    rows = rows[rows["is_candle"] & (rows["interval_start"] >= candles["wanted_from"].iloc[0])].drop(columns="is_candle")
+    return rows.assign(
+        is_closed=rows["is_closed"].astype(bool), **{name: candles[name].iloc[0] for name in _SERIES}
+    )
+
+
+def _filled(candles: pd.DataFrame) -> pd.DataFrame:
+    step = pd.Timedelta(seconds=int(candles["interval_seconds"].iloc[0]))
+    gap = (candles["interval_start"].diff() // step).fillna(1).astype("int64")
+    is_quiet = (gap > 1) & (candles["first_trade_id"] == candles["last_trade_id"].shift() + 1)
+    is_hole = (gap > 1) & ~is_quiet
+    # Each candle stands where its absences push it: a proven quiet interval takes a place, a hole takes none.
+    place = gap.where(is_quiet, 1).cumsum() - 1
+    prices = candles.set_index(place)[[*_PRICES, "interval_start", "is_closed"]]
+    filled = prices.reindex(range(int(place.iloc[-1]) + 1))
+    filled["is_candle"] = filled["close"].notna()
+    filled["close"] = filled["close"].ffill()
+    for name in ("open", "high", "low"):
+        filled[name] = filled[name].fillna(filled["close"])
+    filled["volume"] = filled["volume"].fillna(0.0)
+    holes = pd.Series(0, index=filled.index)
+    holes.loc[place[is_hole]] = 1
+    filled["bridged"] = holes.rolling(indicators.lookback(), min_periods=1).max().astype(bool)
+    return filled

@@ -1,0 +1,54 @@
+"""Dagster: code server, webserver and daemon. Their files lie in `config/`; what differs goes by the environment."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deployment.command import Command
+from deployment.paths import PROJECT
+
+if TYPE_CHECKING:
+    from shared.settings import Settings
+
+
+def code(settings: "Settings") -> Command:
+    """The code server, in which the runs start too; "Reload" in the UI makes it read the code again."""
+    where = ("-h", settings.bind_address, "-p", str(settings.dagster_code_port))
+    arguments = ("code-server", "start", "-m", "crypto_pipeline.definitions", *where)
+    return Command((_program("dagster"), *arguments), _env(settings))
+
+
+def webserver(settings: "Settings") -> Command:
+    """The UI and its GraphQL."""
+    where = ("-h", settings.bind_address, "-p", str(settings.dagster_port))
+    return Command((_program("dagster-webserver"), *where, "-w", _workspace()), _env(settings))
+
+
+def daemon(settings: "Settings") -> Command:
+    """Sensors, schedules, the run queue and the watch over runs."""
+    return Command((_program("dagster-daemon"), "run", "-w", _workspace()), _env(settings))
+
+
+def _program(name: str) -> str:
+    return str(Path(sys.executable).with_name(name))
+
+
+def _workspace() -> str:
+    return str(PROJECT / "config" / "workspace.yaml")
+
+
+def _env(settings: "Settings") -> dict[str, str]:
+    home = settings.state / "dagster"
+    home.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(PROJECT / "config" / "dagster.yaml", home / "dagster.yaml")
+    return {
+        "DAGSTER_HOME": str(home),
+        "DAGSTER_CODE_HOST": settings.host("dagster-code"),
+        "DAGSTER_CODE_PORT": str(settings.dagster_code_port),
+        "POSTGRES_HOST": settings.postgres_host,
+        "POSTGRES_PORT": str(settings.postgres_port),
+        "POSTGRES_USER": settings.postgres_user,
+        "POSTGRES_PASSWORD": settings.postgres_password.get_secret_value(),
+        "POSTGRES_DATABASE": settings.postgres_database,
+    }

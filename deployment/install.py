@@ -1,0 +1,38 @@
+"""`python3 -m deployment.install [STEP ...]`: install without starting, as the Dockerfile does."""
+
+import os
+import sys
+from pathlib import Path
+
+from deployment import environment, jars, minio, postgres
+from deployment.console import Console
+from deployment.steps import InstallError, Shell, Step, install
+
+STEPS = (environment.STEP, *jars.STEPS, minio.STEP, postgres.STEP)
+"""All that a deployment without Docker needs."""
+
+
+def short(step: Step) -> str:
+    """The name of a step on the command line."""
+    return step.name.lower().replace(" ", "-")
+
+
+def main() -> int:
+    """Install the steps that the command line names, or all. Gives the exit code."""
+    wanted = set(sys.argv[1:]) or {short(step) for step in STEPS}
+    unknown = wanted - {short(step) for step in STEPS}
+    if unknown:
+        print(f"No such step: {', '.join(sorted(unknown))}. There are {', '.join(short(step) for step in STEPS)}.")
+        return 2
+    with Console.logging_to(Path(os.devnull)) as console:
+        try:
+            steps = [step for step in STEPS if short(step) in wanted]
+            install(steps, console, Shell(console), lambda _step: None, lambda: None)
+        except InstallError as error:
+            console.line(f"✗ {error}")
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

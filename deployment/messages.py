@@ -1,0 +1,62 @@
+"""What `deploy.sh` says at its end: where everything is, or what is not healthy and why."""
+
+from pathlib import Path
+
+from deployment import env_file, given
+from deployment.services import Service
+from shared.settings import Settings
+
+QUERY = '  crypto query "select interval, count(*) from silver.fact_ohlcv group by 1"'
+
+
+def failure(left: dict[str, Service], reasons: dict[str, str], logs: Path) -> str:
+    """What to say of services that did not become healthy: first those that do not wait for another one of them."""
+    parts = []
+    for name, service in left.items():
+        waits = [need for need in service.needs if need in left]
+        if waits:
+            parts.append(f"{name} waits for {', '.join(waits)}.")
+            continue
+        log = logs / f"{name}.log"
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-10:] if log.exists() else []
+        shown = "".join(f"\n    | {line[:200]}" for line in lines)
+        parts.insert(0, f"{name} is not healthy: {reasons.get(name, '')}. The end of its log, {log}:{shown}")
+    cure = (
+        "They are tried again for as long as supervisor runs: ./monitor.sh shows them, "
+        "./deploy.sh waits for them again, ./stop.sh stops all."
+    )
+    return "\n✗ ".join([*parts, cure])
+
+
+def farewell(settings: Settings) -> str:
+    """The addresses, and what to do next."""
+    host = settings.loopback
+    what = "the simulated exchange (demo)" if settings.mode == "demo" else "live Binance"
+    places = [
+        ("Dagster", settings.dagster_port, "the assets and their runs"),
+        ("Spark master", settings.spark_master_ui_port, ""),
+        ("Spark jobs", settings.spark_ui_port, "each materialization by its name"),
+        ("MinIO console", settings.minio_console_port, "user and password: S3_ACCESS_KEY and S3_SECRET_KEY in .env"),
+        ("Metrics", settings.metrics_port, "of streaming, at /metrics"),
+    ]
+    addresses = "\n".join(f"  {name:<15}http://{host}:{port:<7}{note}".rstrip() for name, port, note in places)
+    values = ", ".join(
+        f"{name}={value}" for name, value in given.settings_in_environment().items() if name not in env_file.SECRETS
+    )
+    kept = (
+        f"\n\nThe environment gave {values}: put that into .env for `crypto` and ./monitor.sh to see it too."
+        if values
+        else ""
+    )
+    return f"""
+Everything is healthy. Streaming from {what}.
+
+{addresses}
+
+Next:
+  . .venv/bin/activate
+{QUERY}    (the first candles come after two minutes)
+  crypto status
+  ./monitor.sh      a live table of services, topics and assets
+  edit config/symbols.yaml, and save: streaming follows without a restart
+  ./stop.sh         stops everything; the data stays{kept}"""

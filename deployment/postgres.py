@@ -1,0 +1,166 @@
+"""PostgreSQL: the system's programs (installed on Debian by root, without a cluster of theirs), and how ours runs."""
+
+import hashlib
+import os
+import pwd
+import re
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deployment.command import Command
+from deployment.paths import tool
+from deployment.steps import InstallError, Shell, Step
+
+if TYPE_CHECKING:
+    from shared.settings import Settings
+
+OLDEST = 15
+NO_CLUSTER = Path("/etc/postgresql-common/createcluster.d/crypto-lakehouse.conf")
+OWNER = "postgres"
+"""Who runs the server when we are root, whom PostgreSQL refuses; Debian's package makes this user."""
+
+
+def binaries() -> Path | None:
+    """The folder with `initdb` and `postgres` of the newest version that is new enough, or None."""
+    found = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if path.parent.name.isdecimal()]
+    found = [path for path in found if int(path.parent.name) >= OLDEST and (path / "initdb").exists()]
+    if found:
+        return max(found, key=lambda path: int(path.parent.name))
+    initdb = tool("initdb")
+    if initdb is None or not Path(initdb).with_name("postgres").exists():
+        return None
+    said = subprocess.run([initdb, "--version"], capture_output=True, text=True, check=False).stdout
+    number = re.search(r"(\d+)", said)
+    return Path(initdb).parent if number and int(number[1]) >= OLDEST else None
+
+
+def install(shell: Shell) -> None:
+    """Install Debian's package. Its own cluster, which would hold port 5432, is turned off first."""
+    NO_CLUSTER.parent.mkdir(parents=True, exist_ok=True)
+    NO_CLUSTER.write_text(
+        "# Written by crypto-lakehouse, which runs a cluster of its own.\ncreate_main_cluster = false\n"
+    )
+    env = {"DEBIAN_FRONTEND": "noninteractive"}
+    shell.run(["apt-get", "update", "-q"], **env)
+    shell.run(["apt-get", "install", "-q", "-y", "--no-install-recommends", "postgresql"], **env)
+
+
+STEP = Step(
+    name="PostgreSQL",
+    done=lambda: binaries() is not None,
+    run=install,
+    cure="Try `apt-get install postgresql` by hand, then run ./deploy.sh again.",
+)
+
+
+def data_dir(state: Path) -> Path:
+    """Where the cluster lies: in the state folder, unless we are root and the server's user cannot get there."""
+    if os.geteuid() != 0 or all(_traversable(folder) for folder in state.resolve().parents):
+        return state / "postgres"
+    name = hashlib.sha256(str(state.resolve()).encode()).hexdigest()[:12]
+    return Path("/var/lib/postgresql/crypto-lakehouse") / name
+
+
+def _traversable(folder: Path) -> bool:
+    return not folder.exists() or bool(folder.stat().st_mode & stat.S_IXOTH)
+
+
+def unprivileged(signal_name: str = "") -> tuple[str, ...]:
+    """What to put before a command so that it does not run as root; nothing where we are not root.
+
+    `signal_name` is sent when the parent dies: a change of user forgets what was set before.
+    """
+    if os.geteuid() != 0:
+        return ()
+    death = (f"--pdeathsig={signal_name}",) if signal_name else ()
+    return ("setpriv", f"--reuid={OWNER}", f"--regid={OWNER}", "--init-groups", *death, "--")
+
+
+def command(settings: "Settings") -> Command:
+    """Serve the cluster on TCP alone, having made it where it is not there and set the password of `.env`."""
+    found = binaries()
+    if found is None:
+        raise InstallError("PostgreSQL is not installed: run ./deploy.sh")
+    data = data_dir(settings.state)
+    _make(found, data, settings)
+    options = {
+        "listen_addresses": settings.bind_address,
+        "port": settings.postgres_port,
+        "unix_socket_directories": "",
+        "shared_buffers": "64MB",
+        "max_connections": 100,
+        "password_encryption": "scram-sha-256",
+        "log_timezone": "UTC",
+        "timezone": "UTC",
+    }
+    argv = [*unprivileged("INT"), str(found / "postgres"), "-D", str(data)]
+    for name, value in options.items():
+        argv += ["-c", f"{name}={value}"]
+    return Command(tuple(argv))
+
+
+def _make(found: Path, data: Path, settings: "Settings") -> None:
+    data.parent.mkdir(parents=True, exist_ok=True)
+    if not (data / "PG_VERSION").exists():
+        made = data.with_name(f".{data.name}-made")
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir(mode=0o700)
+        if os.geteuid() == 0:
+            owner = pwd.getpwnam(OWNER)
+            os.chown(made, owner.pw_uid, owner.pw_gid)
+        # Nobody comes in over a local socket; over TCP only with the password, which is set below.
+        arguments = [
+            "--pgdata", str(made), "--username", settings.postgres_user, "--encoding", "UTF8", "--locale", "C.UTF-8",
+            "--auth-local", "reject", "--auth-host", "scram-sha-256", "--no-instructions",
+        ]  # fmt: skip
+        _run([*unprivileged(), str(found / "initdb"), *arguments], "")
+        if settings.containers:  # the other containers come over a private network
+            with (made / "pg_hba.conf").open("a") as rules:
+                rules.write("host all all all scram-sha-256\n")
+        made.rename(data)
+    _check_version(found, data)
+    # Single-user mode reads one statement a line from its input, so the password shows nowhere.
+    user, database = (_quoted(name, '"') for name in (settings.postgres_user, settings.postgres_database))
+    password = _quoted(settings.postgres_password.get_secret_value(), "'")
+    statements = [f"ALTER ROLE {user} PASSWORD {password};"]
+    single = [
+        *unprivileged(),
+        str(found / "postgres"),
+        "--single",
+        "-j",
+        "-D",
+        str(data),
+        "-c",
+        "log_min_error_statement=panic",
+    ]
+    said = _run([*single, "postgres"], "SELECT 'has ' || datname FROM pg_database;\n\n")
+    if f'"has {settings.postgres_database}"' not in said:
+        statements.append(f"CREATE DATABASE {database};")
+    _run([*single, "postgres"], "\n\n".join(statements) + "\n\n")
+
+
+def _check_version(found: Path, data: Path) -> None:
+    made_by = (data / "PG_VERSION").read_text().strip()
+    program = subprocess.run([found / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
+    number = re.search(r"(\d+)", program)
+    if number and number[1] != made_by:
+        raise InstallError(
+            f"The database in {data} was made by PostgreSQL {made_by}, and {found} is version {number[1]}: "
+            f"install {made_by} again, or let ./cleanup.sh remove the deployment's data."
+        )
+
+
+def _run(argv: list[str], statements: str) -> str:
+    done = subprocess.run(argv, input=statements, capture_output=True, text=True, check=False, cwd="/")
+    if done.returncode:
+        raise InstallError(
+            f"`{argv[-1] if not statements else 'postgres --single'}` failed: {done.stderr.strip()[-800:]}"
+        )
+    return done.stdout
+
+
+def _quoted(text: str, quote: str) -> str:
+    return quote + text.replace(quote, quote * 2) + quote

@@ -1,0 +1,177 @@
+"""Is a service there? Each probe speaks the service's own protocol; `UnhealthyError` says why not."""
+
+import json
+import socket
+import struct
+import time
+import urllib.error
+import urllib.request
+from typing import Any
+
+from shared.settings import Settings
+
+PATIENCE = 1.5
+"""Seconds that a probe waits for its answer."""
+HEARTBEAT_SECONDS = 90
+"""Dagster's daemons report every 30 s."""
+
+
+class UnhealthyError(Exception):
+    """Why a service is not to be used now."""
+
+
+def kafka(settings: Settings) -> None:
+    """The broker answers ApiVersions (key 18, version 0), which it does once it takes requests."""
+    host, _, port = settings.kafka.split(",")[0].rpartition(":")
+    client = b"crypto-probe"
+    request = struct.pack(">hhih", 18, 0, 1, len(client)) + client
+    try:
+        with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
+            connection.sendall(struct.pack(">i", len(request)) + request)
+            with connection.makefile("rb") as answer:
+                head = answer.read(10)  # length, correlation id, error code
+    except OSError as error:
+        raise UnhealthyError(f"no answer on {host}:{port} ({_reason(error)})") from None
+    if len(head) < 10 or struct.unpack(">h", head[8:])[0] != 0:
+        raise UnhealthyError("the broker does not take requests yet")
+
+
+def minio(settings: Settings) -> None:
+    """The object store is ready to serve."""
+    _get(f"http://{settings.host('minio')}:{settings.minio_port}/minio/health/ready")
+
+
+def postgres(settings: Settings) -> None:
+    """The database lets us in with our password."""
+    import psycopg2
+
+    try:
+        connection = psycopg2.connect(
+            host=settings.postgres_host,
+            port=settings.postgres_port,
+            user=settings.postgres_user,
+            password=settings.postgres_password.get_secret_value(),
+            dbname=settings.postgres_database,
+            connect_timeout=2,
+        )
+    except psycopg2.OperationalError as error:
+        raise UnhealthyError(str(error).strip().splitlines()[-1]) from None
+    connection.close()
+
+
+def spark_master(settings: Settings) -> None:
+    """The master is alive, and not recovering."""
+    status = _master(settings).get("status")
+    if status != "ALIVE":
+        raise UnhealthyError(f"the master is {status}")
+
+
+def spark_worker(settings: Settings) -> None:
+    """A worker has registered with the master."""
+    if not any(worker.get("state") == "ALIVE" for worker in _master(settings).get("workers", ())):
+        raise UnhealthyError("no worker has registered with the master")
+
+
+def spark_connect(settings: Settings) -> None:
+    """The Connect server takes gRPC connections, which it does when it is warm."""
+    _grpc(settings.host("spark-connect"), settings.spark_connect_port, "")
+
+
+def dagster_code(settings: Settings) -> None:
+    """The code server says that it serves."""
+    _grpc(settings.host("dagster-code"), settings.dagster_code_port, "DagsterApi")
+
+
+def dagster_webserver(settings: Settings) -> None:
+    """The GraphQL endpoint answers, and our code has loaded."""
+    entries = "locationEntries{loadStatus locationOrLoadError{...on PythonError{message}}}"
+    query = "{workspaceOrError{...on Workspace{" + entries + "}}}"
+    for entry in _graphql(settings, query)["workspaceOrError"].get("locationEntries", ()):
+        if entry["loadStatus"] == "LOADING":
+            raise UnhealthyError("the code is loading")
+        if message := (entry["locationOrLoadError"] or {}).get("message"):
+            raise UnhealthyError(f"the code in crypto_pipeline does not load: {message.strip().splitlines()[-1]}")
+
+
+def dagster_daemon(settings: Settings) -> None:
+    """Every daemon that is needed has reported of late, as the webserver has it."""
+    query = "{instance{daemonHealth{allDaemonStatuses{daemonType required lastHeartbeatTime}}}}"
+    statuses = _graphql(settings, query)["instance"]["daemonHealth"]["allDaemonStatuses"]
+    oldest = time.time() - HEARTBEAT_SECONDS
+    late = [
+        status["daemonType"]
+        for status in statuses
+        if status["required"] and (status["lastHeartbeatTime"] or 0) < oldest
+    ]
+    if late:
+        raise UnhealthyError(f"no heartbeat from {', '.join(sorted(late))}")
+
+
+def simulator(settings: Settings) -> None:
+    """The simulated exchange answers REST."""
+    _get(f"{settings.simulator_url}/api/v3/ping")
+
+
+def streaming(settings: Settings) -> None:
+    """The service shows its metrics."""
+    _get(f"http://{settings.host('streaming')}:{settings.metrics_port}/metrics")
+
+
+def _get(url: str, body: bytes | None = None) -> bytes:
+    request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"} if body else {})  # noqa: S310 (http)
+    try:
+        # No proxy: these are our own services.
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=PATIENCE) as answer:
+            content: bytes = answer.read()
+            return content
+    except urllib.error.HTTPError as error:
+        raise UnhealthyError(f"{url} answers {error.code}") from None
+    except (OSError, ValueError) as error:
+        raise UnhealthyError(f"no answer from {url} ({_reason(error)})") from None
+
+
+def _master(settings: Settings) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(
+        _get(f"http://{settings.host('spark-master')}:{settings.spark_master_ui_port}/json/")
+    )
+    return answer
+
+
+def _graphql(settings: Settings, query: str) -> dict[str, Any]:
+    body = json.dumps({"query": query}).encode()
+    answer = json.loads(_get(f"http://{settings.host('dagster-webserver')}:{settings.dagster_port}/graphql", body))
+    if not answer.get("data"):
+        raise UnhealthyError("the webserver's GraphQL answers with an error")
+    data: dict[str, Any] = answer["data"]
+    return data
+
+
+def _grpc(host: str, port: int, service: str) -> None:
+    """A channel comes up; with `service`, its health check says that it serves."""
+    try:
+        socket.create_connection((host, port), timeout=PATIENCE).close()  # a refusal costs nothing, a channel does
+    except OSError as error:
+        raise UnhealthyError(f"no answer on {host}:{port} ({_reason(error)})") from None
+    import grpc
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    with grpc.insecure_channel(f"{host}:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=PATIENCE)
+        except grpc.FutureTimeoutError:
+            raise UnhealthyError(f"no gRPC answer on {host}:{port}") from None
+        if not service:
+            return
+        try:
+            answer = health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(service=service), timeout=PATIENCE
+            )
+        except grpc.RpcError as error:
+            raise UnhealthyError(f"the health check on {host}:{port} failed ({error.code().name})") from None
+        if answer.status != health_pb2.HealthCheckResponse.SERVING:
+            raise UnhealthyError(f"{host}:{port} does not serve yet")
+
+
+def _reason(error: Exception) -> str:
+    cause = getattr(error, "reason", error)
+    return str(getattr(cause, "strerror", None) or cause)

@@ -1,0 +1,80 @@
+"""`python -m deployment.run SERVICE`: wait for what the service needs, prepare, and become it.
+
+The command of each program in supervisor and of each container in Docker.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+import time
+
+from deployment import given
+from deployment.paths import child_environment, set_environment, setting, state
+from deployment.probes import UnhealthyError
+from deployment.services import TABLE, Service, table
+from deployment.steps import InstallError
+from shared.settings import Settings, SettingsError, settings
+
+PR_SET_PDEATHSIG = 1
+SAY_EVERY = 15
+"""Seconds between two lines about what is waited for."""
+
+
+def main() -> None:
+    """Run the service that the command line names."""
+    names = {service.name: service for service in TABLE}
+    if len(sys.argv) != 2 or sys.argv[1] not in names:
+        sys.exit(f"Usage: python -m deployment.run SERVICE, one of {', '.join(names)}")
+    service = names[sys.argv[1]]
+    die_with_parent(getattr(signal, f"SIG{service.stop_signal}"))
+    set_environment(given.saved(state(setting("CRYPTO_MODE", "live")) / "supervisor"))
+    try:
+        loaded = settings()
+        wait_for(service, loaded)
+        command = service.command(loaded)
+    except (SettingsError, InstallError) as error:
+        print(error, flush=True)
+        sys.exit(1)
+    print(f"starting {service.name}: {' '.join(command.argv[:1])}", flush=True)
+    os.execvpe(command.argv[0], command.argv, child_environment(**command.env))  # noqa: S606 (that is what we are for)
+
+
+def die_with_parent(number: int) -> None:
+    """Have the kernel send us this signal when the parent dies, so that nothing outlives a killed supervisord.
+
+    It holds across exec, but not across a change of user.
+    """
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, number)
+    if os.getppid() != parent:
+        sys.exit(1)
+
+
+def wait_for(service: Service, loaded: Settings) -> None:
+    """Wait, for as long as it takes, until what is installed and needed is there."""
+    said = 0.0
+    pause = 0.2
+    present = table(loaded)
+    needs = [present[name] for name in service.needs if name in present]
+    while reason := _lacking(service, needs, loaded):
+        if time.monotonic() - said > SAY_EVERY:
+            said = time.monotonic()
+            print(f"{service.name} waits: {reason}", flush=True)
+        time.sleep(pause)
+        pause = min(pause * 1.2, 1.0)
+
+
+def _lacking(service: Service, needs: list[Service], loaded: Settings) -> str:
+    if not service.installs():
+        return "it is still being installed"
+    for need in needs:
+        try:
+            need.probe(loaded)
+        except UnhealthyError as unhealthy:
+            return f"{need.name}: {unhealthy}"
+    return ""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""The one table of the services: what each runs, needs, listens on and may use. Everything else derives from it."""
+
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from deployment import dagster, jars, kafka, minio, postgres, probes, spark
+from deployment.command import Command
+from deployment.paths import PROJECT
+from shared.settings import Settings
+
+
+@dataclass(frozen=True)
+class Service:
+    """One process that supervisor, or a container, keeps running."""
+
+    name: str
+    command: Callable[[Settings], Command]
+    """Prepares what the service needs and gives the program to become."""
+    probe: Callable[[Settings], None]
+    memory_mb: tuple[int, int]
+    """What it may take at most with the profiles 8g and 6g."""
+    needs: tuple[str, ...] = ()
+    """The services that must answer before it starts."""
+    installs: Callable[[], bool] = lambda: True
+    """Is what `deploy.sh` installs for it there?"""
+    ports: tuple[str, ...] = ()
+    """The settings of the ports that it listens on."""
+    code: tuple[str, ...] = ()
+    """Files and folders of the project; a change of them restarts it."""
+    reads: tuple[str, ...] = ()
+    """The settings whose names begin so; a change of them restarts it."""
+    unless: str = ""
+    """The setting that names another one in its stead; then it is not started."""
+    mode: str = ""
+    """It belongs to this mode alone."""
+    stop_signal: str = "TERM"
+    stop_seconds: int = 20
+
+
+def _module(name: str) -> Callable[[Settings], Command]:
+    return lambda _settings: Command((sys.executable, "-m", name))
+
+
+_ALWAYS_READ = ("mode", "bind_address", "containers", "memory_profile")
+_PYTHON = ("requirements.lock", "shared")
+_LAKE = ("s3_", "minio_port", "kafka_", "spark_", "postgres_")
+_EXCHANGE = ("kafka_", "binance_", "simulator_port", "symbols_file", "active_symbols", "stream_", "metrics_port")
+_DAGSTER = ("config/dagster.yaml", "config/workspace.yaml", "deployment/dagster.py", "requirements.lock")
+
+TABLE = (
+    Service(
+        name="kafka",
+        command=kafka.command,
+        probe=probes.kafka,
+        memory_mb=(900, 640),
+        installs=lambda: jars.folder("kafka").is_dir(),
+        ports=("kafka_port", "kafka_controller_port"),
+        code=("config/kafka", "config/jars/kafka", "deployment/kafka.py"),
+        reads=("kafka_port", "kafka_controller_port"),
+        unless="kafka_bootstrap_servers",
+        stop_seconds=40,
+    ),
+    Service(
+        name="minio",
+        command=minio.command,
+        probe=probes.minio,
+        memory_mb=(640, 512),
+        installs=lambda: minio.program() is not None,
+        ports=("minio_port", "minio_console_port"),
+        code=("deployment/minio.py",),
+        reads=("minio_", "s3_access_key", "s3_secret_key", "s3_region"),
+        unless="s3_endpoint",
+    ),
+    Service(
+        name="postgres",
+        command=postgres.command,
+        probe=probes.postgres,
+        memory_mb=(384, 320),
+        installs=lambda: postgres.binaries() is not None,
+        ports=("postgres_port",),
+        code=("deployment/postgres.py",),
+        reads=("postgres_",),
+        stop_signal="INT",  # TERM would wait for the clients to go
+    ),
+    Service(
+        name="spark-master",
+        command=spark.master,
+        probe=probes.spark_master,
+        memory_mb=(512, 448),
+        ports=("spark_master_port", "spark_master_ui_port"),
+        code=("config/spark", "requirements.lock", "deployment/spark.py"),
+        reads=("spark_master_",),
+        unless="spark_remote",
+    ),
+    Service(
+        name="spark-worker",
+        command=spark.worker,
+        probe=probes.spark_worker,
+        memory_mb=(3072, 2048),
+        needs=("spark-master",),
+        ports=("spark_worker_ui_port",),
+        code=("config/spark", "requirements.lock", "deployment/spark.py"),
+        reads=("spark_master_port", "spark_worker_"),
+        unless="spark_remote",
+    ),
+    Service(
+        name="spark-connect",
+        command=spark.connect,
+        probe=probes.spark_connect,
+        memory_mb=(2048, 1536),
+        needs=("kafka", "minio", "spark-master", "spark-worker"),
+        installs=lambda: jars.folder("spark").is_dir(),
+        ports=("spark_connect_port", "spark_ui_port"),
+        code=("crypto_pipeline", "config/spark", "config/jars/spark", "deployment/spark.py", *_PYTHON),
+        reads=_LAKE,
+        unless="spark_remote",
+    ),
+    Service(
+        name="dagster-code",
+        command=dagster.code,
+        probe=probes.dagster_code,
+        memory_mb=(2048, 1536),
+        needs=("postgres",),
+        ports=("dagster_code_port",),
+        code=("crypto_pipeline", "shared", *_DAGSTER),
+        reads=(*_LAKE, "dagster_", "pipeline_"),
+    ),
+    Service(
+        name="dagster-webserver",
+        command=dagster.webserver,
+        probe=probes.dagster_webserver,
+        memory_mb=(640, 512),
+        needs=("postgres", "dagster-code"),
+        ports=("dagster_port",),
+        code=_DAGSTER,
+        reads=("postgres_", "dagster_"),
+    ),
+    Service(
+        name="dagster-daemon",
+        command=dagster.daemon,
+        probe=probes.dagster_daemon,
+        memory_mb=(640, 512),
+        needs=("postgres", "dagster-code"),
+        code=_DAGSTER,
+        reads=("postgres_", "dagster_"),
+    ),
+    Service(
+        name="simulator",
+        command=_module("streaming.simulator"),
+        probe=probes.simulator,
+        memory_mb=(512, 384),
+        ports=("simulator_port",),
+        code=("streaming/simulator", *_PYTHON),
+        reads=("simulator_", "symbols_file", "active_symbols"),
+        mode="demo",
+    ),
+    Service(
+        name="streaming",
+        command=_module("streaming.service"),
+        probe=probes.streaming,
+        memory_mb=(768, 640),
+        needs=("kafka", "simulator"),
+        ports=("metrics_port",),
+        code=("streaming", *_PYTHON),
+        reads=_EXCHANGE,
+    ),
+)
+
+
+def table(settings: Settings) -> dict[str, Service]:
+    """The services of this deployment, by name: without what belongs to the other mode or is had elsewhere."""
+    return {
+        service.name: service
+        for service in TABLE
+        if service.mode in ("", settings.mode)
+        and (settings.containers or not (service.unless and getattr(settings, service.unless)))
+    }
+
+
+def tiers(services: Iterable[Service]) -> list[list[Service]]:
+    """The services in the order of starting: each tier needs only those before it."""
+    left = list(services)
+    names = {service.name for service in left}
+    placed: set[str] = set()
+    order: list[list[Service]] = []
+    while left:
+        tier = [service for service in left if set(service.needs) & names <= placed]
+        if not tier:
+            raise ValueError(f"services need each other in a ring: {', '.join(service.name for service in left)}")
+        order.append(tier)
+        placed.update(service.name for service in tier)
+        left = [service for service in left if service.name not in placed]
+    return order
+
+
+def paths(service: Service) -> tuple[Path, ...]:
+    """The files and folders that the service is made of."""
+    return tuple(PROJECT / path for path in service.code)
+
+
+def values(service: Service, settings: Settings) -> dict[str, object]:
+    """The settings that the service reads."""
+    prefixes = (*_ALWAYS_READ, *service.reads)
+    return {name: value for name, value in sorted(settings.model_dump().items()) if name.startswith(prefixes)}

@@ -1,0 +1,1 @@
+"""The vocabulary of both sides: settings, symbols, events and table contracts. Imports neither side."""

@@ -1,0 +1,189 @@
+"""The events that flow through Kafka, made once at the edge by an exchange's module and never changed after.
+
+Times are integers: microseconds since 1970 in UTC. Prices and quantities are exact decimals that fit `decimal(38, 18)`;
+in JSON they are strings. One event is one Kafka message, whose `stream` field names its type.
+"""
+
+import re
+from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation, Overflow
+from typing import ClassVar, Literal
+
+import msgspec
+
+Source = Literal["websocket", "rest", "archive"]
+STREAMS = ("trade", "ticker", "kline_1m", "depth5")
+"""The streams that `symbols.yaml` may name."""
+
+DECIMAL_SCALE = 18
+DECIMAL_LIMIT = Decimal(10) ** 20
+_SMALLEST = Decimal(1).scaleb(-DECIMAL_SCALE)
+_plain = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,18})?").fullmatch
+_exact = Context(prec=76, rounding=ROUND_HALF_EVEN, traps=[Inexact, InvalidOperation, Overflow])
+
+
+class UnfitDecimal(ValueError):
+    """A number that `decimal(38, 18)` cannot hold exactly, or that is no number."""
+
+
+def exact_decimal(text: str) -> Decimal:
+    """The decimal that `text` writes, exactly.
+
+    Raises `UnfitDecimal` where it has more than 20 digits before or 18 after the point, or is not a finite number.
+    """
+    if _plain(text):  # nearly every number; twice as fast as looking at the digits
+        return Decimal(text)
+    try:
+        value = Decimal(text)
+    except (InvalidOperation, TypeError, ValueError):
+        raise UnfitDecimal(f"{text!r} is not a number") from None
+    return _fitting(value)
+
+
+def exact_product(left: Decimal, right: Decimal) -> Decimal:
+    """`left * right` without rounding. Raises `UnfitDecimal` where the product does not fit `decimal(38, 18)`."""
+    return _fitting(_exact.multiply(left, right))
+
+
+def _fitting(value: Decimal) -> Decimal:
+    exponent = value.as_tuple().exponent
+    if not isinstance(exponent, int):
+        raise UnfitDecimal(f"{value} is not a finite number")
+    if exponent < -DECIMAL_SCALE:
+        try:
+            value = value.quantize(_SMALLEST, context=_exact)
+        except (Inexact, InvalidOperation):
+            raise UnfitDecimal(f"{value} has more than {DECIMAL_SCALE} decimal places") from None
+    if value.copy_abs() >= DECIMAL_LIMIT:
+        raise UnfitDecimal(f"{value} is not below 10^20")
+    return value
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="stream"):
+    """What all events have in common."""
+
+    stream: ClassVar[str]
+
+    exchange: str
+    """The market, lower case: `binance` is Binance spot."""
+    symbol: str
+    """Canonical: base and quote in upper case, joined."""
+    base_asset: str
+    quote_asset: str
+    event_time: int | None
+    """When it happened by the exchange's clock; null where the exchange gives none."""
+    published_at: int | None = None
+    """When the exchange sent it, where it says so."""
+    received_at: int | None = None
+    """When we had it; null for archive and REST."""
+    source: Source
+    connection_id: str
+
+
+class Trade(Event, frozen=True, kw_only=True, tag="trade"):
+    """One fill. `is_buyer_maker` true: the buyer's order was resting, so the taker sold."""
+
+    stream: ClassVar[str] = "trade"
+
+    event_time: int
+    trade_id: int
+    price: Decimal
+    quantity: Decimal
+    quote_quantity: Decimal
+    """`price * quantity`, exact."""
+    is_buyer_maker: bool
+
+
+class Ticker(Event, frozen=True, kw_only=True, tag="ticker"):
+    """Rolling statistics of the last 24 hours (not of the UTC day), with the best bid and ask."""
+
+    stream: ClassVar[str] = "ticker"
+
+    event_time: int
+    last_price: Decimal
+    last_quantity: Decimal
+    open_price: Decimal
+    high_price: Decimal
+    low_price: Decimal
+    price_change: Decimal
+    price_change_percent: Decimal
+    weighted_average_price: Decimal
+    volume: Decimal
+    quote_volume: Decimal
+    bid_price: Decimal
+    bid_quantity: Decimal
+    ask_price: Decimal
+    ask_quantity: Decimal
+    open_time: int
+    close_time: int
+    first_trade_id: int
+    last_trade_id: int
+    trade_count: int
+
+
+class Kline(Event, frozen=True, kw_only=True, tag="kline_1m"):
+    """The exchange's own candle of one minute, `[open_time, open_time + interval)`, finished or not."""
+
+    stream: ClassVar[str] = "kline_1m"
+
+    event_time: int
+    interval: str
+    open_time: int
+    close_time: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    quote_volume: Decimal
+    trade_count: int
+    taker_buy_volume: Decimal
+    taker_buy_quote_volume: Decimal
+    first_trade_id: int
+    """-1 where nothing traded."""
+    last_trade_id: int
+    is_closed: bool
+
+
+class DepthSnapshot(Event, frozen=True, kw_only=True, tag="depth5"):
+    """The best levels of the book, best first; each level is `(price, quantity)`."""
+
+    stream: ClassVar[str] = "depth5"
+
+    received_at: int | None
+    update_id: int
+    levels: int
+    """How many levels a side the stream carries at most; a thin book may show fewer."""
+    bids: tuple[tuple[Decimal, Decimal], ...]
+    asks: tuple[tuple[Decimal, Decimal], ...]
+
+
+AnyEvent = Trade | Ticker | Kline | DepthSnapshot
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """A frame that could not be parsed, whole, with the reason and where it came from."""
+
+    exchange: str
+    connection_id: str
+    received_at: int
+    error: str
+    frame: str
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(AnyEvent)
+
+
+def encode(event: AnyEvent | DeadLetter) -> bytes:
+    """The Kafka message of an event: compact JSON, decimals as strings (`0E-8` and `1.2E-7` too, as Python writes them)."""
+    return _encoder.encode(event)
+
+
+def decode(message: bytes) -> AnyEvent:
+    """The event of a Kafka message. Raises `msgspec.ValidationError` where it is none."""
+    return _decoder.decode(message)
+
+
+def message_key(exchange: str, stream: str) -> bytes:
+    """The Kafka key within a symbol's topic: order is kept per exchange and stream."""
+    return f"{exchange}:{stream}".encode()

@@ -1,0 +1,148 @@
+"""Every setting, read once from the environment and `.env`; no other module reads the environment.
+
+A setting is the upper-case name of its field: `KAFKA_PORT=19092 ./deploy.sh`, or the same line in `.env`.
+"""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Symbols = Annotated[str, BeforeValidator(lambda value: str(value).strip())]
+
+
+def home() -> Path:
+    """The folder of `.env` and `var/`: the checkout, unless `CRYPTO_HOME` names another (tests do)."""
+    return Path(os.environ.get("CRYPTO_HOME", PROJECT)).resolve()
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used; the message says which, why, and what would be right."""
+
+
+class Settings(BaseSettings):
+    """The settings of one deployment. Ports are all on loopback unless `bind_address` says otherwise."""
+
+    model_config = SettingsConfigDict(env_file_encoding="utf-8", extra="ignore", frozen=True)
+
+    mode: Literal["demo", "live"] = Field("live", alias="CRYPTO_MODE")
+    """`demo` streams from the simulator, `live` from the exchanges. They share no bucket, topic or database."""
+    memory_profile: Literal["6g", "8g"] = Field("8g", alias="MEMORY_PROFILE")
+    bind_address: str = "127.0.0.1"
+    containers: bool = False
+    """In Docker, where each service is another host of its own name; `docker-compose.yml` sets it."""
+
+    kafka_port: Port = 9092
+    kafka_controller_port: Port = 9093
+    minio_port: Port = 9000
+    minio_console_port: Port = 9001
+    postgres_port: Port = 5432
+    spark_master_port: Port = 7077
+    spark_master_ui_port: Port = 8080
+    spark_worker_ui_port: Port = 8081
+    spark_ui_port: Port = 4040
+    spark_connect_port: Port = 15002
+    dagster_port: Port = 3000
+    dagster_code_port: Port = 4266
+    metrics_port: Port = 8000
+    simulator_port: Port = 8100
+
+    kafka_bootstrap_servers: str = ""
+    """Another Kafka than the one that `deploy.sh` starts: `host:port[,host:port]`."""
+    kafka_topic: str = ""
+    """One topic for everything, keyed by symbol, where topics are few (Azure Event Hubs). Empty: a topic a symbol."""
+    kafka_linger_ms: Annotated[int, Field(ge=0, le=1000)] = 50
+    spark_remote: str = ""
+    """Another Spark Connect server: `sc://host:port`."""
+    spark_jars: Path | None = None
+    """The folder of Spark's extra jars; `deploy.sh` fills it in for the Connect server."""
+    s3_endpoint: str = ""
+    """Another object store than our MinIO: `https://host`."""
+    s3_bucket: str = ""
+    s3_access_key: str = ""
+    s3_secret_key: SecretStr = SecretStr("")
+    s3_region: str = "us-east-1"
+    postgres_host: str = "127.0.0.1"
+    postgres_user: str = "crypto"
+    postgres_password: SecretStr = SecretStr("")
+    postgres_database: str = "dagster"
+
+    symbols_file: Path = PROJECT / "config" / "symbols.yaml"
+    active_symbols: Symbols = ""
+    """Comma-separated symbols that are streamed instead of the enabled ones of `symbols.yaml`."""
+    stream_memory_mb: Annotated[int, Field(ge=8)] = 256
+    """What the streaming service may hold while Kafka is away; beyond it, it stops reading from the exchange."""
+    binance_ws_url: str = ""
+    binance_rest_url: str = ""
+    """Another address for Binance, such as a simulator's; `CRYPTO_MODE=demo` fills these in."""
+
+    simulator_seed: int = 7
+    simulator_rate: Annotated[float, Field(gt=0)] = 2.0
+    """Trades a second of the busiest simulated symbol; the others are quieter."""
+    simulator_history_hours: Annotated[int, Field(ge=0)] = 26
+    """How long before its first start the simulated market opened."""
+
+    pipeline_seconds_after_minute: Annotated[int, Field(ge=0, le=55)] = 5
+    """When in each minute the sensor starts the pipeline: late enough for the closed klines to be there."""
+
+    @property
+    def state(self) -> Path:
+        """Where this deployment keeps its data and logs."""
+        return home() / "var" / self.mode
+
+    @property
+    def kafka(self) -> str:
+        return self.kafka_bootstrap_servers or f"{self.host('kafka')}:{self.kafka_port}"
+
+    @property
+    def loopback(self) -> str:
+        """The address under which our own services find each other."""
+        return "127.0.0.1" if self.bind_address == "0.0.0.0" else self.bind_address  # noqa: S104 (compared, not bound)
+
+    def host(self, service: str) -> str:
+        """Where our own service of this name is reached from here."""
+        return service if self.containers else self.loopback
+
+    @property
+    def s3_url(self) -> str:
+        return self.s3_endpoint or f"http://{self.host('minio')}:{self.minio_port}"
+
+    @property
+    def bucket(self) -> str:
+        return self.s3_bucket or ("datalake-demo" if self.mode == "demo" else "datalake")
+
+    @property
+    def spark_connect_url(self) -> str:
+        return self.spark_remote or f"sc://{self.host('spark-connect')}:{self.spark_connect_port}"
+
+    @property
+    def simulator_url(self) -> str:
+        return f"http://{self.host('simulator')}:{self.simulator_port}"
+
+    @property
+    def simulator_ws_url(self) -> str:
+        return f"ws://{self.host('simulator')}:{self.simulator_port}"
+
+    @classmethod
+    def load(cls) -> Self:
+        """The settings of the environment and `.env`. Raises `SettingsError`, one sentence a fault."""
+        env_file = home() / ".env"
+        try:
+            return cls(_env_file=env_file)  # type: ignore[call-arg]
+        except ValidationError as error:
+            faults = "; ".join(
+                f"{str(fault['loc'][0]).upper()} is {fault['input']!r}: {fault['msg'].lower()}" for fault in error.errors()
+            )
+            raise SettingsError(f"Wrong setting: {faults}. Mend it in {env_file} or in the environment.") from None
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process."""
+    return Settings.load()

@@ -1,0 +1,197 @@
+"""What to stream: `config/symbols.yaml`, read whole or refused whole, and how a symbol becomes a topic."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+StreamName = Literal["trade", "ticker", "kline_1m", "depth5"]
+Asset = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=r"^[^\s\x00-\x1fa-z/@,]+$")]
+TOPIC_LENGTH = 249
+"""The longest name that Kafka allows."""
+
+QUOTE_ASSETS = (
+    "FDUSD", "USDT", "USDC", "TUSD", "BUSD", "USDP", "USD1", "DAI", "USD",
+    "EUR", "GBP", "JPY", "TRY", "BRL", "AUD", "PLN", "UAH", "ZAR", "MXN", "ARS", "IDR", "COP", "CZK", "RON",
+    "BTC", "ETH", "BNB", "XRP", "TRX", "SOL", "DOGE",
+)  # fmt: skip
+"""The quote assets that a symbol's tail is read as, longest match first; another pair names its `base` and `quote`."""
+
+
+class SymbolsFileError(Exception):
+    """A `symbols.yaml` that is refused; the message gives file, line and reason."""
+
+
+class Symbol(BaseModel):
+    """One entry of `symbols.yaml`: a pair, and which of its streams to take from which exchanges."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    symbol: Asset
+    name: str
+    base: Asset = ""
+    quote: Asset = ""
+    priority: Annotated[int, Field(ge=1, le=100)] = 50
+    """1 is served first."""
+    enabled: bool = True
+    streams: tuple[StreamName, ...] = Field(("trade", "ticker", "kline_1m", "depth5"), min_length=1)
+    exchanges: tuple[str, ...] = Field(("binance",), min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_pair(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "base" not in values and "quote" not in values:
+            pair = split_pair(str(values.get("symbol", "")))
+            if pair:
+                return {**values, "base": pair[0], "quote": pair[1]}
+        return values
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if not self.base or not self.quote:
+            raise ValueError(f"the quote asset of {self.symbol} is not known: give base and quote")
+        if self.base + self.quote != self.symbol:
+            raise ValueError(f"{self.base} and {self.quote} do not make {self.symbol}")
+        if self.symbol.lower().upper() != self.symbol:
+            raise ValueError(f"{self.symbol} does not survive lower case, in which topics and streams are named")
+        if len(topic(self.symbol)) > TOPIC_LENGTH:
+            raise ValueError(f"the topic of {self.symbol} would be longer than {TOPIC_LENGTH} characters")
+        for field in ("streams", "exchanges"):
+            values = getattr(self, field)
+            if len(set(values)) != len(values):
+                raise ValueError(f"{field} names one twice")
+        return self
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    tiers: dict[str, list[Symbol]]
+
+
+def split_pair(symbol: str) -> tuple[str, str] | None:
+    """Base and quote of a canonical symbol, `BTCUSDT` -> `("BTC", "USDT")`; none where the quote is not known."""
+    for quote in sorted(QUOTE_ASSETS, key=len, reverse=True):
+        if symbol.endswith(quote) and symbol != quote:
+            return symbol.removesuffix(quote), quote
+    return None
+
+
+def load_symbols(path: Path, active: str = "") -> tuple[Symbol, ...]:
+    """The symbols to stream, the most important first.
+
+    `active` (the setting `ACTIVE_SYMBOLS`, comma-separated) chooses from the file regardless of `enabled`.
+    Raises `SymbolsFileError` with file, line and reason; nothing of a wrong file is used.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SymbolsFileError(f"{path}: cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        raise SymbolsFileError(f"{path}: is not UTF-8 text.") from None
+    return _chosen(path, _parse(path, text), active)
+
+
+def _parse(path: Path, text: str) -> list[Symbol]:
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+        repeated = list(_repeated_keys(root)) if root else []
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 1
+        reason = getattr(error, "problem", None) or "is not YAML"
+        raise SymbolsFileError(f"{path}:{line}: not YAML: {reason}.") from None
+    except (ValueError, TypeError, RecursionError) as error:  # an impossible date, a list as a key, an alias of itself
+        raise SymbolsFileError(f"{path}:1: not YAML that makes sense: {error}.") from None
+    if root is None:
+        raise SymbolsFileError(f"{path}:1: is empty; it needs `tiers`, each a list of symbols.")
+    for key, line in repeated:
+        raise SymbolsFileError(f"{path}:{line}: {key!r} stands twice.")
+    try:
+        tiers = _File.model_validate(data).tiers
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        reason = fault["msg"].removeprefix("Value error, ")
+        raise SymbolsFileError(f"{path}:{_line(root, fault['loc'])}: {where}: {reason}.") from None
+    seen: set[str] = set()
+    symbols = []
+    for tier, entries in tiers.items():
+        for index, entry in enumerate(entries):
+            if entry.symbol in seen:
+                line = _line(root, ("tiers", tier, index, "symbol"))
+                raise SymbolsFileError(f"{path}:{line}: {entry.symbol} stands twice.")
+            seen.add(entry.symbol)
+            symbols.append(entry)
+    return symbols
+
+
+def _chosen(path: Path, symbols: list[Symbol], active: str) -> tuple[Symbol, ...]:
+    wanted = list(dict.fromkeys(name.strip().upper() for name in active.split(",") if name.strip()))
+    if wanted:
+        by_name = {entry.symbol: entry for entry in symbols}
+        unknown = [name for name in wanted if name not in by_name]
+        if unknown:
+            raise SymbolsFileError(f"ACTIVE_SYMBOLS names {', '.join(unknown)}, which {path} does not have: add it there.")
+        chosen = [by_name[name] for name in wanted]
+    else:
+        chosen = [entry for entry in symbols if entry.enabled]
+    if not chosen:
+        raise SymbolsFileError(f"{path}: no symbol is enabled; set `enabled: true` on one.")
+    return tuple(sorted(chosen, key=lambda entry: (entry.priority, entry.symbol)))
+
+
+def _repeated_keys(node: yaml.Node) -> Iterator[tuple[str, int]]:
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            if key.value in seen:
+                yield key.value, key.start_mark.line + 1
+            seen.add(key.value)
+            yield from _repeated_keys(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _repeated_keys(item)
+
+
+def _line(node: yaml.Node, loc: tuple[int | str, ...]) -> int:
+    """The line of the deepest key or item on the way to `loc`."""
+    line = node.start_mark.line
+    for part in loc:
+        if isinstance(node, yaml.MappingNode):
+            found = [(key, value) for key, value in node.value if key.value == part]
+            if not found:
+                break
+            key, node = found[0]
+            line = key.start_mark.line
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line
+        else:
+            break
+    return int(line) + 1
+
+
+def topic(symbol: str) -> str:
+    """The Kafka topic of a canonical symbol: `crypto_raw_btcusdt`.
+
+    Kafka allows few characters: every byte of the UTF-8 name outside `a-z0-9` is written `.xx` in hexadecimal.
+    """
+    encoded = "".join(
+        chr(byte) if chr(byte) in "abcdefghijklmnopqrstuvwxyz0123456789" else f".{byte:02x}"
+        for byte in symbol.lower().encode()
+    )
+    return f"crypto_raw_{encoded}"
+
+
+def symbol_of(topic: str) -> str:
+    """The canonical symbol of a topic, the inverse of `topic`. Raises `ValueError` for another topic."""
+    prefix, encoded = topic[:11], topic[11:]
+    if prefix != "crypto_raw_" or not encoded:
+        raise ValueError(f"{topic} is no topic of a symbol")
+    first, *rest = encoded.split(".")
+    raw = first.encode() + b"".join(bytes([int(part[:2], 16)]) + part[2:].encode() for part in rest)
+    return raw.decode().upper()

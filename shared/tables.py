@@ -1,0 +1,63 @@
+"""What a table's contract is. One pair, layer and name, gives asset key, Hudi table, path and docs anchor."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Layer = Literal["bronze", "silver", "gold"]
+
+DECIMAL = "decimal(38,18)"
+"""Prices, quantities and their sums: exact, 20 digits before the point and 18 after."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its name, Spark SQL type, and what it holds, with the unit."""
+
+    name: str
+    type: str
+    comment: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """The contract of a Hudi table. `grain` says what one row is: "One row per exchange, symbol and trade id"."""
+
+    layer: Layer
+    name: str
+    grain: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    """The columns that name a row, unique over the whole table; `partitions` must follow from the row itself."""
+    partitions: tuple[str, ...] = ()
+    ordering: str | None = None
+    """Of two rows of one key the one with the greater value stays, and on a tie the later written; none: the later."""
+    bucket: str = "symbol"
+    """Rows are spread over `buckets` files a partition by the hash of this key column."""
+    buckets: int = 4
+    rules: Mapping[str, str] = field(default_factory=dict)
+    """What must hold for every row: the rule's name and its SQL condition. Each is a blocking asset check."""
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.layer}.{self.name}"
+
+    @property
+    def column_names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+
+@dataclass(frozen=True)
+class View:
+    """A view over tables, in SQL that every engine of ours reads."""
+
+    layer: Layer
+    name: str
+    grain: str
+    tables: tuple[str, ...]
+    """The tables that it reads, by full name."""
+    sql: str
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.layer}.{self.name}"

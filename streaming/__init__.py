@@ -1,0 +1,1 @@
+"""From the exchanges' sockets to Kafka: a plain service that knows neither Dagster nor Spark."""

@@ -1,0 +1,1 @@
+"""One module a venue; a new one is found by being here."""

@@ -1,0 +1,62 @@
+"""What the streaming service tells Prometheus, on `METRICS_PORT`."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, start_http_server
+
+from shared.events import AnyEvent
+
+LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+BY_STREAM = ("exchange", "symbol", "stream")
+
+
+class Metrics:
+    """The figures of one process, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._messages = Counter("ingestor_messages_total", "Events handed to Kafka.", BY_STREAM, registry=self.registry)
+        self._latency = Histogram(
+            "latency_seconds",
+            "From the exchange's clock (when it sent the message) to ours when it came.",
+            BY_STREAM,
+            buckets=LATENCY_BUCKETS,
+            registry=self.registry,
+        )
+        self._streams: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
+        self.kafka_send_errors = Counter(
+            "kafka_send_errors_total", "Messages that Kafka refused for good.", ("topic",), registry=self.registry
+        )
+        self.reconnects = Counter(
+            "ws_reconnects_total", "Connections that ended and were opened again.", ("exchange",), registry=self.registry
+        )
+        self.connected = Gauge("ws_connected", "Open connections.", ("exchange",), registry=self.registry)
+        self.dead_letters = Counter(
+            "dead_letters_total", "Messages that could not be parsed.", ("exchange",), registry=self.registry
+        )
+        self.buffer_bytes = Gauge("buffer_bytes", "Memory of what Kafka has not acknowledged yet.", registry=self.registry)
+        self.reading_paused = Gauge(
+            "reading_paused", "1 while the buffer is full and nothing is read from the exchange.", registry=self.registry
+        )
+
+    def count(self, event: AnyEvent) -> None:
+        """Count an event and how long it was on the way."""
+        key = (event.exchange, event.symbol, event.stream)
+        children = self._streams.get(key)
+        if children is None:
+            children = self._streams[key] = (self._messages.labels(*key), self._latency.labels(*key))
+        children[0].inc()
+        sent_at = event.published_at or event.event_time
+        if sent_at and event.received_at:
+            children[1].observe((event.received_at - sent_at) / 1_000_000)
+
+    def connection(self, exchange: str, connected: bool) -> None:
+        """Note that a connection of an exchange was opened, or ended."""
+        if connected:
+            self.connected.labels(exchange).inc()
+        else:
+            self.connected.labels(exchange).dec()
+            self.reconnects.labels(exchange).inc()
+
+    def serve(self, address: str, port: int) -> None:
+        """Answer `/metrics` in a thread. Raises `OSError` where the port is taken."""
+        start_http_server(port, address, self.registry)

@@ -1,0 +1,107 @@
+"""Puts the parts together behind one port."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from aiohttp import web
+
+from streaming.simulator import SimulatorError, rest, truth, websocket
+from streaming.simulator.checkpoint import open_market
+from streaming.simulator.clock import Clock, utc_now
+from streaming.simulator.hub import Hub
+from streaming.simulator.live import Live
+from streaming.simulator.replay import Recording, replay
+from streaming.simulator.sent import SentRecord
+
+_SAVE_EVERY = 1.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to simulate and where."""
+
+    port: int
+    """0 takes a free one."""
+    seed: int = 7
+    rate: float = 2.0
+    """Trades a second of the busiest symbol."""
+    history_hours: int = 26
+    """How long before its first start the market opened."""
+    folder: Path | None = None
+    """Keeps the market's opening and the record of what was sent; without it nothing outlives the process."""
+    recordings: Sequence[Path] = ()
+    """Files to replay instead of making a market; they leave the folder alone."""
+    speed: float = 1.0
+    """Of the replay: 1 as recorded, 0 as fast as the clients read."""
+    host: str = "127.0.0.1"
+
+
+@contextlib.asynccontextmanager
+async def running(options: Options, clock: Clock = utc_now) -> AsyncIterator[str]:
+    """Serves while the context lasts; gives the `host:port`. Raises `SimulatorError` where it cannot."""
+    hub = Hub()
+    app = web.Application(middlewares=[rest.as_binance])
+    app[rest.WEIGHTS_KEY] = rest.Weights()
+    app.add_routes([*rest.common_routes(clock), *websocket.routes(hub)])
+    if options.recordings:
+        recording = Recording.load(options.recordings)
+        sent = SentRecord(None)
+        app.add_routes([*recording.routes(), *truth.routes(recording, sent)])
+        send = partial(replay, recording, hub, sent, options.speed)
+    else:
+        market = open_market(options.folder, options.seed, options.rate, options.history_hours, clock())
+        sent = SentRecord(options.folder)
+        app.add_routes([*rest.market_routes(market, clock), *truth.routes(truth.MarketTruth(market, clock), sent)])
+        send = partial(Live(market, hub, sent, clock).run)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        listener = _listener(options.host, options.port)
+        await web.SockSite(runner, listener).start()
+        host, port = listener.getsockname()[:2]
+        async with asyncio.TaskGroup() as group:  # a simulator that no longer sends must not look alive: it fails whole
+            tasks = [group.create_task(send()), group.create_task(_keep_saved(sent))]
+            yield f"{host}:{port}"
+            for task in tasks:
+                task.cancel()
+    finally:
+        await runner.cleanup()
+        sent.save()
+
+
+def serve(options: Options, announce: Callable[[str], None] = print) -> None:
+    """Serves until SIGTERM or SIGINT; announces that it listens. Raises `SimulatorError` where it cannot."""
+    asyncio.run(_serve(options, announce))
+
+
+async def _serve(options: Options, announce: Callable[[str], None]) -> None:
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    async with running(options) as address:
+        what = "replay of " + ", ".join(path.name for path in options.recordings) if options.recordings else "market"
+        announce(f"Simulated exchange ({what}) listens on ws://{address}/stream and http://{address}/api/v3")
+        await ended.wait()
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), backlog=128)
+    except OSError as error:
+        raise SimulatorError(
+            f"Port {port} on {host} cannot be taken ({os.strerror(error.errno or 0)}): "
+            "end the program that has it, or set SIMULATOR_PORT to another."
+        ) from None
+
+
+async def _keep_saved(sent: SentRecord) -> None:
+    while True:
+        await asyncio.sleep(_SAVE_EVERY)
+        sent.save()

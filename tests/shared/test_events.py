@@ -1,0 +1,137 @@
+from decimal import Decimal
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.events import (
+    AnyEvent,
+    DeadLetter,
+    DepthSnapshot,
+    Kline,
+    Ticker,
+    Trade,
+    UnfitDecimal,
+    decode,
+    encode,
+    exact_decimal,
+    exact_product,
+    message_key,
+)
+
+fitting = st.integers(-(10**38) + 1, 10**38 - 1).map(lambda units: Decimal(f"{units}E-18"))
+times = st.integers(1, 10**17)
+ids = st.integers(-1, 2**63 - 1)
+levels = st.lists(st.tuples(fitting, fitting), max_size=5).map(tuple)
+
+
+def events() -> st.SearchStrategy[AnyEvent]:
+    common = {
+        "exchange": st.just("binance"),
+        "symbol": st.text(min_size=1, max_size=12),
+        "base_asset": st.text(max_size=8),
+        "quote_asset": st.text(max_size=8),
+        "source": st.sampled_from(["websocket", "rest", "archive"]),
+        "connection_id": st.text(max_size=20),
+    }
+    return st.one_of(
+        *(
+            st.builds(kind, **common, **{"event_time": times}, **fields)
+            for kind, fields in (
+                (Trade, {"price": fitting, "quantity": fitting, "quote_quantity": fitting, "trade_id": ids}),
+                (Ticker, {name: fitting for name, hint in Ticker.__annotations__.items() if hint is Decimal}),
+                (Kline, {name: fitting for name, hint in Kline.__annotations__.items() if hint is Decimal}),
+            )
+        ),
+        st.builds(
+            DepthSnapshot, **common, event_time=st.none(), received_at=times, update_id=ids, bids=levels, asks=levels
+        ),
+    )
+
+
+@given(events())
+def test_an_event_survives_encoding_and_decoding(event: AnyEvent) -> None:
+    assert decode(encode(event)) == event
+
+
+@given(events())
+def test_a_message_names_its_stream_and_writes_decimals_as_strings(event: AnyEvent) -> None:
+    message = msgspec.json.decode(encode(event))
+    assert message["stream"] == event.stream
+    for name, value in msgspec.structs.asdict(event).items():
+        if isinstance(value, Decimal):
+            assert Decimal(message[name]) == value
+            assert isinstance(message[name], str)
+
+
+def test_a_message_that_is_no_event_is_refused() -> None:
+    with pytest.raises(msgspec.ValidationError):
+        decode(b'{"stream":"gossip"}')
+    letter = DeadLetter(exchange="binance", connection_id="c", received_at=1, error="e", frame="f")
+    with pytest.raises(msgspec.ValidationError):
+        decode(encode(letter))
+
+
+@given(fitting)
+def test_a_decimal_that_fits_is_read_exactly(value: Decimal) -> None:
+    assert exact_decimal(f"{value:f}") == value
+    assert exact_decimal(str(value)) == value
+
+
+@given(st.decimals(allow_nan=True, allow_infinity=True))
+def test_a_decimal_is_read_exactly_or_refused(value: Decimal) -> None:
+    try:
+        read = exact_decimal(str(value))
+    except UnfitDecimal:
+        return
+    assert read == value
+    assert read.copy_abs() < 10**20
+    assert int(read.as_tuple().exponent) >= -18
+
+
+@given(st.text())
+def test_text_that_is_no_number_is_refused_by_name(text: str) -> None:
+    try:
+        exact_decimal(text)
+    except UnfitDecimal:
+        return
+    assert Decimal(text).is_finite()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "abc", "NaN", "sNaN", "Infinity", "-inf", "1e20", "100000000000000000000", "0.0000000000000000001",
+        "1e999999", "0." + "1" * 100, "1." + "0" * 100 + "1", "9" * 39,
+    ],
+)  # fmt: skip
+def test_a_number_that_decimal_38_18_cannot_hold_is_refused(text: str) -> None:
+    with pytest.raises(UnfitDecimal):
+        exact_decimal(text)
+
+
+def test_zeros_beyond_the_last_place_do_no_harm() -> None:
+    assert exact_decimal("1.5" + "0" * 40) == Decimal("1.5")
+
+
+@given(st.decimals("0.00000001", "1000000", places=8), st.decimals("0.00000001", "1000000", places=8))
+def test_a_product_of_price_and_quantity_is_exact(price: Decimal, quantity: Decimal) -> None:
+    product = exact_product(price, quantity)
+    assert int(product.scaleb(16)) == int(price.scaleb(8)) * int(quantity.scaleb(8))
+
+
+@given(fitting)
+def test_a_product_with_one_is_the_number_itself(value: Decimal) -> None:
+    assert exact_product(value, Decimal(1)) == value
+
+
+def test_a_product_that_would_be_rounded_is_refused() -> None:
+    with pytest.raises(UnfitDecimal):
+        exact_product(Decimal("0.000000000000000001"), Decimal("0.1"))
+    with pytest.raises(UnfitDecimal):
+        exact_product(Decimal(10) ** 19, Decimal(10))
+
+
+def test_the_key_of_a_message_keeps_the_streams_of_an_exchange_apart() -> None:
+    assert message_key("binance", "trade") == b"binance:trade"
