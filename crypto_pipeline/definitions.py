@@ -9,7 +9,7 @@ from shared.settings import settings
 
 defs = dg.Definitions(
     assets=[
-        bronze_assets.crypto_raw,
+        bronze_assets.TOPICS,
         bronze_assets.bronze,
         *silver_assets.ASSETS,
         *silver_assets.VIEWS,

@@ -3,8 +3,6 @@
 What it prints goes through stage one's console; a line that begins with a mark is what is going on now.
 """
 
-import os
-import pwd
 import signal
 import sys
 import time
@@ -85,8 +83,7 @@ def _start(settings: Settings, supervisor: Supervisor) -> bool:
     faults = ports.busy(wanted.values(), settings, ours)
     if faults:
         raise DeployError("\n✗ ".join(faults))
-    user = pwd.getpwuid(os.geteuid()).pw_name
-    supervise.write(wanted.values(), settings, supervisor, user)
+    supervise.write(wanted.values(), settings, supervisor)
     if fresh:
         spark.forget(supervisor.state)
         supervisor.start()

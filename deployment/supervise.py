@@ -1,6 +1,7 @@
 """supervisord: its configuration, made from the table, and talking to it over its socket."""
 
 import hashlib
+import os
 import subprocess
 import sys
 import time
@@ -111,7 +112,7 @@ def _plain(value: object) -> str:
     return str(reveal() if reveal else value)
 
 
-def configuration(table: Iterable[Service], settings: Settings, supervisor: Supervisor, user: str) -> str:
+def configuration(table: Iterable[Service], settings: Settings, supervisor: Supervisor) -> str:
     """The text of `supervisord.conf`. There is no secret in it: the programs read `.env` themselves."""
     head = f"""\
 ; Made by deployment/supervise.py from deployment/services.py at every ./deploy.sh.
@@ -125,7 +126,7 @@ logfile_maxbytes={MEGABYTES_OF_LOG}MB
 logfile_backups=1
 pidfile={supervisor.folder}/supervisord.pid
 childlogdir={supervisor.logs}
-user={user}
+{"user=root" if os.geteuid() == 0 else ""}
 umask=022
 minfds=4096
 
@@ -161,11 +162,9 @@ def _escaped(text: str) -> str:
     return text.replace("%", "%%")
 
 
-def write(table: Iterable[Service], settings: Settings, supervisor: Supervisor, user: str) -> None:
+def write(table: Iterable[Service], settings: Settings, supervisor: Supervisor) -> None:
     """Write the configuration, and for the programs the settings that the environment gives."""
     supervisor.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     supervisor.logs.mkdir(parents=True, exist_ok=True)
-    (supervisor.folder / "supervisord.conf").write_text(
-        configuration(table, settings, supervisor, user), encoding="utf-8"
-    )
+    (supervisor.folder / "supervisord.conf").write_text(configuration(table, settings, supervisor), encoding="utf-8")
     given.save(supervisor.folder)

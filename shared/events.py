@@ -21,7 +21,7 @@ _plain = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,18})?").fullmatch
 _exact = Context(prec=76, rounding=ROUND_HALF_EVEN, traps=[Inexact, InvalidOperation, Overflow])
 
 
-class UnfitDecimal(ValueError):
+class UnfitDecimal(ValueError):  # noqa: N818 (it names the number)
     """A number that `decimal(38, 18)` cannot hold exactly, or that is no number."""
 
 
@@ -171,11 +171,11 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(AnyEvent)
+_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 
 
 def encode(event: AnyEvent | DeadLetter) -> bytes:
-    """The Kafka message of an event: compact JSON, decimals as strings (`0E-8` and `1.2E-7` too, as Python writes them)."""
+    """The Kafka message of an event: compact JSON, decimals as Python writes them in strings (so also `0E-8`)."""
     return _encoder.encode(event)
 
 

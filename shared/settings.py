@@ -137,7 +137,8 @@ class Settings(BaseSettings):
             return cls(_env_file=env_file)  # type: ignore[call-arg]
         except ValidationError as error:
             faults = "; ".join(
-                f"{str(fault['loc'][0]).upper()} is {fault['input']!r}: {fault['msg'].lower()}" for fault in error.errors()
+                f"{str(fault['loc'][0]).upper()} is {fault['input']!r}: {fault['msg'].lower()}"
+                for fault in error.errors()
             )
             raise SettingsError(f"Wrong setting: {faults}. Mend it in {env_file} or in the environment.") from None
 

@@ -135,7 +135,8 @@ def _chosen(path: Path, symbols: list[Symbol], active: str) -> tuple[Symbol, ...
         by_name = {entry.symbol: entry for entry in symbols}
         unknown = [name for name in wanted if name not in by_name]
         if unknown:
-            raise SymbolsFileError(f"ACTIVE_SYMBOLS names {', '.join(unknown)}, which {path} does not have: add it there.")
+            names = ", ".join(unknown)
+            raise SymbolsFileError(f"ACTIVE_SYMBOLS names {names}, which {path} does not have: add it there.")
         chosen = [by_name[name] for name in wanted]
     else:
         chosen = [entry for entry in symbols if entry.enabled]

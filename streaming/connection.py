@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import websocket
@@ -25,7 +25,7 @@ TICK_SECONDS = 0.2
 """How soon a change of subscriptions is noticed on a quiet connection."""
 LONGEST_WAIT_SECONDS = 30
 STALE_SECONDS = 30
-"""After so long without reading, what the socket still holds is too old to be dated now, and the exchange has given us up."""
+"""After so long without reading, what the socket still holds is too old to be dated now."""
 ROTATE_SECONDS_BEFORE = 600
 
 
@@ -85,6 +85,8 @@ class Connection(threading.Thread):
                 log.warning("%s: %s; connecting again", self.exchange.name, end)
             except (websocket.WebSocketException, OSError) as error:
                 log.warning("%s: %s. %s", self.exchange.name, explained(error, self.exchange.base_ws_url), self._hint)
+            except Exception:  # a connection that ended silently would be the worst of all
+                log.exception("%s: the connection failed unexpectedly", self.exchange.name)
             finally:
                 session.close()
             if session.opened:
@@ -127,7 +129,7 @@ class _Session:
         self.id = f"{exchange.name}-{uuid4().hex[:12]}"
         self.opened = self.received = False
         self._stopping = stopping
-        self._socket = websocket.WebSocket(
+        self._socket: Any = websocket.WebSocket(
             skip_utf8_validation=True, sockopt=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
         )
         self._outbox: deque[str] = deque()
@@ -137,7 +139,7 @@ class _Session:
     def open(self, channels: Sequence[str]) -> str:
         address = self.exchange.address(channels)
         self._socket.settimeout(CONNECT_SECONDS)
-        self._socket.connect(address, redirect_limit=0)
+        self._socket.connect(address)
         self._socket.settimeout(TICK_SECONDS)
         self._socket.sock = _ReadAhead(self._socket.sock)
         self.opened = True
@@ -167,7 +169,8 @@ class _Session:
                 if (held := time.monotonic() - now) > STALE_SECONDS:
                     raise Ended(f"nothing was read for {held:.0f} s, because Kafka does not take it in", at_once=True)
             elif opcode == close:
-                raise Ended(f"the exchange closed the connection ({frame.data[2:].decode(errors='replace') or 'no reason'})")
+                reason = frame.data[2:].decode(errors="replace") or "no reason"  # after the code, of two bytes
+                raise Ended(f"the exchange closed the connection ({reason})")
             elif now - heard > exchange.silence_seconds:
                 raise Ended(f"nothing was heard for {exchange.silence_seconds} s")
             if now - opened > exchange.max_age_seconds - ROTATE_SECONDS_BEFORE:
@@ -193,6 +196,7 @@ class _Session:
 
     def close(self) -> None:
         self._socket.close(timeout=1)
+        self._socket.shutdown()  # `close` leaves the socket open where the exchange closed first
 
 
 class _ReadAhead:

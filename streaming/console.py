@@ -26,7 +26,7 @@ def chosen(settings: Settings, symbols: str = "", streams: str = "") -> list[Sym
     wanted = [name.strip() for name in streams.split(",") if name.strip()]
     try:
         if names:
-            entries = [Symbol(symbol=name, name=name) for name in names if _pair(name)]
+            entries = [Symbol.model_validate({"symbol": name, "name": name}) for name in names if _pair(name)]
         else:
             entries = list(load_symbols(settings.symbols_file, settings.active_symbols))
         if wanted:
@@ -94,7 +94,8 @@ def _what(event: AnyEvent) -> tuple[str, bool | None]:
             return f"{side} {short(event.quantity)} @ {short(event.price)}", not event.is_buyer_maker
         case Ticker():
             change = event.price_change_percent
-            what = f"last {short(event.last_price)} {change:+.2f} % volume {short(event.volume)} {event.base_asset} in 24 h"
+            volume = f"{short(event.volume)} {event.base_asset}"
+            what = f"last {short(event.last_price)} {change:+.2f} % volume {volume} in 24 h"
             return what, change >= 0
         case Kline():
             minute = datetime.fromtimestamp(event.open_time / 1_000_000, UTC).strftime("%H:%M")

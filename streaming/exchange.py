@@ -1,6 +1,7 @@
-"""The seam to an exchange: what the shared loop asks of a venue. A venue is a module in `streaming/exchanges/`, found by being there.
+"""The seam to an exchange: what the shared loop asks of a venue.
 
-`Exchange` holds what is usual; a venue says what is its own: data as class attributes, behaviour as short methods.
+A venue is a module in `streaming/exchanges/`, found by being there. `Exchange` holds what is usual; a venue says what
+is its own: data as class attributes, behaviour as short methods.
 """
 
 import pkgutil
@@ -14,7 +15,7 @@ from shared.events import STREAMS, AnyEvent
 from shared.symbol_manager import Symbol, SymbolsFileError
 
 
-class UnparsableMessage(ValueError):
+class UnparsableMessage(ValueError):  # noqa: N818 (it names the message)
     """A message that the venue's module does not know or may not believe; it goes to the dead letters, whole."""
 
 
@@ -47,7 +48,10 @@ class Exchange:
         self.channels: dict[str, tuple[str, Symbol]] = {}
 
     def learn(self, symbols: Iterable[Symbol]) -> None:
-        """Make symbols known, so that their messages can be read. None is ever forgotten: its last messages may be on the way."""
+        """Make symbols known, so that their messages can be read.
+
+        None is ever forgotten: its last messages may be on the way.
+        """
         for symbol in symbols:
             self.symbols[self.native(symbol.base, symbol.quote)] = symbol
             for stream in STREAMS:
@@ -58,7 +62,10 @@ class Exchange:
         raise NotImplementedError
 
     def canonical(self, native: str) -> Symbol:
-        """The symbol that the venue spells so, the inverse of `native`. Raises `UnparsableMessage` for one that nobody asked for."""
+        """The symbol that the venue spells so, the inverse of `native`.
+
+        Raises `UnparsableMessage` for one that nobody asked for.
+        """
         try:
             return self.symbols[native]
         except KeyError:
@@ -93,7 +100,7 @@ class Exchange:
         raise NotImplementedError
 
     def clock(self, reply: bytes) -> int:
-        """The time, in microseconds, that a reply from `clock_address` gives. Raises `UnparsableMessage` where it gives none."""
+        """The time in microseconds of a reply from `clock_address`. Raises `UnparsableMessage` where it has none."""
         raise NotImplementedError
 
     def says_goodbye(self, frame: bytes) -> bool:  # noqa: ARG002
@@ -111,9 +118,10 @@ class Exchange:
 @lru_cache(maxsize=1)
 def exchanges() -> dict[str, type[Exchange]]:
     """Every venue by name, from the modules in `streaming/exchanges/`."""
-    for module in pkgutil.iter_modules(streaming.exchanges.__path__, f"{streaming.exchanges.__name__}."):
-        import_module(module.name)
-    return {venue.name: venue for venue in Exchange.__subclasses__() if venue.__module__.startswith("streaming.exchanges.")}
+    package = streaming.exchanges
+    for module in pkgutil.iter_modules(package.__path__):
+        import_module(f"{package.__name__}.{module.name}")
+    return {venue.name: venue for venue in Exchange.__subclasses__() if venue.__module__.startswith(package.__name__)}
 
 
 def check_exchanges(symbols: Iterable[Symbol]) -> None:

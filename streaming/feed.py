@@ -1,4 +1,4 @@
-"""The live events of a set of symbols, from all their exchanges: connections on one side, parsed events on the other."""
+"""The live events of a set of symbols, from all their exchanges: connections on one side, events on the other."""
 
 import logging
 import threading
@@ -21,7 +21,9 @@ FRAMES_WAITING = 8192
 class Feed:
     """Follows symbols. Frames are taken out by one thread, which makes events of them."""
 
-    def __init__(self, settings: Settings, on_state: Callable[[str, bool], None] = lambda _name, _connected: None) -> None:
+    def __init__(
+        self, settings: Settings, on_state: Callable[[str, bool], None] = lambda _name, _connected: None
+    ) -> None:
         self._settings = settings
         self._on_state = on_state
         self._frames: SimpleQueue[Frame] = SimpleQueue()
@@ -47,15 +49,17 @@ class Feed:
 
     def _connect(self, exchange: Exchange, channels: Sequence[str]) -> None:
         connections = self._connections.setdefault(exchange.name, [])
-        loads = shared_out(channels, [connection.channels for connection in connections], exchange.channels_per_connection)
+        loads = shared_out(
+            channels, [connection.channels for connection in connections], exchange.channels_per_connection
+        )
+        added = loads[len(connections) :]
         for connection, load in zip(connections, loads, strict=False):
             if load != connection.channels:
                 connection.channels = load
-        for connection, load in zip(connections, loads, strict=False):
             if not load:
                 connection.stop()
         connections[:] = [connection for connection in connections if connection.channels]
-        for load in loads[len(connections) :]:
+        for load in added:
             connection = Connection(exchange, load, self._deliver, self._on_state, hint(self._settings))
             connections.append(connection)
             connection.start()
@@ -99,7 +103,10 @@ class Feed:
 
 
 def shared_out(channels: Sequence[str], current: Sequence[Sequence[str]], limit: int) -> list[tuple[str, ...]]:
-    """How channels lie on connections of at most `limit`: each stays where it is, new ones fill what is free, then new connections."""
+    """How channels lie on connections of at most `limit`.
+
+    Each stays where it is; new ones fill what is free, then new connections.
+    """
     wanted = set(channels)
     loads = [[channel for channel in load if channel in wanted] for load in current]
     placed = {channel for load in loads for channel in load}

@@ -1,7 +1,7 @@
 """The way into Kafka: acknowledged by all, in order, each message once, in bounded memory.
 
-When the broker is away, messages wait in memory up to `STREAM_MEMORY_MB`; then `send` blocks until there is room again, so
-nothing more is read from the exchange. Nothing that was accepted is dropped silently.
+When the broker is away, messages wait in memory up to `STREAM_MEMORY_MB`; then `send` blocks until there is room again,
+so nothing more is read from the exchange. Nothing that was accepted is dropped silently.
 """
 
 import logging
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaProducer
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.errors import KafkaError, MessageSizeTooLargeError, TopicAlreadyExistsError
 
 from shared.settings import Settings
 from streaming.metrics import Metrics
@@ -25,7 +25,7 @@ DELIVERY_TIMEOUT_MS = 2**31 - 1
 """24 days: a message is tried again for as long as the process lives."""
 BATCH_BYTES = 128 * 1024
 BYTES_PER_MESSAGE = 900
-"""What kafka-python holds for a message besides its bytes until it is acknowledged (measured: futures and callbacks)."""
+"""What kafka-python holds for a message besides its bytes, until it is acknowledged (measured)."""
 SWEEP_EVERY = 64
 AWAY_SECONDS = 5
 ROOM = 0.9
@@ -70,7 +70,8 @@ class EventProducer:
                 linger_ms=self._linger_ms,
                 batch_size=BATCH_BYTES,
                 compression_type="gzip",
-                max_block_ms=10_000,
+                max_block_ms=5_000,
+                bootstrap_timeout_ms=5_000,
                 reconnect_backoff_max_ms=2_000,
                 metrics_enabled=False,
             )
@@ -78,10 +79,13 @@ class EventProducer:
             partitions = self._producer.partitions_for(topic)
             # Where there is but one, naming it spares hashing the key in Python for each message.
             self._partition[topic] = 0 if partitions == {0} else None
-            self._in_flight[topic] = deque()
+            # A new dict, because the sending thread may be walking through the old one.
+            self._in_flight = {**self._in_flight, topic: deque()}
 
     def _create(self, topics: list[str]) -> None:
-        admin = KafkaAdminClient(bootstrap_servers=self._servers, client_id="crypto-streaming", bootstrap_timeout_ms=5_000)
+        admin = KafkaAdminClient(
+            bootstrap_servers=self._servers, client_id="crypto-streaming", bootstrap_timeout_ms=5_000
+        )
         try:
             there = set(admin.list_topics())
             wanted = {
@@ -97,14 +101,21 @@ class EventProducer:
             admin.close()
 
     def send(self, topic: str, key: bytes, value: bytes) -> None:
-        """Hand a message over; blocks while the memory is full. Raises `KafkaError` where the producer can go on no more."""
+        """Hand a message over; blocks while the memory is full.
+
+        Raises `KafkaError` where the producer can go on no more.
+        """
         self._since_sweep += 1
         if self._since_sweep >= SWEEP_EVERY:
             self.sweep()
         if self._bytes >= self._limit:
             self._wait_for_room()
         size = len(value) + len(key) + BYTES_PER_MESSAGE
-        future = self._producer.send(topic, value, key, partition=self._partition[topic])
+        try:
+            future = self._producer.send(topic, value, key, partition=self._partition[topic])
+        except MessageSizeTooLargeError as error:
+            self._refused(topic, error)
+            return
         self._in_flight[topic].append((future, size))
         self._bytes += size
 
@@ -117,11 +128,14 @@ class EventProducer:
                 future, size = waiting.popleft()
                 self._bytes -= size
                 if future.failed():
-                    self._metrics.kafka_send_errors.labels(topic).inc()
-                    log.error("Kafka refused a message for %s: %s; it is lost", topic, future.exception)
+                    self._refused(topic, future.exception)
         self._metrics.buffer_bytes.set(self._bytes)
         self._watch(progress=self._bytes < before or not self._bytes)
         return self._bytes
+
+    def _refused(self, topic: str, error: Exception) -> None:
+        self._metrics.kafka_send_errors.labels(topic).inc()
+        log.error("Kafka refused a message for %s: %s; it is lost", topic, error)
 
     def _watch(self, progress: bool) -> None:
         now = time.monotonic()
@@ -131,7 +145,7 @@ class EventProducer:
             self._last_progress, self._is_away = now, False
         elif not self._is_away and now - self._last_progress > AWAY_SECONDS:
             self._is_away = True
-            log.error("Kafka at %s takes in nothing; messages wait in memory, up to %d MB", self._servers, self._limit >> 20)
+            log.error("Kafka at %s takes in nothing; up to %d MB wait in memory", self._servers, self._limit >> 20)
 
     def _wait_for_room(self) -> None:
         since = time.monotonic()
@@ -140,7 +154,7 @@ class EventProducer:
             if not told and time.monotonic() - since > 1:
                 told = True
                 self._metrics.reading_paused.set(1)
-                log.error("%d MB wait for Kafka (STREAM_MEMORY_MB): reading from the exchange has stopped", self._limit >> 20)
+                log.error("%d MB wait for Kafka: reading from the exchange has stopped", self._limit >> 20)
             time.sleep(0.02)
         if told:
             self._metrics.reading_paused.set(0)

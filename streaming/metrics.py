@@ -1,5 +1,8 @@
 """What the streaming service tells Prometheus, on `METRICS_PORT`."""
 
+from threading import Thread
+from wsgiref.simple_server import WSGIServer
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, start_http_server
 
 from shared.events import AnyEvent
@@ -14,7 +17,9 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self._messages = Counter("ingestor_messages_total", "Events handed to Kafka.", BY_STREAM, registry=self.registry)
+        self._messages = Counter(
+            "ingestor_messages_total", "Events handed to Kafka.", BY_STREAM, registry=self.registry
+        )
         self._latency = Histogram(
             "latency_seconds",
             "From the exchange's clock (when it sent the message) to ours when it came.",
@@ -22,20 +27,29 @@ class Metrics:
             buckets=LATENCY_BUCKETS,
             registry=self.registry,
         )
+        self._server: WSGIServer | None = None
+        self._thread: Thread | None = None
         self._streams: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
         self.kafka_send_errors = Counter(
             "kafka_send_errors_total", "Messages that Kafka refused for good.", ("topic",), registry=self.registry
         )
         self.reconnects = Counter(
-            "ws_reconnects_total", "Connections that ended and were opened again.", ("exchange",), registry=self.registry
+            "ws_reconnects_total",
+            "Connections that ended and were opened again.",
+            ("exchange",),
+            registry=self.registry,
         )
         self.connected = Gauge("ws_connected", "Open connections.", ("exchange",), registry=self.registry)
         self.dead_letters = Counter(
             "dead_letters_total", "Messages that could not be parsed.", ("exchange",), registry=self.registry
         )
-        self.buffer_bytes = Gauge("buffer_bytes", "Memory of what Kafka has not acknowledged yet.", registry=self.registry)
+        self.buffer_bytes = Gauge(
+            "buffer_bytes", "Memory of what Kafka has not acknowledged yet.", registry=self.registry
+        )
         self.reading_paused = Gauge(
-            "reading_paused", "1 while the buffer is full and nothing is read from the exchange.", registry=self.registry
+            "reading_paused",
+            "1 while the buffer is full and nothing is read from the exchange.",
+            registry=self.registry,
         )
 
     def count(self, event: AnyEvent) -> None:
@@ -57,6 +71,14 @@ class Metrics:
             self.connected.labels(exchange).dec()
             self.reconnects.labels(exchange).inc()
 
-    def serve(self, address: str, port: int) -> None:
-        """Answer `/metrics` in a thread. Raises `OSError` where the port is taken."""
-        start_http_server(port, address, self.registry)
+    def serve(self, address: str, port: int) -> int:
+        """Answer `/metrics` in a thread; the port, which may be asked for as 0. Raises `OSError` where it is taken."""
+        self._server, self._thread = start_http_server(port, address, self.registry)
+        return int(self._server.server_port)
+
+    def close(self) -> None:
+        """Stop answering, and free the port."""
+        if self._server and self._thread:
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join()

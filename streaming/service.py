@@ -1,9 +1,10 @@
-"""The streaming service, `python -m streaming.service`: from the exchanges of `symbols.yaml` into Kafka, until it is told to stop."""
+"""The streaming service, `python -m streaming.service`: from the exchanges of `symbols.yaml` into Kafka."""
 
 import logging
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +23,10 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 2
 """How often `symbols.yaml` is looked at."""
 RETRY_SECONDS = 2
-FLUSH_SECONDS = 8
+FLUSH_SECONDS = 6
+"""Twice this and five seconds for the sockets is less than what supervisor grants."""
+TELL_SECONDS = 10
+"""How often refused messages are written to the log; the metric counts them all."""
 
 
 class SymbolsFile:
@@ -63,6 +67,7 @@ class Service:
         self._drained = threading.Event()
         self._failure: Exception | None = None
         self._last_complaint = ""
+        self._last_told = float("-inf")
 
     def stop(self) -> None:
         """End `run` in good order. May be called from a signal handler."""
@@ -74,8 +79,9 @@ class Service:
         try:
             self._metrics.serve(self._settings.bind_address, self._settings.metrics_port)
         except OSError as error:
+            port = f"METRICS_PORT {self._settings.metrics_port}"
             raise SettingsError(
-                f"METRICS_PORT {self._settings.metrics_port} cannot be used ({error.strerror}): end what holds it, or set another."
+                f"{port} cannot be used ({error.strerror}): end what holds it, or set another."
             ) from None
         worker = threading.Thread(target=self._work, name="worker", daemon=True)
         worker.start()
@@ -129,7 +135,9 @@ class Service:
         self._metrics.count(event)
 
     def _refuse(self, letter: DeadLetter) -> None:
-        log.warning("%s: a message was refused: %s", letter.exchange, letter.error)
+        if time.monotonic() - self._last_told > TELL_SECONDS:
+            self._last_told = time.monotonic()
+            log.warning("%s: a message was refused and kept in %s: %s", letter.exchange, DEAD_LETTERS, letter.error)
         self._producer.send(DEAD_LETTERS, letter.exchange.encode(), encode(letter))
         self._metrics.dead_letters.labels(letter.exchange).inc()
 
@@ -142,6 +150,7 @@ class Service:
         worker.join(FLUSH_SECONDS)
         self._drained.set()
         unsent = self._producer.close(FLUSH_SECONDS)
+        self._metrics.close()
         if unsent:
             log.error("%d messages were not acknowledged by Kafka at %s and are lost", unsent, self._settings.kafka)
         if self._failure:
@@ -150,7 +159,10 @@ class Service:
 
 
 def serve(settings: Settings) -> int:
-    """Run the service until SIGTERM or Ctrl-C; the exit code. Raises `SymbolsFileError` or `SettingsError` at the start."""
+    """Run the service until SIGTERM or Ctrl-C; the exit code.
+
+    Raises `SymbolsFileError` or `SettingsError` where it cannot start.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr)
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # it reports each attempt; the producer says what matters
     logging.getLogger("websocket").setLevel(logging.CRITICAL)
@@ -161,7 +173,7 @@ def serve(settings: Settings) -> int:
 
 
 def main() -> int:
-    """`serve` with the environment's settings; exit code 2, with a sentence, for wrong settings or a wrong `symbols.yaml`."""
+    """`serve` with the environment's settings; 2, with a sentence, where they or `symbols.yaml` are wrong."""
     try:
         return serve(settings())
     except (SettingsError, SymbolsFileError) as error:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from crypto_pipeline import kafka_source
 from crypto_pipeline.assets import specs
 from crypto_pipeline.bronze import depth, klines, tickers, trades
 from crypto_pipeline.ingest import Ingested, ingest
@@ -25,20 +24,6 @@ class BronzeConfig(dg.Config):
     """How to go on after Kafka has dropped messages that were not read."""
 
     skip_expired_offsets: bool = False
-
-
-@dg.observable_source_asset(
-    key=TOPICS.key, group_name="kafka", tags={"dagster/kind/kafka": ""}, description=TOPICS.description
-)
-def crypto_raw() -> dg.ObserveResult[None]:
-    """How far each topic reaches."""
-    config = settings()
-    first, end = kafka_source.bounds(config.kafka, config.kafka_topic)
-    waiting = kafka_source.waiting_messages(first, end)
-    return dg.ObserveResult(
-        data_version=dg.DataVersion(str(hash(str(end)))),
-        metadata={"messages": sum(n for counts in waiting.values() for n in counts.values()), "offsets": dict(end)},
-    )
 
 
 @dg.multi_asset(
@@ -75,6 +60,9 @@ def bronze(
             progress=context.log.info,
             working_on=lambda table: tagged(lake, table, context.run_id),
         )
+    if wanted:
+        read_to = done[wanted[0].TABLE.full_name].offsets
+        context.log_event(dg.AssetObservation(TOPICS.key, metadata={"offsets": dg.MetadataValue.json(read_to)}))
     for module in wanted:
         yield _result(module.TABLE, done[module.TABLE.full_name], context)
 

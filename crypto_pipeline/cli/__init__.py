@@ -7,7 +7,6 @@ import pkgutil
 from importlib import import_module
 from typing import Any
 
-import click
 import typer
 from typer.core import TyperGroup
 
@@ -15,7 +14,7 @@ from typer.core import TyperGroup
 class _Commands(TyperGroup):
     """Turns what the user can mend, a wrong setting or a wrong `symbols.yaml`, into one sentence and exit code 2."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except Exception as error:

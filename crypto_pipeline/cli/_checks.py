@@ -64,7 +64,8 @@ def _machine(settings: Settings) -> Iterator[Check]:
     faults = preflight.faults(settings.memory_profile, not docker.engine_runs(), machine)
     yield from (Check("fault", "machine", fault) for fault in faults)
     if not faults:
-        yield Check("ok", "machine", f"{machine.memory_bytes / preflight.GIB:.1f} GB of memory; disk and tools are there")
+        gigabytes = machine.memory_bytes / preflight.GIB
+        yield Check("ok", "machine", f"{gigabytes:.1f} GB of memory; disk and tools are there")
 
 
 def _ports(settings: Settings) -> Iterator[Check]:
@@ -116,9 +117,10 @@ def _exchange(exchange: Exchange, settings: Settings) -> Check:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         why = explained(reason if isinstance(reason, Exception) else error, exchange.base_rest_url)
         return Check("warning", exchange.name, f"cannot be reached: {why}; {cure}.")
+    clock = f"our clock is {-offset:+.3f} s off its clock"
     if abs(offset) > CLOCK_WARNING_SECONDS:
-        return Check("warning", exchange.name, f"our clock is {-offset:+.2f} s off its clock: turn on time synchronization (NTP).")
-    return Check("ok", exchange.name, f"answers in {(after - before) / 1000:.0f} ms; our clock is {-offset:+.3f} s off its clock")
+        return Check("warning", exchange.name, f"{clock}: turn on time synchronization (NTP).")
+    return Check("ok", exchange.name, f"answers in {(after - before) / 1000:.0f} ms; {clock}")
 
 
 def _services(settings: Settings) -> Iterator[Check]:

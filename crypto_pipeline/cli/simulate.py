@@ -7,21 +7,18 @@ import typer
 
 
 def simulate(
-    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Where to listen; 0: any free port. [SIMULATOR_PORT]")] = None,
-    seed: Annotated[int | None, typer.Option(help="Another seed is another market. [SIMULATOR_SEED]")] = None,
-    rate: Annotated[
-        float | None, typer.Option(min=0.001, help="Trades a second of the busiest symbol. [SIMULATOR_RATE]")
-    ] = None,
-    history_hours: Annotated[
-        int | None, typer.Option(min=0, help="How long ago the market opened. [SIMULATOR_HISTORY_HOURS]")
-    ] = None,
-    folder: Annotated[Path | None, typer.Option(help="Keep the market here, so that it goes on when started again.")] = None,
-    replay: Annotated[list[Path] | None, typer.Option(help="Send this recording instead; give it once for each file.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Where to listen; 0: any free port.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Another seed is another market.")] = None,
+    rate: Annotated[float | None, typer.Option(min=0.001, help="Trades a second of the busiest symbol.")] = None,
+    history_hours: Annotated[int | None, typer.Option(min=0, help="How long ago the market opened.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Keep the market here, to go on with it later.")] = None,
+    replay: Annotated[list[Path] | None, typer.Option(help="Send this recording; may be given again.")] = None,
     speed: Annotated[float, typer.Option(min=0, help="Of the replay: 1 as recorded, 0 as fast as it is read.")] = 1.0,
 ) -> None:
     """Run a simulated exchange that speaks Binance's WebSocket and REST, with a believable market of its own.
 
-    The same seed gives the same market. It needs no network, and `./deploy.sh --demo` runs it by itself.
+    The same seed gives the same market. It needs no network, and `./deploy.sh --demo` runs it by itself. What is not
+    given here comes from the settings `SIMULATOR_PORT`, `SIMULATOR_SEED`, `SIMULATOR_RATE`, `SIMULATOR_HISTORY_HOURS`.
 
     Examples:
 

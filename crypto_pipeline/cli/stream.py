@@ -6,9 +6,9 @@ import typer
 
 
 def stream(
-    stdout: Annotated[bool, typer.Option("--stdout", help="Print the events instead of sending them to Kafka.")] = False,
+    stdout: Annotated[bool, typer.Option("--stdout", help="Print the events; no Kafka is needed.")] = False,
     symbols: Annotated[str, typer.Option(help="Comma-separated symbols instead of those of symbols.yaml.")] = "",
-    streams: Annotated[str, typer.Option(help="Comma-separated: trade, ticker, kline_1m, depth5 (with --stdout).")] = "",
+    streams: Annotated[str, typer.Option(help="Some of trade,ticker,kline_1m,depth5 (with --stdout).")] = "",
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line, as in Kafka (with --stdout).")] = False,
     limit: Annotated[int, typer.Option(min=0, help="End after so many events (with --stdout); 0: never.")] = 0,
 ) -> None:

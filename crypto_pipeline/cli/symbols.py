@@ -7,7 +7,7 @@ import typer
 
 
 def symbols(
-    check: Annotated[Path | None, typer.Option(help="Say whether this file is right, and end; 1 where it is not.")] = None,
+    check: Annotated[Path | None, typer.Option(help="Say whether this file is right; exit code 1 if not.")] = None,
 ) -> None:
     """Show what `config/symbols.yaml` streams, the most important first.
 

@@ -3,7 +3,7 @@
 https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from itertools import count
 from typing import Annotated, Any
@@ -75,10 +75,10 @@ class Binance(Exchange):
     def parse(self, frame: bytes, received_at: int, connection_id: str) -> list[AnyEvent]:
         """Combined streams, answers to our requests, and the announcement of a shutdown.
 
-            {"stream":"btcusdt@trade","data":{...}}
-            {"result":null,"id":1}
-            {"error":{"code":2,"msg":"Invalid request"},"id":1}
-            {"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1770123456789}}
+        {"stream":"btcusdt@trade","data":{...}}
+        {"result":null,"id":1}
+        {"error":{"code":2,"msg":"Invalid request"},"id":1}
+        {"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1770123456789}}
         """
         try:
             message = _envelope.decode(frame)
@@ -191,8 +191,8 @@ _depth_data = msgspec.json.Decoder(_Depth)
 def _trade(data: msgspec.Raw, symbol: Symbol, received_at: int, connection_id: str) -> Trade:
     """`m` true: the buyer is the maker, so the taker sold. `t` is contiguous for each symbol.
 
-        {"e":"trade","E":1723161255343,"s":"BTCUSDT","t":3735683259,"p":"61837.63000000","q":"0.02000000",
-         "T":1723161255342,"m":true,"M":true}
+    {"e":"trade","E":1723161255343,"s":"BTCUSDT","t":3735683259,"p":"61837.63000000","q":"0.02000000",
+     "T":1723161255342,"m":true,"M":true}
     """
     message = _trade_data.decode(data)
     _same(message.s, symbol)
@@ -218,11 +218,11 @@ def _trade(data: msgspec.Raw, symbol: Symbol, received_at: int, connection_id: s
 def _ticker(data: msgspec.Raw, symbol: Symbol, received_at: int, connection_id: str) -> Ticker:
     """The last 24 hours, every second.
 
-        {"e":"24hrTicker","E":1653812650349,"s":"ETHUSDT","p":"28.23000000","P":"1.600","w":"1781.16275609",
-         "x":"1764.61000000","c":"1792.84000000","Q":"0.55720000","b":"1792.83000000","B":"1.62740000",
-         "a":"1792.84000000","A":"20.29140000","o":"1764.61000000","h":"1808.98000000","l":"1748.94000000",
-         "v":"471703.53110000","q":"840180761.51358100","O":1653726250344,"C":1653812650344,"F":841094172,
-         "L":841646650,"n":552479}
+    {"e":"24hrTicker","E":1653812650349,"s":"ETHUSDT","p":"28.23000000","P":"1.600","w":"1781.16275609",
+     "x":"1764.61000000","c":"1792.84000000","Q":"0.55720000","b":"1792.83000000","B":"1.62740000",
+     "a":"1792.84000000","A":"20.29140000","o":"1764.61000000","h":"1808.98000000","l":"1748.94000000",
+     "v":"471703.53110000","q":"840180761.51358100","O":1653726250344,"C":1653812650344,"F":841094172,
+     "L":841646650,"n":552479}
     """
     message = _ticker_data.decode(data)
     _same(message.s, symbol)
@@ -260,7 +260,9 @@ def _ticker(data: msgspec.Raw, symbol: Symbol, received_at: int, connection_id: 
 
 
 def _kline(data: msgspec.Raw, symbol: Symbol, received_at: int, connection_id: str) -> Kline:
-    """The candle of the minute, every two seconds; `x` true when it is finished. Without trades `n` is 0, `f` and `L` are -1.
+    """The candle of the minute, every two seconds; `x` true when it is finished.
+
+    Without trades `n` is 0, `f` and `L` are -1.
 
         {"e":"kline","E":1653818762502,"s":"BTCUSDT","k":{"t":1653818760000,"T":1653818819999,"s":"BTCUSDT","i":"1m",
          "f":1384844002,"L":1384844032,"o":"29038.46000000","c":"29038.47000000","h":"29038.47000000",
@@ -302,7 +304,9 @@ def _kline(data: msgspec.Raw, symbol: Symbol, received_at: int, connection_id: s
 
 
 def _depth5(data: msgspec.Raw, symbol: Symbol, received_at: int, connection_id: str) -> DepthSnapshot:
-    """The best five levels, every second. It names neither symbol nor time: the stream's name and our clock stand for them.
+    """The best five levels, every second.
+
+    It names neither symbol nor time: the stream's name and our clock stand for them.
 
         {"lastUpdateId":160,"bids":[["0.0024","10"]],"asks":[["0.0026","100"]]}
     """
@@ -323,7 +327,12 @@ def _depth5(data: msgspec.Raw, symbol: Symbol, received_at: int, connection_id: 
     )
 
 
-_readers = {"trade": _trade, "ticker": _ticker, "kline_1m": _kline, "depth5": _depth5}
+_readers: dict[str, Callable[[msgspec.Raw, Symbol, int, str], AnyEvent]] = {
+    "trade": _trade,
+    "ticker": _ticker,
+    "kline_1m": _kline,
+    "depth5": _depth5,
+}
 
 
 def _same(native: str, symbol: Symbol) -> None:

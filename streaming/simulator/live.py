@@ -18,6 +18,7 @@ from streaming.simulator.messages import (
     ticker_payload,
     trade_frames,
 )
+from streaming.simulator.noise import key
 from streaming.simulator.sent import SentRecord
 from streaming.simulator.ticker import RollingDay
 
@@ -79,6 +80,7 @@ class _Symbol:
         self._day = RollingDay(tape)
         self._warming: asyncio.Task[None] | None = None
         self._due = dict.fromkeys(_PERIODS, now)
+        self._phase = key(tape.instrument.symbol) % 1_000_000  # or all symbols would have their second at once
         self._trade_stream = stream_name(tape.instrument.symbol, "trade")
         self._open_minute(tape.minute_of(now))
         self._bar = self._seen(now)
@@ -107,7 +109,7 @@ class _Symbol:
         for kind in self.kinds - {"trade"}:
             if now >= self._due[kind]:
                 period = _PERIODS[kind]
-                self._due[kind] = now - now % period + period
+                self._due[kind] = now + period - (now - self._phase) % period
                 self._send_periodic(kind, now)
 
     # --- trades

@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -62,18 +62,42 @@ async def running(options: Options, clock: Clock = utc_now) -> AsyncIterator[str
         send = partial(Live(market, hub, sent, clock).run)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
+    tasks: list[asyncio.Task[None]] = []
     try:
         listener = _listener(options.host, options.port)
         await web.SockSite(runner, listener).start()
         host, port = listener.getsockname()[:2]
-        async with asyncio.TaskGroup() as group:  # a simulator that no longer sends must not look alive: it fails whole
-            tasks = [group.create_task(send()), group.create_task(_keep_saved(sent))]
+        tasks = [asyncio.create_task(send()), asyncio.create_task(_keep_saved(sent))]
+        with _failing_with(tasks):
             yield f"{host}:{port}"
-            for task in tasks:
-                task.cancel()
     finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await runner.cleanup()
         sent.save()
+
+
+@contextlib.contextmanager
+def _failing_with(tasks: list[asyncio.Task[None]]) -> Iterator[None]:
+    """Ends what is inside when a task fails, with its error: who no longer sends must not look alive."""
+    owner = asyncio.current_task()
+    failures: list[BaseException] = []
+
+    def note(task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error and owner:
+            failures.append(error)
+            owner.cancel()
+
+    for task in tasks:
+        task.add_done_callback(note)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if failures:
+            raise failures[0] from None
+        raise
 
 
 def serve(options: Options, announce: Callable[[str], None] = print) -> None:

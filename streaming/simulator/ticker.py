@@ -31,6 +31,8 @@ class RollingDay:
         self._tape = tape
         self._body = minute_candles(tape, 0, 0)
         self._whole: tuple[int, int, Candle | None] = (0, 0, None)
+        self._edges = (-1, -1, 0, 0)
+        """First id, last id, the price before the first, the quantity of the last."""
         self._head: tuple[int, Trades] = (-1, tape.trades_of_orders(0, 0))
 
     def is_warm(self, now: int) -> bool:
@@ -65,13 +67,15 @@ class RollingDay:
         day = merged([part for part in parts if part is not None])
         last = day.last_id if day.trades else tape.id_at(now + 1) - 1
         first = day.first_id if day.trades else last + 1
-        last_trade = tape.trades(last, last)
+        if self._edges[:2] != (first, last):
+            trades = tape.trades(last, last)
+            self._edges = (first, last, tape.price_before(first), int(trades.quantity[0]) if len(trades) else 0)
         return Statistics(
             open_time=now - DAY,
             close_time=now,
             candle=day,
-            last_quantity=int(last_trade.quantity[0]) if len(last_trade) else 0,
-            previous_close=tape.price_before(first),
+            last_quantity=self._edges[3],
+            previous_close=self._edges[2],
             book=tape.book(now, 5),
         )
 

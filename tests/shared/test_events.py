@@ -37,7 +37,7 @@ def events() -> st.SearchStrategy[AnyEvent]:
     }
     return st.one_of(
         *(
-            st.builds(kind, **common, **{"event_time": times}, **fields)
+            st.builds(kind, **common, event_time=times, **fields)
             for kind, fields in (
                 (Trade, {"price": fitting, "quantity": fitting, "quote_quantity": fitting, "trade_id": ids}),
                 (Ticker, {name: fitting for name, hint in Ticker.__annotations__.items() if hint is Decimal}),

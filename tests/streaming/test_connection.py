@@ -3,6 +3,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import pytest
@@ -115,7 +116,7 @@ def test_a_change_is_subscribed_on_the_live_connection_at_the_pace_that_is_allow
     setup.connection.channels = ("btcusdt@trade", *many)
     until(lambda: len(venue.requests) == 4)
     times = [at for at, _ in venue.requests]
-    assert all(later - earlier > 0.25 for earlier, later in zip(times, times[1:], strict=False))
+    assert all(later - earlier > 0.25 for earlier, later in pairwise(times))
     requests = [request for _, request in venue.requests]
     assert requests[0]["method"] == "UNSUBSCRIBE"
     assert requests[0]["params"] == ["ethusdt@trade"]

@@ -81,7 +81,9 @@ def test_what_is_sent_is_json(market: Exchange) -> None:
     assert market.subscribe([]) == market.unsubscribe([]) == []
 
 
-@pytest.mark.parametrize("garbage", [b"", b"null", b"[]", b"{}", b"hello", b"\xff\x00", b'{"stream":1}', b"[" * 100_000])
+@pytest.mark.parametrize(
+    "garbage", [b"", b"null", b"[]", b"{}", b"hello", b"\xff\x00", b'{"stream":1}', b"[" * 100_000]
+)
 def test_garbage_is_refused_by_name(market: Exchange, garbage: bytes) -> None:
     with pytest.raises(UnparsableMessage):
         market.parse(garbage, 1, "c")

@@ -29,7 +29,11 @@ BINANCE = venue("BTCUSDT", "ETHUSDT")
 
 
 def parse(message: dict[str, Any] | str | bytes, exchange: Binance = BINANCE) -> list[AnyEvent]:
-    frame = message if isinstance(message, bytes) else (message if isinstance(message, str) else json.dumps(message)).encode()
+    frame = (
+        message
+        if isinstance(message, bytes)
+        else (message if isinstance(message, str) else json.dumps(message)).encode()
+    )
     return exchange.parse(frame, RECEIVED, "binance-1")
 
 
@@ -166,7 +170,9 @@ def test_the_announcement_of_a_shutdown_is_recognised_and_a_trade_is_none() -> N
         ('{"stream":"btcusdt@trade","data":' + "[" * 5000, "recursion"),
     ],
 )
-def test_what_may_not_be_believed_is_refused_with_the_reason(message: dict[str, Any] | str | bytes, reason: str) -> None:
+def test_what_may_not_be_believed_is_refused_with_the_reason(
+    message: dict[str, Any] | str | bytes, reason: str
+) -> None:
     with pytest.raises(UnparsableMessage) as refusal:
         parse(message)
     assert reason in str(refusal.value)
@@ -197,8 +203,16 @@ def test_any_data_in_a_known_stream_is_refused_by_name(data: Any, stream: str) -
 numbers = st.decimals("0.00000001", "99999999", places=8).map(lambda value: f"{value:f}")
 
 
-@given(numbers, numbers, st.integers(0, 2**63 - 1), st.integers(1_500_000_000_000_000, 2_500_000_000_000_000), st.booleans())
-def test_every_trade_keeps_its_numbers_all_the_way(price: str, quantity: str, number: int, time: int, maker: bool) -> None:
+@given(
+    numbers,
+    numbers,
+    st.integers(0, 2**63 - 1),
+    st.integers(1_500_000_000_000_000, 2_500_000_000_000_000),
+    st.booleans(),
+)
+def test_every_trade_keeps_its_numbers_all_the_way(
+    price: str, quantity: str, number: int, time: int, maker: bool
+) -> None:
     [event] = parse(trade(p=price, q=quantity, t=number, T=time, m=maker))
     kept = decode(encode(event))
     assert isinstance(kept, Trade)

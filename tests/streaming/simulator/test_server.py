@@ -16,8 +16,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from streaming.simulator import SimulatorError
+from streaming.simulator import SimulatorError, hub
 from streaming.simulator.clock import Clock, utc_now
+from streaming.simulator.live import Live
 from streaming.simulator.market import MINUTE
 from streaming.simulator.server import Options, running
 
@@ -32,8 +33,8 @@ class Api:
         self.session = session
         self.address = address
 
-    async def get(self, path: str, status: int = 200, unit: str = "MILLISECOND") -> Any:
-        headers = {"X-MBX-TIME-UNIT": unit}
+    async def get(self, path: str, status: int = 200, unit: str = "") -> Any:
+        headers = {"X-MBX-TIME-UNIT": unit} if unit else {}
         async with self.session.get(f"http://{self.address}{path}", headers=headers) as reply:
             assert reply.status == status, await reply.text()
             return await reply.json()
@@ -230,17 +231,19 @@ def test_more_than_five_messages_a_second_end_the_connection() -> None:
     _run(scenario)
 
 
-def test_a_client_that_does_not_read_is_disconnected_and_delays_nobody() -> None:
+def test_a_client_that_does_not_read_is_disconnected_and_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "CLIENT_BUFFER", 256 * 1024)
+
     async def scenario() -> None:
-        async with _api(replace(OPTIONS, rate=20_000.0, history_hours=0), _fast_clock(4)) as api:
+        async with _api(replace(OPTIONS, rate=20_000.0, history_hours=0)) as api:
             reader, writer = await _raw_socket(api.address, "/stream?streams=btcusdt@trade")
             async with api.socket("/stream?streams=btcusdt@trade") as quick:
                 last, sent = 0, [[0, 0]]
-                while sent[0][1] - sent[0][0] < 200_000:
+                while sent[0][1] - sent[0][0] < 60_000:
                     trade = json.loads((await quick.receive()).data)["data"]
                     assert last in (0, trade["t"] - 1)
                     last = trade["t"]
-                    if last % 20_000 == 0:
+                    if last % 10_000 == 0:
                         sent = (await api.get("/truth/sent?symbol=BTCUSDT"))["trade"]
             while await reader.read(1 << 20):  # what the system had taken; then the end
                 pass
@@ -252,7 +255,11 @@ def test_a_client_that_does_not_read_is_disconnected_and_delays_nobody() -> None
 async def _raw_socket(address: str, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A WebSocket that reads only when asked to."""
     host, _, port = address.partition(":")
-    reader, writer = await asyncio.open_connection(host, int(port), limit=1_000)
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    connection.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(connection, (host, int(port)))
+    reader, writer = await asyncio.open_connection(sock=connection, limit=1_000)
     lines = (
         f"GET {path} HTTP/1.1", "Host: simulator", "Upgrade: websocket", "Connection: Upgrade",
         "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "", "",
@@ -326,9 +333,7 @@ def test_klines_are_chosen_as_binance_chooses_them() -> None:
             assert await api.get(f"{base}&limit=4&endTime={every[20][6]}") == every[17:21]
             assert await api.get(f"{base}&startTime={every[10][0]}&endTime={every[12][0]}") == every[10:13]
             assert await api.get(f"{base}&startTime={every[-1][6] + 10 * 60_000}") == []
-            micro = await api.get(
-                f"{base}&limit=1&startTime={every[10][0] * 1000}", unit="microsecond"
-            )
+            micro = await api.get(f"{base}&limit=1&startTime={every[10][0] * 1000}", unit="microsecond")
             assert (micro[0][0], micro[0][6]) == (every[10][0] * 1000, every[10][0] * 1000 + MINUTE - 1)
             for interval, minutes in (("3m", 3), ("5m", 5), ("15m", 15), ("1h", 60)):
                 rows = await api.get(f"/api/v3/klines?symbol=BTCUSDT&interval={interval}")
@@ -427,3 +432,17 @@ def test_the_module_announces_itself_and_ends_cleanly(tmp_path: Path, number: si
         assert process.stdout.read() == ""
         assert process.stderr.read() == ""
     assert (tmp_path / "var" / "demo" / "simulator" / "market.json").is_file()
+
+
+def test_a_simulator_that_can_no_longer_send_fails_instead_of_looking_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(self: Live) -> None:
+        raise RuntimeError("out of order")
+
+    monkeypatch.setattr(Live, "run", broken)
+
+    async def scenario() -> None:
+        with pytest.raises(RuntimeError, match="out of order"):
+            async with running(OPTIONS):
+                await asyncio.sleep(PATIENCE)
+
+    _run(scenario)

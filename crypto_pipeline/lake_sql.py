@@ -1,0 +1,167 @@
+"""SQL over the lake in this process: DuckDB asks, and only what it asks for is read."""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import duckdb
+import pyarrow as pa
+import pyarrow.dataset as ds
+from pyarrow.fs import LocalFileSystem
+
+from crypto_pipeline.reader import Filter, LakeError, arrow_schema, as_floats, floats
+from shared.tables import Table, View
+
+
+class SqlError(Exception):
+    """What is wrong with the SQL, in DuckDB's words or ours."""
+
+
+class Rows(Protocol):
+    """A table that was opened; `reader.Snapshot` is one."""
+
+    def read(self, columns: Sequence[str] | None = None, filters: Sequence[Filter] = ()) -> pa.Table:
+        """The rows, with these columns and of these partitions."""
+
+    def partitions(self) -> list[dict[str, str]]:
+        """The value of each partition column, for every partition."""
+
+
+class LakeTable(ds.Dataset):  # type: ignore[misc] # pyarrow has no types
+    """A table of the lake as DuckDB sees it: it names the columns and the rows that it needs, and then they are read.
+
+    That DuckDB scans a subclass of pyarrow's Dataset is what Lance's and others rest on.
+    """
+
+    def __init__(self, table: Table, opened: Callable[[Table], Rows], *, exact: bool) -> None:
+        self._table = table
+        self._opened = opened
+        self._rows: Rows | None = None
+        self._exact = exact
+        self.failure: LakeError | None = None
+        """Why it could not be read: DuckDB lets only the text of an error through."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The contract's columns."""
+        schema = arrow_schema(self._table)
+        return schema if self._exact else pa.schema([(field.name, floats(field.type)) for field in schema])
+
+    def scanner(
+        self, columns: list[str] | None = None, filter: ds.Expression | None = None, **_options: Any  # noqa: A002
+    ) -> ds.Scanner:
+        """What DuckDB calls, once for each time that the query names the table. All of them see the same snapshot."""
+        try:
+            self._rows = self._rows or self._opened(self._table)
+            values = self._read(self._rows, columns, filter)
+        except LakeError as error:
+            self.failure = error
+            raise
+        return ds.dataset(values if self._exact else as_floats(values)).scanner(columns=columns, filter=filter)
+
+    def _read(self, rows: Rows, columns: list[str] | None, condition: ds.Expression | None) -> pa.Table:
+        wanted = columns or self._table.column_names
+        if condition is None:
+            return rows.read(wanted)
+        # The condition may be on columns that the answer does not have.
+        needed = [name for name in self._table.column_names if name in wanted or f"{name}" in str(condition)]
+        there = rows.partitions() if self._table.partitions else [{}]
+        kept = partitions_kept(there, self.schema, condition)
+        if not kept:
+            return arrow_schema(self._table, needed).empty_table()
+        return rows.read(needed, partition_filters(there, kept))
+
+
+def partitions_kept(
+    partitions: Sequence[Mapping[str, str]], schema: pa.Schema, condition: ds.Expression
+) -> list[Mapping[str, str]]:
+    """The partitions that may hold rows for which the condition is true, as pyarrow reasons."""
+    files = ds.ParquetFileFormat()
+    nowhere = LocalFileSystem()
+    fragments = []
+    for number, partition in enumerate(partitions):
+        known = ds.scalar(True)
+        for name, value in partition.items():
+            known = known & (ds.field(name) == value)
+        fragments.append(files.make_fragment(str(number), nowhere, partition_expression=known))
+    found = ds.FileSystemDataset(fragments, schema, files, nowhere).get_fragments(filter=condition)
+    return [partitions[int(fragment.path)] for fragment in found]
+
+
+def partition_filters(there: Iterable[Mapping[str, str]], kept: Sequence[Mapping[str, str]]) -> list[Filter]:
+    """Conditions, one a column, that hold for all partitions that are kept; for some others they may hold too."""
+    filters = []
+    for name in kept[0]:
+        values = {partition[name] for partition in kept}
+        if values != {partition[name] for partition in there}:
+            filters.append((name, "IN", ",".join(sorted(values))))
+    return filters
+
+
+class Lake:
+    """The tables and views by their names in a DuckDB session in UTC. Close it, or use it with `with`."""
+
+    def __init__(
+        self,
+        tables: Mapping[str, Table],
+        views: Mapping[str, View],
+        opened: Callable[[Table], Rows],
+        *,
+        exact: bool = False,
+    ) -> None:
+        self._names = [*tables, *views]
+        self._tables = []
+        self._session = duckdb.connect()
+        self._session.execute("SET TimeZone = 'UTC'")
+        for layer in dict.fromkeys(contract.layer for contract in (*tables.values(), *views.values())):
+            self._session.execute(f"CREATE SCHEMA {layer}")
+        for table in tables.values():
+            data = LakeTable(table, opened, exact=exact)
+            self._tables.append(data)
+            # A relation's view can only be made in the schema that is in use.
+            self._session.execute(f"USE {table.layer}")
+            self._session.from_arrow(data).create_view(table.name)
+        self._session.execute("USE memory.main")
+        for view in views.values():
+            self._session.execute(f"CREATE VIEW {view.full_name} AS {view.sql}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._session.close()
+
+    def query(self, sql: str) -> pa.Table:
+        """The answer. Raises `SqlError` where the SQL is wrong, and `LakeError` where the lake cannot be read."""
+        try:
+            answer = self._session.sql(sql)
+            return pa.table({}) if answer is None else answer.to_arrow_table()
+        except duckdb.Error as error:
+            for table in self._tables:
+                if table.failure:
+                    raise table.failure from None
+            raise SqlError(self._unknown(sql) or str(error)) from None
+
+    def _unknown(self, sql: str) -> str:
+        """What to say of tables that are not there; nothing where the fault is another."""
+        try:
+            unknown = sorted(self._session.get_table_names(sql, qualified=True) - set(self._names))
+        except duckdb.Error:
+            return ""
+        return no_such_table(unknown[0], self._names) if unknown else ""
+
+
+def no_such_table(name: str, names: Iterable[str]) -> str:
+    """The sentence that names the tables there are, those of a name like the wanted one first."""
+    bare = name.rpartition(".")[2]
+
+    def likeness(candidate: str) -> float:
+        return max(
+            difflib.SequenceMatcher(None, name, candidate).ratio(),
+            difflib.SequenceMatcher(None, bare, candidate.rpartition(".")[2]).ratio(),
+        )
+
+    return f"There is no table {name}. There are: {', '.join(sorted(names, key=likeness, reverse=True))}."

@@ -1,0 +1,89 @@
+"""A Spark session of this process for the pure transforms, and small ways to make what they read."""
+
+from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from shared.events import AnyEvent, Kline, Trade, encode, exact_product
+
+MINUTE = 60_000_000
+START = 1_786_000_020_000_000
+"""2026-08-06 07:07:00 UTC, in microseconds."""
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """Spark in this process, set as the Connect server is."""
+    session = (
+        SparkSession.builder.master("local[2]")
+        .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.driver.extraJavaOptions", "-Duser.timezone=UTC")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.sql.decimalOperations.allowPrecisionLoss", "false")
+        .config("spark.sql.execution.arrow.pyspark.enabled", "true")
+        .getOrCreate()
+    )
+    session.sparkContext.setLogLevel("ERROR")
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="session")
+def as_messages(spark: SparkSession) -> Callable[[Iterable[AnyEvent]], DataFrame]:
+    """Events as the frame that Kafka's messages make."""
+
+    def make(events: Iterable[AnyEvent]) -> DataFrame:
+        rows = [(encode(event).decode(), event.stream) for event in events]
+        return spark.createDataFrame(rows, "value string, stream string")
+
+    return make
+
+
+def trade(trade_id: int, at: int, price: str, quantity: str, **changes: object) -> Trade:
+    """A trade of BTCUSDT; `at` in microseconds."""
+    values: dict[str, object] = {
+        "exchange": "binance",
+        "symbol": "BTCUSDT",
+        "base_asset": "BTC",
+        "quote_asset": "USDT",
+        "event_time": at,
+        "published_at": at + 1000,
+        "received_at": at + 2000,
+        "source": "websocket",
+        "connection_id": "test",
+        "trade_id": trade_id,
+        "price": Decimal(price),
+        "quantity": Decimal(quantity),
+        "quote_quantity": exact_product(Decimal(price), Decimal(quantity)),
+        "is_buyer_maker": trade_id % 2 == 0,
+    }
+    return Trade(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def kline(start: int, first: int, last: int, count: int, **changes: object) -> Kline:
+    """A closed kline of BTCUSDT that starts at `start` (microseconds) and says which trades it counts."""
+    values: dict[str, object] = {
+        "exchange": "binance",
+        "symbol": "BTCUSDT",
+        "base_asset": "BTC",
+        "quote_asset": "USDT",
+        "event_time": start + MINUTE,
+        "published_at": start + MINUTE,
+        "received_at": start + MINUTE,
+        "source": "websocket",
+        "connection_id": "test",
+        "interval": "1m",
+        "open_time": start,
+        "close_time": start + MINUTE - 1,
+        "trade_count": count,
+        "first_trade_id": first,
+        "last_trade_id": last,
+        "is_closed": True,
+    }
+    decimals = ("open", "high", "low", "close", "volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume")
+    return Kline(**{**values, **dict.fromkeys(decimals, Decimal(1)), **changes})  # type: ignore[arg-type]

@@ -1,0 +1,197 @@
+"""Candles against a plain loop, against another program's, and against themselves on another way."""
+
+import gzip
+import json
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Decimal, localcontext
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+
+from crypto_pipeline.bronze import klines, trades
+from crypto_pipeline.silver import ohlcv, ohlcv_1m
+from crypto_pipeline.silver.candles import INTERVALS, interval_start
+from shared.events import AnyEvent, Trade
+from tests.crypto_pipeline.conftest import MINUTE, START, kline, trade
+
+Messages = Callable[[Iterable[AnyEvent]], DataFrame]
+LATER = datetime(2100, 1, 1, tzinfo=UTC)
+EIGHTEEN_PLACES = Decimal("1e-18")
+FEW = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def minutes_of(tape: list[Trade], as_messages: Messages) -> DataFrame:
+    """The one-minute candles of some trades."""
+    rows = trades.build(as_messages(tape)).withColumn("interval_start", interval_start(F.col("event_time"), 60))
+    return ohlcv_1m.from_trades(rows)
+
+
+def by_hand(tape: list[Trade], seconds: int) -> dict[int, dict[str, object]]:
+    """The candles of some trades by a plain loop, by start in microseconds."""
+    candles: dict[int, dict[str, object]] = {}
+    groups: dict[int, list[Trade]] = {}
+    for one in tape:
+        groups.setdefault(one.event_time // (seconds * 1_000_000) * seconds * 1_000_000, []).append(one)
+    for start, group in groups.items():
+        group.sort(key=lambda one: one.trade_id)
+        bought = [one for one in group if not one.is_buyer_maker]
+        with localcontext(prec=76):
+            volume = sum((one.quantity for one in group), Decimal(0))
+            quote = sum((one.quote_quantity for one in group), Decimal(0))
+            candles[start] = {
+                "open": group[0].price,
+                "high": max(one.price for one in group),
+                "low": min(one.price for one in group),
+                "close": group[-1].price,
+                "volume": volume,
+                "quote_volume": quote,
+                "trade_count": len(group),
+                "vwap": (quote / volume).quantize(EIGHTEEN_PLACES, rounding=ROUND_HALF_UP),
+                "taker_buy_volume": sum((one.quantity for one in bought), Decimal(0)),
+                "taker_buy_quote_volume": sum((one.quote_quantity for one in bought), Decimal(0)),
+                "first_trade_id": group[0].trade_id,
+                "last_trade_id": group[-1].trade_id,
+            }
+    return candles
+
+
+def found(candles: DataFrame, like: dict[int, dict[str, object]]) -> dict[int, dict[str, object]]:
+    """The candles that Spark made, in the form of `by_hand`."""
+    names = list(next(iter(like.values())))
+    rows = candles.withColumn("start", F.unix_micros("interval_start")).collect()
+    return {row.start: {name: row[name] for name in names} for row in rows}
+
+
+prices = st.decimals(min_value="0.000000000001", max_value="1000000", places=12)
+sizes = st.decimals(min_value="0.000001", max_value="1000000000000", places=6)
+tapes = st.lists(
+    st.tuples(st.integers(0, 3 * 86_400_000_000), prices, sizes), min_size=1, max_size=60, unique_by=lambda one: one[0]
+)
+
+
+@FEW
+@given(tapes, st.randoms(use_true_random=False))
+def test_candles_equal_a_plain_loop_whatever_the_order_of_arrival(as_messages: Messages, made, random) -> None:  # type: ignore[no-untyped-def]
+    tape = [trade(i, START + at, str(p), str(q)) for i, (at, p, q) in enumerate(sorted(made), start=1)]
+    shuffled = random.sample(tape, len(tape))
+    minutes = minutes_of(shuffled, as_messages)
+    expected = by_hand(tape, 60)
+    assert found(minutes, expected) == expected
+
+    closed = ohlcv_1m.proven(minutes, klines.build(as_messages([])), LATER)
+    longer = ohlcv.from_minutes(ohlcv.in_every_interval(closed), LATER)
+    for name, seconds in ohlcv.LONGER.items():
+        expected = by_hand(tape, seconds)
+        assert found(longer.filter(F.col("interval") == name), expected) == expected, name
+
+
+def test_the_edges_of_a_minute_belong_to_the_minute_that_starts(as_messages: Messages) -> None:
+    tape = [trade(1, START - 1, "1", "1"), trade(2, START, "2", "1"), trade(3, START + MINUTE - 1, "3", "1")]
+    rows = minutes_of(tape, as_messages).orderBy("interval_start").collect()
+    assert [(row.open, row.close, row.trade_count) for row in rows] == [(1, 1, 1), (2, 3, 2)]
+
+
+def test_intervals_start_at_midnight_utc(as_messages: Messages, spark: SparkSession) -> None:
+    times = spark.sql("select timestamp'2026-03-29 01:59:59.999999' as t")
+    starts = {name: times.select(interval_start(F.col("t"), s).alias("s")).first().s for name, s in INTERVALS.items()}
+    assert starts["1d"] == datetime(2026, 3, 29)  # noqa: DTZ001 (pyspark gives naive times of the session, UTC)
+    assert starts["4h"] == datetime(2026, 3, 29)  # noqa: DTZ001
+    assert starts["15m"] == datetime(2026, 3, 29, 1, 45)  # noqa: DTZ001
+
+
+class TestProof:
+    TAPE = (trade(5, START, "1", "1"), trade(6, START + 1, "1", "1"), trade(7, START + 2, "1", "1"))
+
+    def status(self, as_messages: Messages, tape: Iterable[Trade], view: list[AnyEvent]) -> tuple[str, str, bool]:
+        now = datetime.fromtimestamp(START / 1e6 + 30, UTC)
+        row = ohlcv_1m.proven(minutes_of(list(tape), as_messages), klines.build(as_messages(view)), now).first()
+        return row.status, row.proof, row.is_closed
+
+    def test_a_minute_with_all_ids_of_its_closed_kline_is_complete(self, as_messages: Messages) -> None:
+        assert self.status(as_messages, self.TAPE, [kline(START, 5, 7, 3)]) == ("complete", "trade_ids", True)
+
+    def test_a_minute_that_lacks_a_trade_is_never_complete(self, as_messages: Messages) -> None:
+        for missing in self.TAPE:
+            rest = [one for one in self.TAPE if one is not missing]
+            assert self.status(as_messages, rest, [kline(START, 5, 7, 3)]) == ("partial", "none", True)
+
+    def test_a_minute_without_its_kline_is_pending(self, as_messages: Messages) -> None:
+        assert self.status(as_messages, self.TAPE, []) == ("pending", "none", False)
+
+
+class TestRevision:
+    def versions(self, spark: SparkSession, as_messages: Messages, tape: list[Trade], current: DataFrame) -> DataFrame:
+        source = {"bronze.trades": trades.build(as_messages(tape)), "bronze.klines": klines.build(as_messages([]))}
+        keys = minutes_of(tape, as_messages).select(*ohlcv_1m.TABLE.key)
+        return ohlcv_1m.build(keys, source, current, LATER)
+
+    def nothing(self, spark: SparkSession) -> DataFrame:
+        return spark.createDataFrame([], ", ".join(f"{c.name} {c.type}" for c in ohlcv_1m.TABLE.columns))
+
+    def test_building_again_changes_nothing(self, spark: SparkSession, as_messages: Messages) -> None:
+        tape = [trade(1, START, "1", "1"), trade(2, START + MINUTE, "2", "3")]
+        first = self.versions(spark, as_messages, tape, self.nothing(spark))
+        assert first.count() == 2
+        assert self.versions(spark, as_messages, tape, first).count() == 0
+
+    def test_a_late_trade_opens_its_candle_again_and_no_other(self, spark: SparkSession, as_messages: Messages) -> None:
+        tape = [trade(1, START, "1", "1"), trade(3, START + MINUTE, "2", "3")]
+        first = self.versions(spark, as_messages, tape, self.nothing(spark))
+        late = [*tape, trade(2, START + 5, "9", "1")]
+        again = self.versions(spark, as_messages, late, first).collect()
+        assert [(row.high, row.revision) for row in again] == [(9, 2)]
+
+    def test_a_candle_that_was_open_is_not_a_new_revision(self, spark: SparkSession, as_messages: Messages) -> None:
+        tape = [trade(1, START, "1", "1")]
+        is_open = self.versions(spark, as_messages, tape, self.nothing(spark)).withColumn("is_closed", F.lit(False))
+        again = self.versions(spark, as_messages, [*tape, trade(2, START + 5, "9", "1")], is_open).collect()
+        assert [(row.high, row.revision, row.is_closed) for row in again] == [(9, 1, True)]
+
+
+def test_an_interval_with_ids_missing_between_its_minutes_is_partial(as_messages: Messages) -> None:
+    tape = [trade(1, START, "1", "1"), trade(3, START + MINUTE, "1", "1")]
+    view = [kline(START, 1, 1, 1), kline(START + MINUTE, 3, 3, 1)]
+    minutes = ohlcv_1m.proven(minutes_of(tape, as_messages), klines.build(as_messages(view)), LATER)
+    assert {row.status for row in minutes.collect()} == {"complete"}
+    longer = ohlcv.from_minutes(ohlcv.in_every_interval(minutes), LATER)
+    assert {row.status for row in longer.collect()} == {"partial"}
+
+
+def test_an_unfinished_interval_is_there_and_marked(as_messages: Messages) -> None:
+    minutes = ohlcv_1m.proven(
+        minutes_of([trade(1, START, "1", "1")], as_messages), klines.build(as_messages([kline(START, 1, 1, 1)])), LATER
+    )
+    now = datetime.fromtimestamp(START / 1e6 + 61, UTC)
+    rows = ohlcv.from_minutes(ohlcv.in_every_interval(minutes), now).collect()
+    assert {(row.interval, row.is_closed, row.status) for row in rows} == {
+        (name, False, "pending") for name in ohlcv.LONGER
+    }
+
+
+@pytest.mark.parametrize(("interval", "count"), [("1m", 2469), ("5m", 706)])
+def test_candles_of_real_trades_equal_those_that_another_program_made(
+    interval: str, count: int, recorded: Path, as_messages: Messages
+) -> None:
+    folder = recorded / "xrp-eth-trades-and-candles"
+    raw = json.loads(gzip.decompress((folder / "XRP_ETH-trades.json.gz").read_bytes()), parse_float=str)
+    tape = [
+        trade(int(i), t * 1000, p, q, is_buyer_maker=side == "sell", symbol="XRPETH") for t, i, _, side, p, q, _ in raw
+    ]
+    minutes = minutes_of(tape, as_messages)
+    if interval == "1m":
+        made = minutes
+    else:
+        closed = ohlcv_1m.proven(minutes, klines.build(as_messages([])), LATER)
+        made = ohlcv.from_minutes(ohlcv.in_every_interval(closed), LATER).filter(F.col("interval") == interval)
+    ours = made.orderBy("interval_start").toPandas()
+    theirs = pd.read_feather(folder / f"XRP_ETH-{interval}.feather")
+    assert len(ours) == len(theirs) == count
+    assert (ours["interval_start"].dt.tz_localize("UTC") == theirs["date"]).all()
+    for name in ("open", "high", "low", "close", "volume"):
+        assert (ours[name].astype(float) - theirs[name]).abs().max() < 1e-9, name

@@ -1,0 +1,122 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.symbol_manager import SymbolsFileError
+from streaming.service import SymbolsFile
+
+ONE = "tiers:\n  a:\n    - {symbol: BTCUSDT, name: Bitcoin}\n"
+TWO = f"{ONE}    - {{symbol: ETHUSDT, name: Ether}}\n"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "symbols.yaml"
+    file.write_text(ONE)
+    return file
+
+
+def names(file: SymbolsFile) -> list[str] | None:
+    symbols = file.changed()
+    return None if symbols is None else [symbol.symbol for symbol in symbols]
+
+
+def test_the_file_is_read_once_for_each_content(path: Path) -> None:
+    file = SymbolsFile(path, "")
+    assert names(file) == ["BTCUSDT"]
+    assert names(file) is None
+    path.touch()
+    assert names(file) is None
+    path.write_text(TWO)
+    assert names(file) == ["BTCUSDT", "ETHUSDT"]
+    assert names(file) is None
+
+
+def test_a_wrong_file_is_reported_once_and_a_mended_one_is_read(path: Path) -> None:
+    file = SymbolsFile(path, "")
+    assert names(file) == ["BTCUSDT"]
+    path.write_text(TWO.replace("ETHUSDT", "BTCUSDT"))
+    with pytest.raises(SymbolsFileError, match=r"symbols.yaml:4: BTCUSDT stands twice\."):
+        file.changed()
+    assert names(file) is None
+    path.write_text(TWO)
+    assert names(file) == ["BTCUSDT", "ETHUSDT"]
+
+
+def test_a_file_that_is_gone_is_reported_once(path: Path) -> None:
+    file = SymbolsFile(path, "")
+    names(file)
+    path.unlink()
+    with pytest.raises(SymbolsFileError, match="cannot be read"):
+        file.changed()
+    assert names(file) is None
+
+
+def test_an_exchange_that_there_is_not_is_a_fault_of_the_file(path: Path) -> None:
+    path.write_text(ONE.replace("name: Bitcoin", "name: Bitcoin, exchanges: [mtgox]"))
+    with pytest.raises(SymbolsFileError, match="no exchange 'mtgox'"):
+        SymbolsFile(path, "").changed()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def start(path: Path, log: Path, **settings: Any) -> "subprocess.Popen[bytes]":
+    environment = {
+        **os.environ, "CRYPTO_HOME": str(path.parent), "SYMBOLS_FILE": str(path), "CRYPTO_MODE": "live",  # noqa: TID251 (a child's)
+        "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}", "METRICS_PORT": str(free_port()),
+        "PYTHONPATH": str(Path(__file__).parents[2]), **{name: str(value) for name, value in settings.items()},
+    }  # fmt: skip
+    with log.open("wb") as errors:
+        return subprocess.Popen([sys.executable, "-m", "streaming.service"], env=environment, stderr=errors)
+
+
+def test_without_kafka_the_service_waits_and_ends_when_it_is_told_to(
+    path: Path, tmp_path: Path, until: Callable[..., None]
+) -> None:
+    log = tmp_path / "log"
+    process = start(path, log)
+    try:
+        until(lambda: b"cannot be used yet" in log.read_bytes(), 30)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert b"Traceback" not in log.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "sentence"),
+    [
+        ("tiers: [", {}, "symbols.yaml:1: not YAML"),
+        (ONE, {"KAFKA_PORT": "many"}, "KAFKA_PORT is 'many'"),
+    ],
+)
+def test_a_wrong_start_is_one_sentence_and_exit_code_2(
+    path: Path, tmp_path: Path, text: str, settings: dict[str, str], sentence: str
+) -> None:
+    path.write_text(text)
+    process = start(path, tmp_path / "log", **settings)
+    assert process.wait(30) == 2
+    errors = (tmp_path / "log").read_text()
+    assert sentence in errors
+    assert errors.count("\n") == 1
+
+
+def test_a_metrics_port_that_is_taken_is_one_sentence_and_exit_code_2(path: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        process = start(path, tmp_path / "log", METRICS_PORT=holder.getsockname()[1])
+        assert process.wait(30) == 2
+    errors = (tmp_path / "log").read_text()
+    assert "METRICS_PORT" in errors
+    assert errors.count("\n") == 1
