@@ -28,7 +28,7 @@ WORKDIR /app
 COPY deployment/__init__.py deployment/command.py deployment/console.py deployment/environment.py deployment/install.py \
      deployment/jars.py deployment/minio.py deployment/paths.py deployment/postgres.py deployment/steps.py deployment/
 COPY config/jars config/jars
-COPY pyproject.toml requirements.lock README.md LICENSE ./
+COPY pyproject.toml requirements.lock README.md ./
 RUN python3 -m deployment.install postgresql && rm -rf /var/lib/apt/lists/*
 RUN python3 -m deployment.install python-environment && rm -rf /opt/cache/crypto-lakehouse/uv
 COPY --from=jars /opt/cache/crypto-lakehouse /opt/cache/crypto-lakehouse

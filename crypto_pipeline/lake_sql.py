@@ -65,7 +65,7 @@ class LakeTable(ds.Dataset):  # type: ignore[misc] # pyarrow has no types
         if condition is None:
             return rows.read(wanted)
         # The condition may be on columns that the answer does not have.
-        needed = [name for name in self._table.column_names if name in wanted or f"{name}" in str(condition)]
+        needed = [name for name in self._table.column_names if name in wanted or name in str(condition)]
         there = rows.partitions() if self._table.partitions else [{}]
         kept = partitions_kept(there, self.schema, condition)
         if not kept:

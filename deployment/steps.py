@@ -57,11 +57,11 @@ class Shell:
             )
             self._running.add(process)
         tail: deque[str] = deque(maxlen=12)
-        assert process.stdout is not None  # noqa: S101 (it is a pipe)
-        for line in process.stdout:
-            self._console.log(f"  {Path(command[0]).name}: {line.rstrip()}")
-            tail.append(line.rstrip())
-        code = process.wait()
+        with process:
+            for line in process.stdout or ():
+                self._console.log(f"  {Path(command[0]).name}: {line.rstrip()}")
+                tail.append(line.rstrip())
+        code = process.returncode
         with self._lock:
             self._running.discard(process)
         if code:

@@ -37,10 +37,7 @@ def touched(changes: Mapping[str, DataFrame], current: DataFrame, now: datetime)
     """The minutes that new trades or closed klines fall into, and those that ended since they were written."""
     minute = interval_start(F.col("event_time"), _SECONDS).alias("interval_start")
     traded = changes["bronze.trades"].select("exchange", "symbol", minute)
-    is_closed_minute = F.col("is_closed") & (F.col("interval") == "1m")
-    closed = (
-        changes["bronze.klines"].filter(is_closed_minute).select("exchange", "symbol", F.col("open_time").alias("interval_start"))
-    )
+    closed = closed_minutes(changes["bronze.klines"]).select(*TABLE.key)
     ended = current.filter(~F.col("is_closed") & (F.col("interval_end") <= F.lit(now))).select(*TABLE.key)
     return traded.unionByName(closed).unionByName(ended).distinct()
 
@@ -57,13 +54,14 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
     in_keys = {"on": list(TABLE.key), "how": "left_semi"}
     tape = sources["bronze.trades"].withColumn("interval_start", interval_start(F.col("event_time"), _SECONDS))
     candles = from_trades(tape.join(keys, **in_keys))
-    exchange_view = (
-        sources["bronze.klines"]
-        .filter(F.col("is_closed") & (F.col("interval") == "1m"))
-        .withColumnRenamed("open_time", "interval_start")
-        .join(keys, **in_keys)
-    )
+    exchange_view = closed_minutes(sources["bronze.klines"]).join(keys, **in_keys)
     return revised(proven(candles, exchange_view, now), current, TABLE.key).select(TABLE.column_names)
+
+
+def closed_minutes(klines: DataFrame) -> DataFrame:
+    """The exchange's finished one-minute candles, by `interval_start`."""
+    is_closed_minute = F.col("is_closed") & (F.col("interval") == "1m")
+    return klines.filter(is_closed_minute).withColumnRenamed("open_time", "interval_start")
 
 
 def from_trades(tape: DataFrame) -> DataFrame:
@@ -94,7 +92,7 @@ def from_trades(tape: DataFrame) -> DataFrame:
 def proven(candles: DataFrame, klines: DataFrame, now: datetime) -> DataFrame:
     """With `is_closed`, `status` and `proof`: complete when all ids of the exchange's closed kline are there.
 
-    `klines` are the closed ones, by `interval_start`. Until one is there the minute is pending; where it counts other trades
+    `klines` are `closed_minutes`. Until one is there the minute is pending; where it counts other trades
     than ours, partial.
     """
     exchange_view = klines.groupBy("exchange", "symbol", "interval_start").agg(

@@ -44,7 +44,7 @@ def as_messages(spark: SparkSession) -> Callable[[Iterable[AnyEvent]], DataFrame
     return make
 
 
-def trade(trade_id: int, at: int, price: str, quantity: str, **changes: object) -> Trade:
+def trade(trade_id: int, at: int, cost: str, size: str, **changes: object) -> Trade:
     """A trade of BTCUSDT; `at` in microseconds."""
     values: dict[str, object] = {
         "exchange": "binance",
@@ -57,9 +57,9 @@ def trade(trade_id: int, at: int, price: str, quantity: str, **changes: object) 
         "source": "websocket",
         "connection_id": "test",
         "trade_id": trade_id,
-        "price": Decimal(price),
-        "quantity": Decimal(quantity),
-        "quote_quantity": exact_product(Decimal(price), Decimal(quantity)),
+        "price": Decimal(cost),
+        "quantity": Decimal(size),
+        "quote_quantity": exact_product(Decimal(cost), Decimal(size)),
         "is_buyer_maker": trade_id % 2 == 0,
     }
     return Trade(**{**values, **changes})  # type: ignore[arg-type]

@@ -32,6 +32,11 @@ def minutes_of(tape: list[Trade], as_messages: Messages) -> DataFrame:
     return ohlcv_1m.from_trades(rows)
 
 
+def closed_view(view: Iterable[AnyEvent], as_messages: Messages) -> DataFrame:
+    """The exchange's own view of the minutes."""
+    return ohlcv_1m.closed_minutes(klines.build(as_messages(view)))
+
+
 def by_hand(tape: list[Trade], seconds: int) -> dict[int, dict[str, object]]:
     """The candles of some trades by a plain loop, by start in microseconds."""
     candles: dict[int, dict[str, object]] = {}
@@ -84,7 +89,7 @@ def test_candles_equal_a_plain_loop_whatever_the_order_of_arrival(as_messages: M
     expected = by_hand(tape, 60)
     assert found(minutes, expected) == expected
 
-    closed = ohlcv_1m.proven(minutes, klines.build(as_messages([])), LATER)
+    closed = ohlcv_1m.proven(minutes, closed_view([], as_messages), LATER)
     longer = ohlcv.from_minutes(ohlcv.in_every_interval(closed), LATER)
     for name, seconds in ohlcv.LONGER.items():
         expected = by_hand(tape, seconds)
@@ -110,7 +115,7 @@ class TestProof:
 
     def status(self, as_messages: Messages, tape: Iterable[Trade], view: list[AnyEvent]) -> tuple[str, str, bool]:
         now = datetime.fromtimestamp(START / 1e6 + 30, UTC)
-        row = ohlcv_1m.proven(minutes_of(list(tape), as_messages), klines.build(as_messages(view)), now).first()
+        row = ohlcv_1m.proven(minutes_of(list(tape), as_messages), closed_view(view, as_messages), now).first()
         return row.status, row.proof, row.is_closed
 
     def test_a_minute_with_all_ids_of_its_closed_kline_is_complete(self, as_messages: Messages) -> None:
@@ -157,7 +162,7 @@ class TestRevision:
 def test_an_interval_with_ids_missing_between_its_minutes_is_partial(as_messages: Messages) -> None:
     tape = [trade(1, START, "1", "1"), trade(3, START + MINUTE, "1", "1")]
     view = [kline(START, 1, 1, 1), kline(START + MINUTE, 3, 3, 1)]
-    minutes = ohlcv_1m.proven(minutes_of(tape, as_messages), klines.build(as_messages(view)), LATER)
+    minutes = ohlcv_1m.proven(minutes_of(tape, as_messages), closed_view(view, as_messages), LATER)
     assert {row.status for row in minutes.collect()} == {"complete"}
     longer = ohlcv.from_minutes(ohlcv.in_every_interval(minutes), LATER)
     assert {row.status for row in longer.collect()} == {"partial"}
@@ -165,7 +170,7 @@ def test_an_interval_with_ids_missing_between_its_minutes_is_partial(as_messages
 
 def test_an_unfinished_interval_is_there_and_marked(as_messages: Messages) -> None:
     minutes = ohlcv_1m.proven(
-        minutes_of([trade(1, START, "1", "1")], as_messages), klines.build(as_messages([kline(START, 1, 1, 1)])), LATER
+        minutes_of([trade(1, START, "1", "1")], as_messages), closed_view([kline(START, 1, 1, 1)], as_messages), LATER
     )
     now = datetime.fromtimestamp(START / 1e6 + 61, UTC)
     rows = ohlcv.from_minutes(ohlcv.in_every_interval(minutes), now).collect()
@@ -187,7 +192,7 @@ def test_candles_of_real_trades_equal_those_that_another_program_made(
     if interval == "1m":
         made = minutes
     else:
-        closed = ohlcv_1m.proven(minutes, klines.build(as_messages([])), LATER)
+        closed = ohlcv_1m.proven(minutes, closed_view([], as_messages), LATER)
         made = ohlcv.from_minutes(ohlcv.in_every_interval(closed), LATER).filter(F.col("interval") == interval)
     ours = made.orderBy("interval_start").toPandas()
     theirs = pd.read_feather(folder / f"XRP_ETH-{interval}.feather")

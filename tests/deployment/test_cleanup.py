@@ -1,0 +1,34 @@
+from pathlib import Path
+
+import pytest
+
+from deployment import cleanup
+
+
+@pytest.fixture
+def deployed(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+    for folder in ("var/demo/kafka", "var/demo/postgres", "cache/crypto-lakehouse"):
+        (home / folder).mkdir(parents=True)
+    (home / ".env").touch()
+    return home
+
+
+def test_only_the_data_goes_unless_all_is_asked_for(deployed: Path) -> None:
+    assert cleanup.doomed(everything=False) == [deployed / "var" / "demo"]
+
+
+def test_all_takes_the_cache_too(deployed: Path) -> None:
+    assert deployed / "cache" / "crypto-lakehouse" in cleanup.doomed(everything=True)
+
+
+def test_nothing_goes_without_a_yes(deployed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cleanup.remove([deployed / "var" / "demo"], [], agreed=lambda: False) == 1
+    assert (deployed / "var" / "demo").exists()
+    assert str(deployed / "var" / "demo") in capsys.readouterr().out
+
+
+def test_a_yes_removes_what_was_named_and_nothing_else(deployed: Path) -> None:
+    assert cleanup.remove([deployed / "var" / "demo"], [], agreed=lambda: True) == 0
+    assert not (deployed / "var" / "demo").exists()
+    assert (deployed / ".env").exists()

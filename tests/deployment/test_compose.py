@@ -1,0 +1,98 @@
+"""`docker-compose.yml` and the `Dockerfile` say the same as the table of services."""
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deployment import compose, docker, jars, kafka
+from deployment.paths import PROJECT
+from deployment.services import TABLE
+from shared.settings import Settings
+
+CONTAINER = {"streaming": "binance-consumer"}
+"""Services that have another name in Docker."""
+
+
+def container(name: str) -> str:
+    return CONTAINER.get(name, name)
+
+
+@pytest.fixture(scope="module")
+def described() -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())
+    return content
+
+
+def test_the_containers_are_the_services(described: dict[str, Any]) -> None:
+    assert set(described["services"]) == {container(service.name) for service in TABLE}
+    assert described["name"] == docker.NAME
+
+
+def test_each_container_runs_and_probes_its_service_and_needs_what_it_needs(described: dict[str, Any]) -> None:
+    for service in TABLE:
+        one = described["services"][container(service.name)]
+        assert one["command"] == [service.name]
+        assert one["healthcheck"]["test"][-2:] == ["deployment.probe", service.name]
+        assert set(one.get("depends_on", ())) == {container(need) for need in service.needs}
+        assert one.get("profiles", []) == ([service.mode] if service.mode else [])
+        assert one.get("stop_signal", "SIGTERM") == f"SIG{service.stop_signal}"
+
+
+def test_a_container_with_another_name_is_found_by_the_services_name(described: dict[str, Any]) -> None:
+    for name, other in CONTAINER.items():
+        assert described["services"][other]["networks"]["default"]["aliases"] == [name]
+
+
+def test_ports_are_published_on_loopback_under_their_settings(described: dict[str, Any]) -> None:
+    for service in TABLE:
+        for line in described["services"][container(service.name)].get("ports", ()):
+            name = line.partition("${")[2].partition(":-")[0].lower()
+            default = Settings.model_fields[name].default
+            variable = f"${{{name.upper()}:-{default}}}"
+            assert name in service.ports
+            assert line == f"127.0.0.1:{variable}:{variable}"
+
+
+def test_memory_limits_have_the_tables_defaults_and_variables(described: dict[str, Any]) -> None:
+    limits = compose.memory_limits("8g")
+    written = {one["mem_limit"] for one in described["services"].values()}
+    assert written == {f"${{{name}:-{limit}}}" for name, limit in limits.items()}
+    assert set(compose.memory_limits("6g")) == set(limits)
+
+
+def test_containers_find_kafka_where_it_listens_for_them(described: dict[str, Any]) -> None:
+    assert described["x-environment"]["KAFKA_BOOTSTRAP_SERVERS"] == f"kafka:{kafka.CONTAINER_PORT}"
+
+
+def test_every_volume_is_named(described: dict[str, Any]) -> None:
+    used = {volume.partition(":")[0] for one in described["services"].values() for volume in one["volumes"]}
+    assert used - {"./config"} == set(described["volumes"])
+
+
+def test_the_image_installs_every_step_with_the_same_code() -> None:
+    text = (PROJECT / "Dockerfile").read_text()
+    for name in ("minio", "postgresql", "python-environment", *(f"{name}-jars" for name in jars.NAMES)):
+        assert any("deployment.install" in line and name in line for line in text.splitlines()), name
+
+
+def test_what_the_image_copies_exists_and_is_not_ignored() -> None:
+    kept = {line[1:] for line in (PROJECT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    for line in (PROJECT / "Dockerfile").read_text().replace("\\\n", "").splitlines():
+        if line.startswith("COPY ") and "--from" not in line:
+            for source in line.split()[1:-1]:
+                assert (PROJECT / source).exists(), source
+                assert source.split("/")[0] in kept, source
+
+
+@pytest.mark.skipif(not shutil.which("docker"), reason="there is no docker here")
+def test_compose_accepts_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode:
+        pytest.skip("there is no docker compose here")
+    (tmp_path / ".env").touch()
+    monkeypatch.setenv("CRYPTO_HOME", str(tmp_path))
+    done = subprocess.run([*docker.compose("demo"), "config", "--quiet"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

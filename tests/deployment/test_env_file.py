@@ -1,0 +1,53 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployment import env_file
+from shared.settings import Settings
+
+
+def test_the_file_is_readable_by_its_owner_alone(home: Path) -> None:
+    env_file.ensure("demo")
+    assert (home / ".env").stat().st_mode & 0o777 == 0o600
+
+
+def test_every_secret_is_made_once_and_stays(home: Path) -> None:
+    assert set(env_file.ensure("demo")) == set(env_file.SECRETS)
+    first = (home / ".env").read_text()
+    assert env_file.ensure("demo") == []
+    assert (home / ".env").read_text() == first
+
+
+def test_what_is_there_is_not_overwritten(home: Path) -> None:
+    (home / ".env").write_text("# mine\nS3_SECRET_KEY=chosen\nKAFKA_PORT=19092")
+    made = env_file.ensure("live")
+    text = (home / ".env").read_text()
+    assert "S3_SECRET_KEY" not in made
+    assert text.startswith("# mine\nS3_SECRET_KEY=chosen\nKAFKA_PORT=19092\n")
+
+
+def test_a_secret_that_the_environment_gives_is_not_written(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S3_SECRET_KEY", "from-a-vault")
+    env_file.ensure("demo")
+    assert "S3_SECRET_KEY" not in (home / ".env").read_text()
+
+
+def test_the_settings_read_what_was_made(home: Path) -> None:
+    env_file.ensure("demo")
+    settings = Settings.load()
+    assert settings.mode == "demo"
+    assert len(settings.postgres_password.get_secret_value()) == 48
+    assert settings.s3_access_key
+
+
+@given(st.text(alphabet="AB=#\n 1", max_size=60), st.sampled_from(["demo", "live"]))
+def test_setting_the_mode_twice_is_setting_it_once(text: str, mode: str) -> None:
+    once = env_file.with_mode(text, mode)
+    assert env_file.with_mode(once, mode) == once
+    assert once.splitlines().count(f"CRYPTO_MODE={mode}") == 1
+
+
+def test_the_mode_of_the_last_deployment_takes_the_place_of_the_old_one() -> None:
+    assert env_file.with_mode("A=1\nCRYPTO_MODE=demo\nB=2\n", "live") == "A=1\nCRYPTO_MODE=live\nB=2\n"

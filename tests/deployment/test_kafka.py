@@ -1,0 +1,32 @@
+from deployment import kafka
+from shared.settings import Settings
+
+
+def properties(settings: Settings) -> dict[str, str]:
+    text = kafka.properties(settings, kafka.TEMPLATE.read_text())
+    lines = (line for line in text.splitlines() if line and not line.startswith("#"))
+    return {name: value for name, _, value in (line.partition("=") for line in lines)}
+
+
+def test_the_broker_listens_on_loopback_alone(demo: Settings) -> None:
+    settings = demo.model_copy(update={"kafka_port": 19092, "kafka_controller_port": 19093})
+    made = properties(settings)
+    assert made["listeners"] == "PLAINTEXT://127.0.0.1:19092,CONTROLLER://127.0.0.1:19093"
+    assert made["advertised.listeners"] == "PLAINTEXT://127.0.0.1:19092"
+    assert made["controller.quorum.voters"] == "1@127.0.0.1:19093"
+
+
+def test_a_misspelt_topic_does_not_come_into_being(demo: Settings) -> None:
+    assert properties(demo)["auto.create.topics.enable"] == "false"
+
+
+def test_events_are_kept_two_days_and_no_more_than_a_cap(demo: Settings) -> None:
+    made = properties(demo)
+    assert made["log.retention.hours"] == "48"
+    assert int(made["log.retention.bytes"]) > 0
+
+
+def test_in_docker_other_containers_are_told_a_name_that_they_can_reach(demo: Settings) -> None:
+    made = properties(demo.model_copy(update={"containers": True, "bind_address": "0.0.0.0"}))
+    assert made["advertised.listeners"] == "PLAINTEXT://127.0.0.1:9092,INTERNAL://kafka:9094"
+    assert made["inter.broker.listener.name"] == "INTERNAL"

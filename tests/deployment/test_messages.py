@@ -1,0 +1,23 @@
+from pathlib import Path
+
+from deployment import messages
+from deployment.services import table
+from shared.settings import Settings
+
+
+def test_the_cause_comes_before_those_that_wait_for_it(demo: Settings, tmp_path: Path) -> None:
+    services = table(demo)
+    (tmp_path / "kafka.log").write_text("one\nthe reason\n")
+    left = {name: services[name] for name in ("streaming", "kafka")}
+    said = messages.failure(left, {"kafka": "no answer"}, tmp_path)
+    assert said.index("kafka is not healthy: no answer") < said.index("streaming waits for kafka")
+    assert "| the reason" in said
+    assert str(tmp_path / "kafka.log") in said
+    assert "./stop.sh" in said
+
+
+def test_the_farewell_names_every_address_and_no_secret(demo: Settings) -> None:
+    said = messages.farewell(demo)
+    for port in (demo.dagster_port, demo.spark_master_ui_port, demo.spark_ui_port, demo.minio_console_port):
+        assert f"http://127.0.0.1:{port}" in said
+    assert not any(secret in said for secret in ("the-access-key", "the-secret-key", "the-password"))

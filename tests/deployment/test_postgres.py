@@ -1,0 +1,67 @@
+"""A real cluster in a throw-away folder, where PostgreSQL is installed."""
+
+import contextlib
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deployment import postgres, probes
+from deployment.probes import UnhealthyError
+from shared.settings import Settings
+
+pytestmark = pytest.mark.skipif(postgres.binaries() is None, reason="PostgreSQL is not installed here")
+DEADLINE = 60
+
+
+@pytest.fixture
+def settings(demo: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """A home that the server's user can get to, which pytest's own folders are not."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        monkeypatch.setenv("CRYPTO_HOME", folder)
+        yield demo.model_copy(update={"postgres_port": port})
+
+
+@contextlib.contextmanager
+def serving(settings: Settings) -> Iterator[None]:
+    process = subprocess.Popen(postgres.command(settings).argv, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + DEADLINE
+        while True:
+            try:
+                probes.postgres(settings)
+                break
+            except UnhealthyError:
+                assert time.monotonic() < deadline
+                assert process.poll() is None
+        yield
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(DEADLINE) == 0
+
+
+def test_the_server_lets_in_who_has_the_password_of_env_also_after_it_changed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(settings):
+        pass
+    monkeypatch.setenv("POSTGRES_PASSWORD", 'it\'s "another"')
+    changed = Settings.load().model_copy(update={"postgres_port": settings.postgres_port})
+    with serving(changed), pytest.raises(UnhealthyError, match="password"):
+        probes.postgres(settings)
+
+
+def test_no_password_is_on_the_command_line(settings: Settings) -> None:
+    assert "the-password" not in " ".join(postgres.command(settings).argv)
+
+
+def test_data_lies_in_the_state_folder_where_the_servers_user_can_get_there(settings: Settings) -> None:
+    assert postgres.data_dir(settings.state) == settings.state / "postgres"

@@ -1,0 +1,68 @@
+import configparser
+
+import pytest
+
+from deployment import supervise
+from deployment.services import TABLE, table
+from deployment.supervise import Supervisor, version
+from shared.settings import Settings
+
+BY_NAME = {service.name: service for service in TABLE}
+
+
+@pytest.fixture
+def rendered(demo: Settings) -> configparser.RawConfigParser:
+    parser = configparser.RawConfigParser()
+    parser.read_string(supervise.configuration(table(demo).values(), demo, Supervisor(demo.state)))
+    return parser
+
+
+def test_every_service_is_a_program_that_is_never_given_up(
+    rendered: configparser.RawConfigParser, demo: Settings
+) -> None:
+    for name in table(demo):
+        program = rendered[f"program:{name}"]
+        assert program["command"].endswith(f"-m deployment.run {name}")
+        assert program["autorestart"] == "true"
+        assert int(program["startretries"]) > 1000
+
+
+def test_the_socket_and_the_logs_lie_in_the_state_folder(
+    rendered: configparser.RawConfigParser, demo: Settings
+) -> None:
+    assert rendered["unix_http_server"]["file"].startswith(str(demo.state))
+    assert rendered["unix_http_server"]["chmod"] == "0700"
+    assert rendered["program:kafka"]["stdout_logfile"] == f"{demo.state}/log/kafka.log"
+
+
+def test_no_secret_is_in_the_configuration(demo: Settings) -> None:
+    text = supervise.configuration(table(demo).values(), demo, Supervisor(demo.state))
+    assert not any(secret in text for secret in ("the-access-key", "the-secret-key", "the-password"))
+
+
+def test_a_path_with_a_percent_sign_is_escaped(demo: Settings) -> None:
+    text = supervise.configuration(table(demo).values(), demo, Supervisor(demo.state / "a%b"))
+    assert "a%%b" in text
+    assert "a%b" not in text
+
+
+def test_a_changed_setting_changes_the_version_of_those_that_read_it_alone(demo: Settings) -> None:
+    changed = demo.model_copy(update={"simulator_rate": 9.0})
+    differ = {name for name, service in BY_NAME.items() if version(service, demo) != version(service, changed)}
+    assert differ == {"simulator"}
+
+
+def test_a_changed_secret_changes_the_version_of_those_that_read_it(
+    demo: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTGRES_PASSWORD", "another")
+    changed = Settings.load()
+    differ = {name for name, service in BY_NAME.items() if version(service, demo) != version(service, changed)}
+    assert {"postgres", "dagster-code", "dagster-webserver", "dagster-daemon"} <= differ
+    assert "minio" not in differ
+
+
+def test_nothing_runs_where_nothing_was_started(demo: Settings) -> None:
+    supervisor = Supervisor(demo.state)
+    assert not supervisor.running()
+    assert supervisor.processes() == {}
