@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Stop everything and remove its data, asking first: ./cleanup.sh [--all] [--yes]
+# Remove the data of the deployments, asking first, and stopping what runs: ./cleanup.sh [--all] [--yes]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
-./stop.sh
 exec python3 -m deployment.cleanup "$@"

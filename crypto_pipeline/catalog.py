@@ -5,16 +5,16 @@ import pkgutil
 from functools import lru_cache
 from types import ModuleType
 
-from shared.tables import Table, View
+from shared.tables import Layer, Table, View
 
-LAYERS = ("bronze", "silver", "gold")
+LAYERS: tuple[Layer, ...] = ("bronze", "silver", "gold")
 
 
-@lru_cache(maxsize=1)
-def table_modules() -> dict[str, ModuleType]:
-    """The module of each table or view by its full name, in the order of the layers."""
+@lru_cache
+def table_modules(*layers: Layer) -> dict[str, ModuleType]:
+    """The module of each table or view by its full name, in the order of the layers; with `layers`, of these alone."""
     modules = {}
-    for layer in LAYERS:
+    for layer in layers or LAYERS:
         package = importlib.import_module(f"crypto_pipeline.{layer}")
         for found in pkgutil.iter_modules(package.__path__):
             module = importlib.import_module(f"crypto_pipeline.{layer}.{found.name}")
@@ -24,9 +24,9 @@ def table_modules() -> dict[str, ModuleType]:
     return modules
 
 
-def tables() -> dict[str, Table]:
-    """Every table's contract by its full name."""
-    return {name: module.TABLE for name, module in table_modules().items() if hasattr(module, "TABLE")}
+def tables(*layers: Layer) -> dict[str, Table]:
+    """Every table's contract by its full name; with `layers`, of these alone, and only their code is imported."""
+    return {name: module.TABLE for name, module in table_modules(*layers).items() if hasattr(module, "TABLE")}
 
 
 def views() -> dict[str, View]:

@@ -49,7 +49,10 @@ class LakeTable(ds.Dataset):  # type: ignore[misc] # pyarrow has no types
         return schema if self._exact else pa.schema([(field.name, floats(field.type)) for field in schema])
 
     def scanner(
-        self, columns: list[str] | None = None, filter: ds.Expression | None = None, **_options: Any  # noqa: A002
+        self,
+        columns: list[str] | None = None,
+        filter: ds.Expression | None = None,  # noqa: A002 (the name by which DuckDB gives it)
+        **_options: Any,
     ) -> ds.Scanner:
         """What DuckDB calls, once for each time that the query names the table. All of them see the same snapshot."""
         try:
@@ -113,8 +116,8 @@ class Lake:
         self._names = [*tables, *views]
         self._tables = []
         self._session = duckdb.connect()
-        self._session.execute("SET TimeZone = 'UTC'")
-        for layer in dict.fromkeys(contract.layer for contract in (*tables.values(), *views.values())):
+        self._session.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
+        for layer in dict.fromkeys(name.split(".")[0] for name in self._names):
             self._session.execute(f"CREATE SCHEMA {layer}")
         for table in tables.values():
             data = LakeTable(table, opened, exact=exact)

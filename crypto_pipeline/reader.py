@@ -4,10 +4,11 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import pyarrow as pa
-from hudi import HudiReadOptions, HudiTable
+from hudi import HudiReadOptions, HudiTable  # noqa: TID251 (here, and only here)
 
 from shared.settings import Settings
 from shared.tables import Table
@@ -58,7 +59,7 @@ class Snapshot:
         """The value that the latest commit carrying this note gave it; none where no commit has it."""
         timeline = self._hudi.get_timeline()
         for commit in self._asked(lambda: timeline.get_completed_deltacommits(desc=True)):
-            metadata = json.loads(self._asked(lambda commit=commit: timeline.get_instant_metadata_in_json(commit)))
+            metadata = json.loads(self._asked(partial(timeline.get_instant_metadata_in_json, commit)))
             value = (metadata.get("extraMetadata") or {}).get(NOTE_PREFIX + name)
             if value is not None:
                 return str(value)
@@ -114,12 +115,12 @@ def arrow_type(spark_type: str) -> pa.DataType:
 
 
 def floats(kind: pa.DataType) -> pa.DataType:
-    """The type with float64 in the place of every decimal that has a scale, and int64 for those without."""
-    return _replaced(kind, lambda decimal: pa.float64())
+    """The type with float64 in the place of every decimal; those without a scale, such as DuckDB's sums, stay."""
+    return _replaced(kind, pa.float64())
 
 
 def as_floats(values: pa.Table) -> pa.Table:
-    """The table with the nearest float64 in the place of each decimal.
+    """The table with the nearest float64 in the place of each decimal that has a scale.
 
     By way of text: Arrow's own cast from decimal is off by one in the last place now and then, and would print
     63000.119999999995.
@@ -127,14 +128,14 @@ def as_floats(values: pa.Table) -> pa.Table:
     for index, field in enumerate(values.schema):
         plain = floats(field.type)
         if plain != field.type:
-            text = _replaced(field.type, lambda decimal: pa.string())
+            text = _replaced(field.type, pa.string())
             values = values.set_column(index, field.name, values.column(index).cast(text).cast(plain))
     return values
 
 
-def _replaced(kind: pa.DataType, by: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
-    if pa.types.is_decimal(kind):
-        return by(kind)
+def _replaced(kind: pa.DataType, by: pa.DataType) -> pa.DataType:
+    if pa.types.is_decimal(kind) and kind.scale:
+        return by
     if pa.types.is_list(kind):
         return pa.list_(_replaced(kind.value_type, by))
     if pa.types.is_struct(kind):
@@ -150,8 +151,8 @@ def _asked(question: Callable[[], Answer], table: Table, settings: Settings) -> 
         text = str(error)
     if "not found" in text:
         why = (
-            f"{table.full_name} is not there yet, in bucket {settings.bucket}: ./deploy.sh makes the tables, and the first "
-            "rows come about two minutes later."
+            f"{table.full_name} is not there yet, in bucket {settings.bucket}: ./deploy.sh makes the tables, and the "
+            "first rows come about two minutes later."
         )
     elif "privileges" in text or "403" in text:
         why = f"The object store {settings.s3_url} refuses S3_ACCESS_KEY and S3_SECRET_KEY: mend them in .env."

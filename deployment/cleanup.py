@@ -1,16 +1,17 @@
 """`python3 -m deployment.cleanup`: remove the data of the deployments, and with `--all` what was installed.
 
-`cleanup.sh` stops everything first. Standard library only: it may remove `.venv`.
+It asks, and stops what runs. Standard library only: it may remove `.venv`.
 """
 
 import argparse
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from deployment import docker, postgres
-from deployment.paths import VENV, cache, state
+from deployment.paths import PROJECT, VENV, cache, state
 
 MODES = ("demo", "live")
 
@@ -23,7 +24,7 @@ def main() -> int:
     )
     parser.add_argument("--yes", action="store_true", help="do not ask")
     chosen = parser.parse_args()
-    return remove(doomed(chosen.all), docker.volumes(), lambda: chosen.yes or _asked())
+    return remove(doomed(chosen.all), docker.volumes(), lambda: chosen.yes or _asked(), _stop)
 
 
 def doomed(everything: bool) -> list[Path]:
@@ -33,8 +34,8 @@ def doomed(everything: bool) -> list[Path]:
     return paths + ([path for path in (VENV, cache()) if path.exists()] if everything else [])
 
 
-def remove(paths: list[Path], volumes: list[str], agreed: Callable[[], bool]) -> int:
-    """Remove the folders and Docker volumes if that is agreed to. Gives the exit code."""
+def remove(paths: list[Path], volumes: list[str], agreed: Callable[[], bool], stop: Callable[[], None]) -> int:
+    """Remove the folders and Docker volumes if that is agreed to; what uses them is stopped. Gives the exit code."""
     if not paths and not volumes:
         print("There is nothing to remove.")
         return 0
@@ -46,12 +47,17 @@ def remove(paths: list[Path], volumes: list[str], agreed: Callable[[], bool]) ->
     if not agreed():
         print("Nothing was removed.")
         return 1
+    stop()
     for path in paths:
         shutil.rmtree(path)
     for volume in volumes:
         docker.remove_volume(volume)
     print("Removed.")
     return 0
+
+
+def _stop() -> None:
+    subprocess.run([str(PROJECT / "stop.sh")], check=True)
 
 
 def _asked() -> bool:

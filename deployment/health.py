@@ -52,8 +52,11 @@ def of(service: Service, settings: Settings, processes: dict[str, dict[str, Any]
 
 
 def _reason(service: Service, settings: Settings, info: dict[str, Any]) -> str:
-    if info and info["statename"] not in ("RUNNING", "STARTING"):
-        return f"its process is {info['statename'].lower()}"
+    state = info.get("statename", "RUNNING")
+    if state in ("BACKOFF", "EXITED", "FATAL"):
+        return f"its process keeps ending; its log: {info['logfile']}"
+    if state not in ("RUNNING", "STARTING"):
+        return f"its process is {state.lower()}"
     try:
         service.probe(settings)
     except UnhealthyError as unhealthy:

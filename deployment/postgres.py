@@ -156,9 +156,8 @@ def _check_version(found: Path, data: Path) -> None:
 def _run(argv: list[str], statements: str) -> str:
     done = subprocess.run(argv, input=statements, capture_output=True, text=True, check=False, cwd="/")
     if done.returncode:
-        raise InstallError(
-            f"`{argv[-1] if not statements else 'postgres --single'}` failed: {done.stderr.strip()[-800:]}"
-        )
+        program = next(word for word in argv if word.endswith(("/initdb", "/postgres")))
+        raise InstallError(f"`{program}` failed: {done.stderr.strip()[-800:]}")
     return done.stdout
 
 

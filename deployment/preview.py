@@ -49,7 +49,9 @@ class Preview:
 
     def show(self) -> None:
         """From now on print events; in demo mode the simulator must be there first."""
-        if self._process is None and self._fresh:
+        if not self._fresh:
+            return
+        if self._process is None:
             try:
                 if self._settings.mode == "demo":
                     simulator(self._settings)

@@ -38,7 +38,7 @@ def kafka(settings: Settings) -> None:
 
 def minio(settings: Settings) -> None:
     """The object store is ready to serve."""
-    _get(f"http://{settings.host('minio')}:{settings.minio_port}/minio/health/ready")
+    get(f"http://{settings.host('minio')}:{settings.minio_port}/minio/health/ready")
 
 
 def postgres(settings: Settings) -> None:
@@ -55,7 +55,7 @@ def postgres(settings: Settings) -> None:
             connect_timeout=2,
         )
     except psycopg2.OperationalError as error:
-        raise UnhealthyError(str(error).strip().splitlines()[-1]) from None
+        raise UnhealthyError(str(error).strip().splitlines()[0]) from None
     connection.close()
 
 
@@ -86,7 +86,7 @@ def dagster_webserver(settings: Settings) -> None:
     """The GraphQL endpoint answers, and our code has loaded."""
     entries = "locationEntries{loadStatus locationOrLoadError{...on PythonError{message}}}"
     query = "{workspaceOrError{...on Workspace{" + entries + "}}}"
-    for entry in _graphql(settings, query)["workspaceOrError"].get("locationEntries", ()):
+    for entry in graphql(settings, query)["workspaceOrError"].get("locationEntries", ()):
         if entry["loadStatus"] == "LOADING":
             raise UnhealthyError("the code is loading")
         if message := (entry["locationOrLoadError"] or {}).get("message"):
@@ -96,7 +96,7 @@ def dagster_webserver(settings: Settings) -> None:
 def dagster_daemon(settings: Settings) -> None:
     """Every daemon that is needed has reported of late, as the webserver has it."""
     query = "{instance{daemonHealth{allDaemonStatuses{daemonType required lastHeartbeatTime}}}}"
-    statuses = _graphql(settings, query)["instance"]["daemonHealth"]["allDaemonStatuses"]
+    statuses = graphql(settings, query)["instance"]["daemonHealth"]["allDaemonStatuses"]
     oldest = time.time() - HEARTBEAT_SECONDS
     late = [
         status["daemonType"]
@@ -109,15 +109,16 @@ def dagster_daemon(settings: Settings) -> None:
 
 def simulator(settings: Settings) -> None:
     """The simulated exchange answers REST."""
-    _get(f"{settings.simulator_url}/api/v3/ping")
+    get(f"{settings.simulator_url}/api/v3/ping")
 
 
 def streaming(settings: Settings) -> None:
     """The service shows its metrics."""
-    _get(f"http://{settings.host('streaming')}:{settings.metrics_port}/metrics")
+    get(f"http://{settings.host('streaming')}:{settings.metrics_port}/metrics")
 
 
-def _get(url: str, body: bytes | None = None) -> bytes:
+def get(url: str, body: bytes | None = None) -> bytes:
+    """What a service of ours answers to GET, or to POST of a JSON body."""
     request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"} if body else {})  # noqa: S310 (http)
     try:
         # No proxy: these are our own services.
@@ -132,14 +133,15 @@ def _get(url: str, body: bytes | None = None) -> bytes:
 
 def _master(settings: Settings) -> dict[str, Any]:
     answer: dict[str, Any] = json.loads(
-        _get(f"http://{settings.host('spark-master')}:{settings.spark_master_ui_port}/json/")
+        get(f"http://{settings.host('spark-master')}:{settings.spark_master_ui_port}/json/")
     )
     return answer
 
 
-def _graphql(settings: Settings, query: str) -> dict[str, Any]:
+def graphql(settings: Settings, query: str) -> dict[str, Any]:
+    """The data that Dagster's webserver answers."""
     body = json.dumps({"query": query}).encode()
-    answer = json.loads(_get(f"http://{settings.host('dagster-webserver')}:{settings.dagster_port}/graphql", body))
+    answer = json.loads(get(f"http://{settings.host('dagster-webserver')}:{settings.dagster_port}/graphql", body))
     if not answer.get("data"):
         raise UnhealthyError("the webserver's GraphQL answers with an error")
     data: dict[str, Any] = answer["data"]

@@ -119,7 +119,7 @@ def _plain(value: Any) -> Any:
         case Decimal():
             return int(value) if value.as_tuple().exponent == 0 else f"{value:f}"
         case datetime():
-            return value.isoformat() if value.tzinfo is None else f"{value.astimezone(UTC).replace(tzinfo=None).isoformat()}Z"
+            return (value.astimezone(UTC) if value.tzinfo else value).isoformat().replace("+00:00", "Z")
         case date() | time():
             return value.isoformat()
         case bytes():

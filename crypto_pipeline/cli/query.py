@@ -1,6 +1,6 @@
 """`crypto query`: SQL over the lake."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -37,7 +37,7 @@ def query(
       join silver.indicators using (exchange, symbol, interval, interval_start) where interval = '5m'
       order by interval_start desc limit 20"`
     - `crypto query "from gold.market_overview order by volume_rank" --format json`
-    - `crypto query "select * from bronze.trades where date = '2026-11-21' and hour = '08'" --exact --format csv > trades.csv`
+    - `crypto query "from bronze.trades where date = '2026-11-21' and hour = '08'" --exact --format csv > trades.csv`
     """
     import contextlib
     import sys
@@ -69,9 +69,7 @@ def _by_duckdb(sql: str, settings: "Settings", exact: bool) -> "pa.Table":
     from crypto_pipeline.lake_sql import Lake
     from crypto_pipeline.reader import as_floats, open_table
 
-    with Lake(
-        catalog.tables(), catalog.views(), lambda table: open_table(table, settings), exact=exact
-    ) as lake:
+    with Lake(catalog.tables(), catalog.views(), lambda table: open_table(table, settings), exact=exact) as lake:
         answer = lake.query(sql)
     return answer if exact else as_floats(answer)
 
@@ -91,8 +89,8 @@ def _by_spark(sql: str, settings: "Settings", exact: bool) -> "pa.Table":
     except OSError:
         # Spark's own client would go on trying for minutes.
         raise LakeError(
-            f"Spark is not running: nothing answers at {server.hostname}:{server.port}. Start it with ./deploy.sh, or ask "
-            "with --engine duckdb, which needs no Spark."
+            f"Spark is not running: nothing answers at {server.hostname}:{server.port}. Start it with ./deploy.sh, or "
+            "ask with --engine duckdb, which needs no Spark."
         ) from None
 
     from pyspark.errors import PySparkException
@@ -100,9 +98,9 @@ def _by_spark(sql: str, settings: "Settings", exact: bool) -> "pa.Table":
 
     session = SparkSession.builder.remote(f"{settings.spark_connect_url}/;user_id=query").create()
     try:
-        rows = session.sql(sql)
         # What `toPandas` does, without pandas' loss of types; PySpark 4 calls it `toArrow`.
-        answer, _ = session.client.to_table(rows._plan.to_proto(session.client))  # noqa: SLF001
+        plan: Any = session.sql(sql)._plan
+        answer, _ = session.client.to_table(plan.to_proto(session.client))
     except PySparkException as error:
         text = str(error)
         if "TABLE_OR_VIEW_NOT_FOUND" in text and (name := re.search(r"`([^`]+)`(?:\.`([^`]+)`)?", text)):

@@ -79,7 +79,7 @@ def from_minutes(minutes: DataFrame, now: datetime) -> DataFrame:
 
     An interval is as good as its worst minute, and partial where ids are missing between its minutes.
     """
-    rank = F.array_position(F.array(*map(F.lit, _WORST_LAST)), F.col("status"))
+    rank = F.expr(f"array_position(array({', '.join(map(repr, _WORST_LAST))}), status)")
     candles = minutes.groupBy(*SERIES, "interval", "interval_seconds", "interval_start").agg(
         F.min_by("open", "minute").alias("open"),
         F.max("high").alias("high"),

@@ -57,6 +57,11 @@ def test_decimals_arrive_digit_for_digit(as_messages: Messages) -> None:
     assert [(level.price, level.quantity) for level in row.asks] == list(DEPTH.asks)
 
 
+def test_a_zero_that_is_written_with_an_exponent_is_a_zero(as_messages: Messages) -> None:
+    row = klines.build(as_messages([kline(START, -1, -1, 0, volume=Decimal("0E-8"))])).first()
+    assert row.volume == 0
+
+
 def test_times_are_kept_to_the_microsecond_in_utc(as_messages: Messages) -> None:
     row = trades.build(as_messages([trade(1, START + 123_457, "1", "2")])).selectExpr(
         "unix_micros(event_time) as t", "date", "hour"

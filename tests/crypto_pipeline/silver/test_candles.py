@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
@@ -23,7 +23,12 @@ from tests.crypto_pipeline.conftest import MINUTE, START, kline, trade
 Messages = Callable[[Iterable[AnyEvent]], DataFrame]
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
 EIGHTEEN_PLACES = Decimal("1e-18")
-FEW = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = settings(
+    max_examples=5,  # each is several Spark jobs
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 
 
 def minutes_of(tape: list[Trade], as_messages: Messages) -> DataFrame:

@@ -1,0 +1,347 @@
+"""How the whole deployment is now, for `crypto status`: services, streaming, Kafka, the lake and Dagster's assets.
+
+`collect` asks all of them at once; what does not answer in time is left out and named among the reasons. `assemble`
+makes the status of what they said.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Generic, Literal, TypeVar
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from crypto_pipeline import catalog, kafka_source, reader
+from crypto_pipeline.kafka_source import Offsets
+from deployment import health, probes
+from deployment.health import ServiceHealth
+from deployment.supervise import Supervisor
+from shared.settings import Settings
+from shared.symbol_manager import topic
+
+PATIENCE_SECONDS = 2.5
+"""After so long the parts that have not answered are left out."""
+SAMPLE_SECONDS = 1.0
+"""Between the two readings of the counters that make a rate."""
+STALE_SECONDS = 300
+"""An asset that is older is a reason for alarm, once the services run for longer than that."""
+
+_COUNTED = ("ingestor_messages_total", "ws_connected", "reading_paused")
+_ASSETS = (
+    "{assetNodes{assetKey{path} isMaterializable assetMaterializations(limit:1)"
+    "{timestamp metadataEntries{label ...on IntMetadataEntry{intValue}}}} "
+    'runsOrError(filter:{pipelineName:"pipeline" statuses:[SUCCESS FAILURE CANCELED]} limit:1)'
+    "{...on Runs{results{runId status startTime endTime}}}}"
+)
+
+_ASKING = "asks for the status"
+"""The name of the threads that ask."""
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic of events; what is not known is None."""
+
+    topic: str
+    messages_per_second: float | None
+    """What streaming hands over now."""
+    messages: int | None
+    """What Kafka keeps."""
+    lag: int | None
+    """Messages that not every bronze table has taken in yet."""
+
+
+@dataclass(frozen=True)
+class Asset:
+    """An asset of Dagster, as its last materialization and its last run have it."""
+
+    asset: str
+    materialized_at: datetime | None
+    age_seconds: float | None
+    run_status: str | None
+    """Of its latest run, which may be under way: STARTED, SUCCESS, FAILURE and so on."""
+    rows_written: int | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run of the pipeline."""
+
+    run_id: str
+    status: str
+    ended_at: datetime | None
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Status:
+    """All of it; a list is empty and a value None where its source did not answer, and then `reasons` says so."""
+
+    mode: Literal["demo", "live"]
+    at: datetime
+    healthy: bool
+    reasons: list[str]
+    """Why it is not healthy, one sentence each; empty where it is."""
+    services: list[ServiceHealth]
+    exchanges: dict[str, int]
+    """The open connections to each exchange."""
+    reading_paused: bool | None
+    """The buffer is full and nothing is read from the exchanges."""
+    dead_letters: int | None
+    """Messages in the topic of what could not be parsed."""
+    topics: list[Topic]
+    assets: list[Asset]
+    last_run: Run | None
+
+
+@dataclass(frozen=True)
+class Streaming:
+    """What the streaming service's metrics say."""
+
+    per_second: Mapping[str, float]
+    """Messages by symbol."""
+    connections: dict[str, int]
+    reading_paused: bool
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the sources said; None where one did not answer, and `failures` says why."""
+
+    mode: Literal["demo", "live"]
+    at: datetime
+    one_topic: str = ""
+    """The setting `KAFKA_TOPIC`."""
+    deployed: bool = True
+    services: Sequence[ServiceHealth] | None = None
+    streaming: Streaming | None = None
+    kept: tuple[Offsets, Offsets] | None = None
+    """The first and the next offset of every topic."""
+    dead_letters: int | None = None
+    taken_in: Offsets | None = None
+    """The next offset that the slowest bronze table reads."""
+    assets: Sequence[Asset] | None = None
+    last_run: Run | None = None
+    failures: Mapping[str, str] = field(default_factory=dict)
+    """By the name of the source."""
+
+
+def collect(settings: Settings) -> Status:
+    """Ask every source at once. Takes `PATIENCE_SECONDS` at most."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    services = _Part(lambda: health.services(settings))
+    streaming = _Part(lambda: _streaming(settings))
+    kept = _Part(lambda: kafka_source.bounds(settings.kafka, settings.kafka_topic))
+    letters = _Part(lambda: _messages(*kafka_source.bounds(settings.kafka, kafka_source.DEAD_LETTERS)))
+    taken_in = _Part(lambda: _taken_in(settings))
+    pipeline = _Part(lambda: _pipeline(settings))
+    parts: Mapping[str, _Part[Any]] = {
+        "the services": services,
+        "streaming": streaming,
+        "Kafka": kept,
+        "the dead letters": letters,
+        "the lake": taken_in,
+        "Dagster": pipeline,
+    }
+    for part in parts.values():
+        part.wait(deadline)
+    assets, last_run = pipeline.result or (None, None)
+    return assemble(
+        Facts(
+            mode=settings.mode,
+            at=datetime.now(UTC),
+            one_topic=settings.kafka_topic,
+            deployed=settings.containers or Supervisor(settings.state).running(),
+            services=services.result,
+            streaming=streaming.result,
+            kept=kept.result,
+            dead_letters=letters.result,
+            taken_in=taken_in.result,
+            assets=assets,
+            last_run=last_run,
+            failures={name: part.failure for name, part in parts.items() if part.failure},
+        )
+    )
+
+
+def still_asking() -> bool:
+    """Is a source that was left out still being asked, in a thread that nobody can stop?"""
+    return any(thread.name == _ASKING for thread in threading.enumerate())
+
+
+def assemble(facts: Facts) -> Status:
+    """The status that follows from the facts."""
+    assets = sorted(facts.assets or (), key=lambda asset: asset.asset)
+    streaming = facts.streaming
+    reasons = list(_reasons(facts))
+    return Status(
+        mode=facts.mode,
+        at=facts.at,
+        healthy=not reasons,
+        reasons=reasons,
+        services=list(facts.services or ()),
+        exchanges=streaming.connections if streaming else {},
+        reading_paused=streaming.reading_paused if streaming else None,
+        dead_letters=facts.dead_letters,
+        topics=_topics(facts),
+        assets=assets,
+        last_run=facts.last_run,
+    )
+
+
+def _reasons(facts: Facts) -> Iterable[str]:
+    if not facts.deployed:
+        yield "Nothing is deployed here: ./deploy.sh starts it."
+        return
+    for service in facts.services or ():
+        if not service.healthy:
+            yield f"{service.name} is not healthy: {service.reason}."
+    for source, why in facts.failures.items():
+        yield f"{source} did not say how it is: {why}."
+    if facts.streaming:
+        if not facts.streaming.connections:
+            yield "No exchange is connected."
+        for exchange, connections in facts.streaming.connections.items():
+            if not connections:
+                yield f"{exchange} is not connected."
+        if facts.streaming.reading_paused:
+            yield "Reading from the exchanges is paused: Kafka takes nothing, and the buffer is full."
+    if facts.last_run and facts.last_run.status != "SUCCESS":
+        yield f"The last run of the pipeline, {facts.last_run.run_id[:8]}, ended with {facts.last_run.status}."
+    uptimes = [service.uptime_seconds for service in facts.services or () if service.uptime_seconds is not None]
+    if min(uptimes, default=float("inf")) > STALE_SECONDS:
+        for asset in facts.assets or ():
+            if (asset.age_seconds or 0) > STALE_SECONDS:
+                yield f"{asset.asset} was made {asset.age_seconds:.0f} s ago: a run a minute is expected."
+
+
+def _topics(facts: Facts) -> list[Topic]:
+    first, end = facts.kept or ({}, {})
+    rates: dict[str, float] = {}
+    for symbol, per_second in (facts.streaming.per_second if facts.streaming else {}).items():
+        name = facts.one_topic or topic(symbol)
+        rates[name] = rates.get(name, 0.0) + per_second
+    topics = []
+    for name in sorted({*end, *rates}):
+        rate = round(rates.get(name, 0.0), 1) if facts.streaming else None
+        messages = lag = None
+        if name in end:
+            messages = _messages({name: first[name]}, {name: end[name]})
+            if facts.taken_in is not None:
+                # What no table has taken in counts from the first message that is there.
+                place = {**first[name], **facts.taken_in.get(name, {})}
+                lag = sum(max(last - place[partition], 0) for partition, last in end[name].items())
+        topics.append(Topic(name, rate, messages, lag))
+    return topics
+
+
+def _messages(first: Offsets, end: Offsets) -> int:
+    return sum(n for counts in kafka_source.waiting_messages(first, end).values() for n in counts.values())
+
+
+def counters(exposition: str) -> tuple[dict[str, float], dict[str, int], bool]:
+    """Of what Prometheus reads: messages so far by symbol, connections by exchange, and whether reading pauses."""
+    ours = "\n".join(line for line in exposition.splitlines() if line.startswith(_COUNTED))
+    messages: dict[str, float] = {}
+    connections: dict[str, int] = {}
+    paused = False
+    for family in text_string_to_metric_families(ours + "\n"):
+        for sample in family.samples:
+            if sample.name == "ingestor_messages_total":
+                symbol = sample.labels["symbol"]
+                messages[symbol] = messages.get(symbol, 0.0) + sample.value
+            elif sample.name == "ws_connected":
+                connections[sample.labels["exchange"]] = int(sample.value)
+            elif sample.name == "reading_paused":
+                paused = bool(sample.value)
+    return messages, connections, paused
+
+
+def _streaming(settings: Settings) -> Streaming:
+    url = f"http://{settings.host('streaming')}:{settings.metrics_port}/metrics"
+    before, _, _ = counters(probes.get(url).decode())
+    began = time.monotonic()
+    time.sleep(SAMPLE_SECONDS)
+    after, connections, paused = counters(probes.get(url).decode())
+    seconds = time.monotonic() - began
+    # A counter that fell belongs to a service that was started anew meanwhile.
+    rates = {symbol: max(count - before.get(symbol, 0.0), 0.0) / seconds for symbol, count in after.items()}
+    return Streaming(rates, connections, paused)
+
+
+def _taken_in(settings: Settings) -> Offsets:
+    """The smallest of the offsets that the bronze tables keep; tables that read nothing from Kafka keep none."""
+    parts = [_Part(partial(reader.note, table, "offsets", settings)) for table in catalog.tables("bronze").values()]
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    for part in parts:
+        part.wait(deadline)
+        if part.failure:
+            raise probes.UnhealthyError(part.failure)
+    return kafka_source.smallest([json.loads(part.result) for part in parts if part.result])
+
+
+def _pipeline(settings: Settings) -> tuple[list[Asset], Run | None]:
+    found = probes.graphql(settings, _ASSETS)
+    nodes = [node for node in found["assetNodes"] if node["isMaterializable"]]
+    keys = " ".join(f"{{path:{json.dumps(node['assetKey']['path'])}}}" for node in nodes)
+    latest = probes.graphql(
+        settings, f"{{assetsLatestInfo(assetKeys:[{keys}]){{assetKey{{path}} latestRun{{status}}}}}}"
+    )["assetsLatestInfo"]
+    runs = {tuple(info["assetKey"]["path"]): (info["latestRun"] or {}).get("status") for info in latest}
+    now = time.time()
+    assets = [asset(node, runs.get(tuple(node["assetKey"]["path"])), now) for node in nodes]
+    finished = found["runsOrError"].get("results") or [None]
+    return assets, finished_run(finished[0])
+
+
+def asset(node: Mapping[str, Any], run_status: str | None, now: float) -> Asset:
+    """An asset from its node in Dagster's GraphQL; `now` in seconds since 1970."""
+    name = ".".join(node["assetKey"]["path"])
+    if not node["assetMaterializations"]:
+        return Asset(name, None, None, run_status, None)
+    made = node["assetMaterializations"][0]
+    seconds = int(made["timestamp"]) / 1000
+    rows = [entry.get("intValue") for entry in made["metadataEntries"] if entry["label"] == "rows_written"]
+    age = round(max(now - seconds, 0.0), 1)
+    return Asset(name, datetime.fromtimestamp(seconds, UTC), age, run_status, rows[0] if rows else None)
+
+
+def finished_run(run: Mapping[str, Any] | None) -> Run | None:
+    """A run from its entry in Dagster's GraphQL. One that never began has no duration."""
+    if run is None:
+        return None
+    start, end = run["startTime"], run["endTime"]
+    return Run(
+        run["runId"],
+        run["status"],
+        datetime.fromtimestamp(end, UTC) if end else None,
+        round(end - start, 1) if start and end else None,
+    )
+
+
+class _Part(Generic[Result]):
+    """One source, asked in a thread that nobody has to wait for."""
+
+    def __init__(self, ask: Callable[[], Result]) -> None:
+        self.result: Result | None = None
+        self.failure = "no answer in time"
+        self._ask = ask
+        self._thread = threading.Thread(target=self._run, daemon=True, name=_ASKING)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.result = self._ask()
+            self.failure = ""
+        except Exception as error:  # noqa: BLE001 (whatever stops one part must not stop the others)
+            text = str(error).strip() or type(error).__name__
+            self.failure = text.splitlines()[0].removesuffix(".")
+
+    def wait(self, deadline: float) -> None:
+        self._thread.join(max(deadline - time.monotonic(), 0.0))

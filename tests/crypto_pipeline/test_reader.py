@@ -1,0 +1,58 @@
+from decimal import Decimal
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crypto_pipeline import catalog
+from crypto_pipeline.reader import LakeError, arrow_schema, arrow_type, as_floats, read
+from shared.settings import Settings
+from shared.tables import DECIMAL, Column, Table
+
+PRICE = pa.decimal128(38, 18)
+TABLE = Table(
+    "silver", "prices", "One row", (Column("price", DECIMAL, ""), Column("symbol", "string", "")), ("symbol",)
+)
+
+
+def test_every_contract_has_an_arrow_schema() -> None:
+    for table in catalog.tables().values():
+        assert arrow_schema(table).names == table.column_names
+
+
+def test_a_nested_type_keeps_its_decimals() -> None:
+    levels = pa.list_(pa.struct([("price", PRICE), ("quantity", PRICE)]))
+    assert arrow_type(f"array<struct<price:{DECIMAL},quantity:{DECIMAL}>>") == levels
+
+
+def test_a_type_that_is_not_known_is_named() -> None:
+    with pytest.raises(ValueError, match="blob"):
+        arrow_type("blob")
+
+
+def test_columns_come_in_the_order_in_which_they_were_asked_for() -> None:
+    assert arrow_schema(TABLE, ["symbol", "price"]).names == ["symbol", "price"]
+
+
+@given(st.lists(st.none() | st.decimals(places=18, min_value=-(10**19), max_value=10**19), max_size=20))
+def test_a_decimal_becomes_the_nearest_float(values: list[Decimal | None]) -> None:
+    plain = as_floats(pa.table({"price": pa.array(values, PRICE)}))
+    assert plain["price"].to_pylist() == [None if value is None else float(value) for value in values]
+
+
+def test_decimals_in_lists_become_floats_too() -> None:
+    levels = pa.array([[{"price": Decimal("1.1")}], None], pa.list_(pa.struct([("price", PRICE)])))
+    assert as_floats(pa.table({"bids": levels}))["bids"].to_pylist() == [[{"price": 1.1}], None]
+
+
+def test_a_sum_of_counts_stays_a_whole_number() -> None:
+    counts = pa.table({"n": pa.array([Decimal(3790)], pa.decimal128(38, 0))})
+    assert as_floats(counts) == counts
+
+
+def test_where_no_lake_answers_the_error_names_the_cure_and_no_secret() -> None:
+    settings = Settings(S3_ENDPOINT="http://127.0.0.1:1", S3_ACCESS_KEY="me", S3_SECRET_KEY="hunter2hunter2")  # type: ignore[call-arg]
+    with pytest.raises(LakeError, match=r"deploy\.sh") as raised:
+        read(TABLE, settings)
+    assert "hunter2" not in str(raised.value)

@@ -1,0 +1,142 @@
+"""The whole system, deployed by `deploy.sh --demo` into a throw-away folder, on ports of its own."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from shared.settings import Settings
+
+PROJECT = Path(__file__).resolve().parents[2]
+PORTS = [name.upper() for name in Settings.model_fields if name.endswith("_port")]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All tests of this folder need the deployed system."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.integration)
+            item.add_marker(pytest.mark.timeout(1200))
+
+
+def wait_for(what: str, condition: Callable[[], Any], seconds: float) -> Any:
+    """The first true value of `condition`; fails the test when the time is over."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if value := condition():
+            return value
+        if time.monotonic() > deadline:
+            pytest.fail(f"after {seconds:.0f} s still not: {what}")
+        time.sleep(0.5)
+
+
+@dataclass(frozen=True)
+class System:
+    """The deployed system, used as a person would: by its scripts, its command and its addresses."""
+
+    environment: dict[str, str]
+    home: Path
+
+    def script(self, name: str, *arguments: str, seconds: float = 900) -> subprocess.CompletedProcess[str]:
+        """A script of the project's root; its output is shown when it fails."""
+        done = subprocess.run(
+            [str(PROJECT / name), *arguments],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        assert done.returncode == 0, f"{name} ended with {done.returncode}:\n{done.stdout[-6000:]}\n{done.stderr[-3000:]}"
+        return done
+
+    def crypto(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The command `crypto`."""
+        command = [str(PROJECT / ".venv" / "bin" / "crypto"), *arguments]
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
+
+    def query(self, sql: str, *options: str) -> list[dict[str, Any]]:
+        """The rows of an SQL query."""
+        done = self.crypto("query", sql, "--format", "json", *options)
+        assert done.returncode == 0, done.stderr
+        rows: list[dict[str, Any]] = json.loads(done.stdout)
+        return rows
+
+    def status(self) -> dict[str, Any]:
+        """What `crypto status --json` says."""
+        answer: dict[str, Any] = json.loads(self.crypto("status", "--json").stdout)
+        return answer
+
+    def unhealthy(self) -> list[str]:
+        """The services that are not healthy."""
+        return [service["name"] for service in self.status()["services"] if not service["healthy"]]
+
+    def simulator(self, path: str) -> Any:
+        """What the simulated exchange answers."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.environment['SIMULATOR_PORT']}{path}", timeout=30) as answer:
+            return json.load(answer)
+
+    def truth(self, path: str) -> list[dict[str, Any]]:
+        """The rows of one of the simulator's truth tables."""
+        table = self.simulator(f"/truth/{path}")
+        return [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
+
+    def processes(self) -> list[psutil.Process]:
+        """Everything that runs for this system: it has the home in its environment."""
+        mine = []
+        for process in psutil.process_iter():
+            try:
+                is_mine = process.environ().get("CRYPTO_HOME") == str(self.home)
+                if is_mine and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+                    mine.append(process)
+            except psutil.Error:
+                continue
+        return mine
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody holds now."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+@pytest.fixture(scope="session")
+def system() -> Iterator[System]:
+    """The system, healthy. It is stopped and its folder removed at the end."""
+    home = Path(tempfile.mkdtemp(prefix="crypto-lakehouse-test-"))
+    home.chmod(0o755)
+    settings = {name: str(port) for name, port in zip(PORTS, free_ports(len(PORTS)), strict=True)}
+    environment = {
+        **{name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields},
+        **settings,
+        "CRYPTO_HOME": str(home),
+        "CRYPTO_MODE": "demo",
+        "SIMULATOR_HISTORY_HOURS": "1",
+        "MEMORY_PROFILE": "6g",
+    }
+    made = System(environment, home)
+    try:
+        made.script("deploy.sh", "--demo", "--local", seconds=1500)
+        yield made
+    finally:
+        made.script("stop.sh")
+        left = [process.cmdline() for process in made.processes()]
+        made.script("cleanup.sh", "--yes")
+        shutil.rmtree(home, ignore_errors=True)
+    assert not left, f"stop.sh left processes behind: {left}"

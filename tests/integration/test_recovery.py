@@ -1,0 +1,93 @@
+"""`kill -9` of any one service heals within a minute and loses nothing that was in Kafka; a stop and a start go on."""
+
+import json
+import os
+import signal
+
+import pytest
+from kafka import KafkaConsumer, TopicPartition
+
+from shared.symbol_manager import topic
+from tests.integration.conftest import System, wait_for
+from tests.integration.test_pipeline import SYMBOLS
+
+SERVICES = (
+    "kafka", "minio", "postgres", "spark-master", "spark-worker", "spark-connect",
+    "dagster-code", "dagster-webserver", "dagster-daemon", "simulator", "streaming",
+)  # fmt: skip
+HEALS_WITHIN = 60
+"""Seconds, as promised."""
+
+
+def pid_of(system: System, name: str) -> int:
+    """The process of a service."""
+    return next(service["pid"] for service in system.status()["services"] if service["name"] == name)
+
+
+def in_kafka(system: System, symbol: str) -> set[int]:
+    """The ids of all trades of a symbol that Kafka holds."""
+    consumer = KafkaConsumer(bootstrap_servers=f"127.0.0.1:{system.environment['KAFKA_PORT']}", enable_auto_commit=False)
+    partition = TopicPartition(topic(symbol), 0)
+    consumer.assign([partition])
+    consumer.seek_to_beginning(partition)
+    end = consumer.end_offsets([partition])[partition]
+    ids = set()
+    while consumer.position(partition) < end:
+        for record in consumer.poll(timeout_ms=1000).get(partition, []):
+            if record.key == b"binance:trade":
+                ids.add(json.loads(record.value)["trade_id"])
+    consumer.close()
+    return ids
+
+
+def in_bronze(system: System, symbol: str) -> list[int]:
+    """The ids of all rows of a symbol."""
+    return [row["trade_id"] for row in system.query(f"select trade_id from bronze.trades where symbol = '{symbol}'")]
+
+
+def test_the_services_here_are_all_there_are(system: System) -> None:
+    assert {service["name"] for service in system.status()["services"]} == set(SERVICES)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_killed_service_is_healthy_again_within_a_minute(system: System, name: str) -> None:
+    killed = pid_of(system, name)
+    os.kill(killed, signal.SIGKILL)
+    wait_for(
+        f"{name} runs again and all services are healthy",
+        lambda: not system.unhealthy() and pid_of(system, name) != killed,
+        seconds=HEALS_WITHIN,
+    )
+
+
+def test_after_all_that_every_trade_in_kafka_is_in_bronze_once(system: System) -> None:
+    for symbol in SYMBOLS:
+        held = in_kafka(system, symbol)
+        wait_for(f"{symbol} caught up", lambda symbol=symbol, held=held: held <= set(in_bronze(system, symbol)), seconds=240)
+        ids = in_bronze(system, symbol)
+        assert len(ids) == len(set(ids)), f"{symbol}: a trade stands twice"
+
+
+def test_no_minute_says_complete_that_is_not(system: System) -> None:
+    candles = system.query(
+        "select symbol, epoch_us(interval_start) as start, trade_count from silver.ohlcv_1m where status = 'complete'"
+    )
+    for symbol in SYMBOLS:
+        mine = [candle for candle in candles if candle["symbol"] == symbol]
+        first, last = min(candle["start"] for candle in mine), max(candle["start"] for candle in mine)
+        truth = {row["open_time"]: row["trade_count"] for row in system.truth(f"klines?symbol={symbol}&startTime={first}&endTime={last}")}
+        assert {c["start"]: c["trade_count"] for c in mine} == {c["start"]: truth[c["start"]] for c in mine}
+
+
+def test_after_a_stop_and_a_start_it_goes_on_where_it_was(system: System) -> None:
+    before = {symbol: set(in_bronze(system, symbol)) for symbol in SYMBOLS}
+    market = system.simulator("/truth/market")
+    system.script("stop.sh")
+    assert not system.processes(), "stop.sh leaves nothing running"
+    system.script("deploy.sh", "--demo", "--local")
+    assert system.simulator("/truth/market") == market
+    for symbol, ids in before.items():
+        now = set(in_bronze(system, symbol))
+        assert ids <= now
+    newest = max(before["BTCUSDT"])
+    wait_for("new trades arrive", lambda: max(in_bronze(system, "BTCUSDT")) > newest, seconds=240)
