@@ -1,16 +1,19 @@
-"""The one long-lived Spark driver: a Spark Connect server on loopback, warm before its port opens.
+"""The one long-lived Spark driver: a Spark Connect server on loopback; every table is known before its port opens.
 
 `python -m crypto_pipeline.connect_server`. Spark Connect 3.5 listens on all interfaces and ignores
-`spark.connect.grpc.binding.address`. So its service is started on any port, that server is shut, and the same service is
-bound again to the address we want. The listener and the page in the Spark UI that the first start made stay.
+`spark.connect.grpc.binding.address`. So its service is started on any port, that server is shut, and the same service
+is bound again to the address we want. The listener and the page in the Spark UI that the first start made stay.
 """
 
 import logging
 import os
 import signal
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Thread
 from types import FrameType
+from typing import Any
 
 import boto3
 from botocore.config import Config
@@ -89,19 +92,24 @@ def serve(config: Settings) -> int:
     spark = SparkSession.builder.getOrCreate()
     context = spark.sparkContext
     context.setLogLevel("WARN")
+    jvm: Any = context._jvm
+    lake = Lakehouse(spark, config.bucket)
+    executor = Thread(target=spark.range(1).count, daemon=True)
+    executor.start()  # it starts while the tables are registered
     make_bucket(config)
-    register(Lakehouse(spark, config.bucket))
+    register(lake)
     server = _listen(spark, config)
     log.info("listening on %s:%s", config.bind_address, config.spark_connect_port)
+    Thread(target=warm_up, args=(lake,), daemon=True).start()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         server.shutdownNow()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    seconds = context._jvm.java.util.concurrent.TimeUnit.SECONDS  # noqa: SLF001
+    seconds = jvm.java.util.concurrent.TimeUnit.SECONDS
     while not server.awaitTermination(1, seconds):
-        if context._jsc.sc().isStopped():  # noqa: SLF001
+        if context._jsc.sc().isStopped():
             log.error("the Spark application ended: the master is gone or refused it")
             return 1
     spark.stop()
@@ -123,19 +131,27 @@ def make_bucket(config: Settings) -> None:
 
 
 def register(lake: Lakehouse) -> None:
-    """Make every table known by its name, and read each once: the first of a server's operations take long."""
-    for table in catalog.tables().values():
-        lake.create(table)
+    """Make every table and view known by its name; the server's catalogue is in memory."""
+    for layer in catalog.LAYERS:
+        lake.create_database(layer)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lake.create, catalog.tables().values()))
     for view in catalog.views().values():
         lake.create_view(view)
+
+
+def warm_up(lake: Lakehouse) -> None:
+    """Read the views once, so that the first client does not wait for what a new server and executor load."""
+    for view in catalog.views().values():
         lake.spark.sql(f"SELECT count(*) FROM {view.full_name}").collect()  # noqa: S608 (a name of our own)
+    log.info("warm")
 
 
-def _listen(spark: SparkSession, config: Settings):  # type: ignore[no-untyped-def] # a Java object
+def _listen(spark: SparkSession, config: Settings) -> Any:
     """The gRPC server of the Connect service on our address."""
-    jvm = spark.sparkContext._jvm  # noqa: SLF001
+    jvm: Any = spark.sparkContext._jvm
     package = jvm.org.apache.spark.sql.connect
-    package.service.SparkConnectService.start(spark.sparkContext._jsc.sc())  # noqa: SLF001
+    package.service.SparkConnectService.start(spark.sparkContext._jsc.sc())
     companion = getattr(jvm, "org.apache.spark.sql.connect.service.SparkConnectService$")
     singleton = getattr(companion, "MODULE$")
     singleton.server().shutdownNow()

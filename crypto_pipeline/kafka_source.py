@@ -14,7 +14,7 @@ TOPIC_PREFIX = "crypto_raw_"
 DEAD_LETTERS = "crypto_dead_letters"
 
 
-class ExpiredOffsets(Exception):
+class ExpiredOffsetsError(Exception):
     """Kafka no longer has messages that were not yet read."""
 
 
@@ -41,8 +41,8 @@ def _by_topic(offsets: Mapping[TopicPartition, int]) -> Offsets:
 def starting(read: Offsets, first: Offsets, end: Offsets, *, skip_expired: bool = False) -> Offsets:
     """Where to go on: after what was read, and at the beginning of topics that are new.
 
-    Raises `ExpiredOffsets`, with the exact range, where Kafka has already dropped what was not read, or where a topic was
-    made anew. `skip_expired` goes on at the first message that is there.
+    Raises `ExpiredOffsetsError`, with the exact range, where Kafka has already dropped what was not read, or where a
+    topic was made anew. `skip_expired` goes on at the first message that is there.
     """
     places: dict[str, dict[str, int]] = {}
     lost = []
@@ -57,10 +57,10 @@ def starting(read: Offsets, first: Offsets, end: Offsets, *, skip_expired: bool 
                 beginning = place
             places.setdefault(topic, {})[partition] = beginning
     if lost and not skip_expired:
-        raise ExpiredOffsets(
-            f"Kafka no longer has messages that were not yet read: {'; '.join(lost)}. They are lost to this table unless "
-            "the exchange or an archive gives them again. To go on without them, materialize the bronze assets once with "
-            "the run configuration skip_expired_offsets: true."
+        raise ExpiredOffsetsError(
+            f"Kafka no longer has messages that were not yet read: {'; '.join(lost)}. They are lost to this table "
+            "unless the exchange or an archive gives them again. To go on without them, materialize the bronze assets "
+            "once with the run configuration skip_expired_offsets: true."
         )
     return places
 

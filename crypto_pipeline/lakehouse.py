@@ -45,7 +45,7 @@ _WRITE_OPTIONS = {
 _COMPACTION_OPTIONS = "hoodie.metadata.enable=false,hoodie.compact.inline.max.delta.commits={commits}"
 
 
-class LostPlace(Exception):
+class LostPlaceError(Exception):
     """A table holds rows, but no commit in its timeline says how far its source was read."""
 
 
@@ -76,6 +76,10 @@ class Lakehouse:
     def path(self, table: Table) -> str:
         return f"s3a://{self.bucket}/{table.layer}/{table.name}"
 
+    def create_database(self, layer: str) -> None:
+        """Make the layer known."""
+        self.spark.sql(f"CREATE DATABASE IF NOT EXISTS {layer}")
+
     def create(self, table: Table) -> None:
         """Register the table with the session's server, and make it where it is not there yet."""
         columns = ", ".join(f"`{c.name}` {c.type} COMMENT {_literal(c.comment)}" for c in table.columns)
@@ -84,7 +88,6 @@ class Lakehouse:
             options["preCombineField"] = table.ordering
         properties = ", ".join(f"'{name}' = '{value}'" for name, value in options.items())
         partitioned = f"PARTITIONED BY ({', '.join(table.partitions)})" if table.partitions else ""
-        self.spark.sql(f"CREATE DATABASE IF NOT EXISTS {table.layer}")
         self.spark.sql(
             f"CREATE TABLE IF NOT EXISTS {table.full_name} ({columns}) USING hudi {partitioned} "
             f"COMMENT {_literal(table.grain)} LOCATION '{self.path(table)}' TBLPROPERTIES ({properties})"
@@ -92,7 +95,6 @@ class Lakehouse:
 
     def create_view(self, view: View) -> None:
         """Register a view; its tables must be there."""
-        self.spark.sql(f"CREATE DATABASE IF NOT EXISTS {view.layer}")
         self.spark.sql(f"CREATE OR REPLACE VIEW {view.full_name} COMMENT {_literal(view.grain)} AS {view.sql}")
 
     def read(self, table: Table, hours: Iterable[datetime] | None = None) -> DataFrame:
@@ -109,7 +111,7 @@ class Lakehouse:
     def note(self, table: Table, name: str) -> str | None:
         """The value that the latest commit carrying this note gave it; none where the table was never written.
 
-        Raises `LostPlace` where the table has commits and none of them carries the note.
+        Raises `LostPlaceError` where the table has commits and none of them carries the note.
         """
         commits = self.commits(table)
         for commit in commits:
@@ -120,7 +122,7 @@ class Lakehouse:
             if rows:
                 return str(rows[0].metadata_value)
         if commits:
-            raise LostPlace(
+            raise LostPlaceError(
                 f"{table.full_name} has {len(commits)} commits and none says how far its source was read; "
                 "writing on could skip or repeat. docs/recipes/rebuild.md says how to go on."
             )
@@ -153,8 +155,8 @@ class Lakehouse:
     def pinned(self, rows: DataFrame, *, at_once: bool = False) -> Iterator[DataFrame]:
         """The rows, computed once (`at_once` or when first used) and kept until the end of the block.
 
-        `persist` alone does nothing over Spark Connect: each use sends the whole plan again, its Hudi and Kafka relations
-        are made anew, and the cache does not know them. A view keeps the relations that it was made with.
+        `persist` alone does nothing over Spark Connect: each use sends the whole plan again, its Hudi and Kafka
+        relations are made anew, and the cache does not know them. A view keeps the relations that it was made with.
         """
         name = f"pinned_{uuid4().hex}"
         rows.createOrReplaceTempView(name)

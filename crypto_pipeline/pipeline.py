@@ -38,7 +38,7 @@ def due_minute(now: datetime, seconds_after: int) -> str:
     job=pipeline,
     minimum_interval_seconds=1,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Starts the pipeline some seconds after each minute (PIPELINE_SECONDS_AFTER_MINUTE), one run at a time.",
+    description="Starts the pipeline PIPELINE_SECONDS_AFTER_MINUTE seconds after each minute, one run at a time.",
 )
 def every_minute(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """One run a minute. While one is under way none is added: the next takes in all that has come."""

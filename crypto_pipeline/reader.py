@@ -8,7 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 import pyarrow as pa
-from hudi import HudiReadOptions, HudiTable  # noqa: TID251 (here, and only here)
+from hudi import HudiReadOptions, HudiTable
 
 from shared.settings import Settings
 from shared.tables import Table

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 from types import ModuleType
+from typing import Any
 
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F  # noqa: N812
@@ -38,9 +39,9 @@ class Refreshed:
 def refresh(lake: Lakehouse, module: ModuleType, now: datetime, *, from_scratch: bool = False) -> Refreshed:
     """Build again what new rows of the sources touch, and write what differs.
 
-    A module says what is touched (`touched`), which spans of its sources that needs (`needs`), and how rows are made of them
-    (`build`). The marks up to which the sources were followed go into the same commit, so that a run that dies repeats
-    and one that is repeated changes nothing. `from_scratch` follows the sources from their beginning.
+    A module says what is touched (`touched`), which spans of its sources that needs (`needs`), and how rows are made of
+    them (`build`). The marks up to which the sources were followed go into the same commit, so that a run that dies is
+    repeated, and one that is repeated changes nothing. `from_scratch` follows the sources from their beginning.
     """
     began = time.monotonic()
     table: Table = module.TABLE
@@ -106,7 +107,8 @@ def _checked(rows: DataFrame, table: Table) -> Refreshed:
     breaks = [
         F.sum((~F.coalesce(F.expr(rule), F.lit(False))).cast("int")).alias(name) for name, rule in table.rules.items()
     ]
-    counts = rows.agg(F.count("*").alias("rows"), F.countDistinct(*table.key).alias("distinct_keys"), *breaks).first()
+    distinct = F.countDistinct(*table.key).alias("distinct_keys")
+    counts: Any = rows.agg(F.count("*").alias("rows"), distinct, *breaks).first()
     return Refreshed(
         rows=counts.rows,
         broken={name: counts[name] or 0 for name in table.rules},

@@ -22,7 +22,9 @@ class DerivedConfig(dg.Config):
 
 def derived_assets(layer: Layer) -> list[dg.AssetsDefinition]:
     """An asset for every table of a layer that says what it is made from."""
-    return [_asset(module) for module in table_modules().values() if _is_derived(module) and module.TABLE.layer == layer]
+    return [
+        _asset(module) for module in table_modules().values() if _is_derived(module) and module.TABLE.layer == layer
+    ]
 
 
 def views(layer: Layer) -> list[dg.AssetSpec]:
@@ -63,8 +65,8 @@ def _asset(module: ModuleType) -> dg.AssetsDefinition:
         yield from _checks(table, done)
         if not done.is_sound:
             raise dg.Failure(
-                f"{table.full_name} was left as it was: rows that break a rule must not go on. The failed checks of this run "
-                "name the rules; `crypto query` on its sources shows the rows."
+                f"{table.full_name} was left as it was: rows that break a rule must not go on. The failed checks of "
+                "this run name the rules; `crypto query` on its sources shows the rows."
             )
         yield dg.MaterializeResult(
             metadata={
@@ -84,7 +86,10 @@ def _one_row_a_key(table: Table) -> dg.AssetCheckSpec:
 
 
 def _checks(table: Table, done: Refreshed) -> Iterator[dg.AssetCheckResult]:
-    for rule, broken in {**{rule: done.broken.get(rule, 0) for rule in table.rules}, "one_row_a_key": done.repeated}.items():
+    for rule, broken in {
+        **{rule: done.broken.get(rule, 0) for rule in table.rules},
+        "one_row_a_key": done.repeated,
+    }.items():
         yield dg.AssetCheckResult(
             check_name=rule, asset_key=specs.key(table), passed=not broken, metadata={"rows_that_break_it": broken}
         )

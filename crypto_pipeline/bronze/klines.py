@@ -3,8 +3,8 @@
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from crypto_pipeline.bronze.common import EVENT_COLUMNS, MONTH, Column, events_of, exact, moment, shaped
-from shared.tables import DECIMAL, Table
+from crypto_pipeline.bronze.common import EVENT_COLUMNS, MONTH, events_of, exact, moment, shaped
+from shared.tables import DECIMAL, Column, Table
 
 _DECIMALS = {
     "open": "price of the first trade",
@@ -31,7 +31,9 @@ TABLE = Table(
         Column("first_trade_id", "bigint", "id of the first trade; -1 where none traded"),
         Column("last_trade_id", "bigint", "id of the last trade; -1 where none traded"),
         Column("is_closed", "boolean", "the exchange says that the candle is final"),
-        Column("ordering", "bigint", "of two rows of one key the greater stays: closed before open, then the later sent"),
+        Column(
+            "ordering", "bigint", "of two rows of one key the greater stays: closed before open, then the later sent"
+        ),
         MONTH,
     ),
     key=("exchange", "symbol", "interval", "open_time", "source"),

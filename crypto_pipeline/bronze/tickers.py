@@ -66,7 +66,8 @@ def build(messages: DataFrame) -> DataFrame:
     rows = events_of(
         messages,
         "ticker",
-        f"{strings}, open_time bigint, close_time bigint, first_trade_id bigint, last_trade_id bigint, trade_count bigint",
+        f"{strings}, open_time bigint, close_time bigint, first_trade_id bigint, last_trade_id bigint, "
+        "trade_count bigint",
     )
     rows = rows.withColumns({name: exact(name) for name in _DECIMALS})
     rows = rows.withColumns({name: moment(name) for name in ("open_time", "close_time")})

@@ -37,7 +37,9 @@ TABLE = Table(
         ),
         Column("observations", "bigint", "returns that the volatility rests on"),
         Column("minutes_24h", "bigint", "minutes of the 24 hours with a candle; less than 24 hours of data shows here"),
-        Column("volume_rank", "int", "1 for the greatest quote_volume_24h among the exchange's symbols in this quote asset"),
+        Column(
+            "volume_rank", "int", "1 for the greatest quote_volume_24h among the exchange's symbols in this quote asset"
+        ),
         Column("change_rank", "int", "1 for the greatest change_24h_percent among the same"),
         Column("reason", "string", "why a figure is null: too_few_minutes"),
         Column("ingestion_ts", "timestamp", "when the row was written"),
@@ -50,6 +52,7 @@ TABLE = Table(
     },
 )
 SOURCES = (ohlcv_1m.TABLE,)
+
 
 def touched(changes: Mapping[str, DataFrame], _current: DataFrame, _now: datetime) -> DataFrame:
     """The changed minutes. One is enough to make all rows anew, because ranks depend on each other."""

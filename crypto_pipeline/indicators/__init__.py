@@ -1,7 +1,7 @@
 """Indicators, one function a file, found by looking.
 
-A module of this package states `WARM_UP` (candles before its first value), `LOOKBACK` (candles after which the start of the
-series no longer shows: its weight is below 1e-9) and `columns(candles)`, which gives each column by its name.
+A module of this package states `COLUMNS` (each column's name and what it is), `LOOKBACK` (candles after which the start
+of the series no longer shows: its weight is below 1e-9) and `columns(candles)`, which gives each column's values.
 """
 
 import importlib
@@ -16,13 +16,15 @@ import pandas as pd
 def modules() -> dict[str, ModuleType]:
     """Each indicator's module by its name."""
     return {
-        found.name: importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)
+        found.name: importlib.import_module(f"{__name__}.{found.name}")
+        for found in pkgutil.iter_modules(__path__)
+        if not found.name.startswith("_")
     }
 
 
 def lookback() -> int:
     """How many candles before the first wanted one a series must reach back."""
-    return max(module.LOOKBACK for module in modules().values())
+    return max(int(module.LOOKBACK) for module in modules().values())
 
 
 def describe() -> dict[str, str]:

@@ -1,8 +1,9 @@
 """Bollinger bands."""
 
-import numpy as np
 import pandas as pd
 import talib
+
+from crypto_pipeline.indicators._series import Floats
 
 _PERIOD, _WIDTH = 20, 2
 LOOKBACK = _PERIOD
@@ -13,7 +14,7 @@ COLUMNS = {
 }
 
 
-def columns(candles: pd.DataFrame) -> dict[str, np.ndarray]:
+def columns(candles: pd.DataFrame) -> dict[str, Floats]:
     """The mean of close and the band of two standard deviations. Warm-up: 19 candles. Source: TA-Lib BBANDS."""
     results = talib.BBANDS(candles["close"].to_numpy(), timeperiod=_PERIOD, nbdevup=_WIDTH, nbdevdn=_WIDTH)
     return dict(zip(COLUMNS, results, strict=True))

@@ -2,9 +2,10 @@
 
 import math
 
-import numpy as np
 import pandas as pd
 import talib
+
+from crypto_pipeline.indicators._series import Floats
 
 _FAST, _SLOW, _SIGNAL = 12, 26, 9
 # The signal is a mean of differences of means: both forget at their own pace, so their look-backs add up.
@@ -17,7 +18,7 @@ COLUMNS = {
 }
 
 
-def columns(candles: pd.DataFrame) -> dict[str, np.ndarray]:
+def columns(candles: pd.DataFrame) -> dict[str, Floats]:
     """MACD line, signal and histogram. Warm-up: 33 candles. Source: TA-Lib MACD."""
     results = talib.MACD(candles["close"].to_numpy(), fastperiod=_FAST, slowperiod=_SLOW, signalperiod=_SIGNAL)
     return dict(zip(COLUMNS, results, strict=True))

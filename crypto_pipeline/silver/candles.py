@@ -116,7 +116,9 @@ def revised(built: DataFrame, current: DataFrame, key: tuple[str, ...]) -> DataF
     return (
         new.join(old, on=list(key), how="left")
         .filter(~F.col("new").eqNullSafe(F.col("old")))
-        .withColumn("revision", F.coalesce(F.col("old_revision"), F.lit(1)) + F.coalesce(is_new_version.cast("int"), F.lit(0)))
+        .withColumn(
+            "revision", F.coalesce(F.col("old_revision"), F.lit(1)) + F.coalesce(is_new_version.cast("int"), F.lit(0))
+        )
         .select(*key, "new.*", "revision")
         .withColumn("known_at", F.current_timestamp())
         .withColumn("ingestion_ts", F.current_timestamp())

@@ -79,30 +79,26 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], _current: DataFrame
     series = candles.join(F.broadcast(wanted.drop("interval_seconds")), on=list(_SERIES), how="inner").filter(
         F.col("interval_start") >= F.col("needed_from")
     )
-    computed = ", ".join(f"{c.name} {c.type}" for c in TABLE.columns if c.name not in ("ingestion_ts", "month"))
-    return (
-        series.groupBy(*_SERIES)
-        .applyInPandas(over_series, computed)
-        .withColumn("ingestion_ts", F.current_timestamp())
-        .withColumn("month", F.date_format("interval_start", "yyyy-MM"))
-        .select(TABLE.column_names)
-    )
+    schema = ", ".join(f"{c.name} {c.type}" for c in TABLE.columns if c.name not in ("ingestion_ts", "month"))
+    computed: DataFrame = series.groupBy(*_SERIES).applyInPandas(over_series, schema)
+    computed = computed.withColumn("ingestion_ts", F.current_timestamp())
+    return computed.withColumn("month", F.date_format("interval_start", "yyyy-MM")).select(TABLE.column_names)
 
 
 def over_series(candles: pd.DataFrame) -> pd.DataFrame:
     """The indicator rows of one series from its `wanted_from` on, given its candles from the look-back on.
 
-    Where nothing traded, which contiguous trade ids prove, the series goes on flat at the last close, as the exchange's own
-    charts do. Across any other absence it is bridged, and the rows that rest on it say so.
+    Where nothing traded, which contiguous trade ids prove, the series goes on flat at the last close, as the exchange's
+    own charts do. Across any other absence it is bridged, and the rows that rest on it say so.
     """
     candles = candles.sort_values("interval_start", ignore_index=True)
     filled = _filled(candles)
     values = indicators.compute(filled)
     rows = pd.concat([filled[["interval_start", "is_candle", "bridged", "close", "is_closed"]], values], axis=1)
-    rows = rows[rows["is_candle"] & (rows["interval_start"] >= candles["wanted_from"].iloc[0])].drop(columns="is_candle")
-    return rows.assign(
-        is_closed=rows["is_closed"].astype(bool), **{name: candles[name].iloc[0] for name in _SERIES}
+    rows = rows[rows["is_candle"] & (rows["interval_start"] >= candles["wanted_from"].iloc[0])].drop(
+        columns="is_candle"
     )
+    return rows.assign(is_closed=rows["is_closed"].astype(bool), **{name: candles[name].iloc[0] for name in _SERIES})
 
 
 def _filled(candles: pd.DataFrame) -> pd.DataFrame:

@@ -51,10 +51,9 @@ def needs(keys: DataFrame, _now: datetime) -> DataFrame:
 
 def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame, now: datetime) -> DataFrame:
     """The candles of the minutes `keys`, as far as they differ from the current ones."""
-    in_keys = {"on": list(TABLE.key), "how": "left_semi"}
     tape = sources["bronze.trades"].withColumn("interval_start", interval_start(F.col("event_time"), _SECONDS))
-    candles = from_trades(tape.join(keys, **in_keys))
-    exchange_view = closed_minutes(sources["bronze.klines"]).join(keys, **in_keys)
+    candles = from_trades(tape.join(keys, on=list(TABLE.key), how="left_semi"))
+    exchange_view = closed_minutes(sources["bronze.klines"]).join(keys, on=list(TABLE.key), how="left_semi")
     return revised(proven(candles, exchange_view, now), current, TABLE.key).select(TABLE.column_names)
 
 

@@ -60,7 +60,9 @@ class System:
             timeout=seconds,
             check=False,
         )
-        assert done.returncode == 0, f"{name} ended with {done.returncode}:\n{done.stdout[-6000:]}\n{done.stderr[-3000:]}"
+        assert done.returncode == 0, (
+            f"{name} ended with {done.returncode}:\n{done.stdout[-6000:]}\n{done.stderr[-3000:]}"
+        )
         return done
 
     def crypto(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -86,7 +88,9 @@ class System:
 
     def simulator(self, path: str) -> Any:
         """What the simulated exchange answers."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.environment['SIMULATOR_PORT']}{path}", timeout=30) as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{self.environment['SIMULATOR_PORT']}{path}", timeout=30
+        ) as answer:
             return json.load(answer)
 
     def truth(self, path: str) -> list[dict[str, Any]]:

@@ -33,7 +33,9 @@ def test_three_minutes_after_the_start_all_six_intervals_are_there(system: Syste
     sql = "select interval, count(*) as n from silver.fact_ohlcv group by 1"
     found = wait_for(
         "all six intervals in silver.fact_ohlcv",
-        lambda: (rows := {row["interval"]: row["n"] for row in system.query(sql)}) and set(rows) == set(INTERVALS) and rows,
+        lambda: (
+            (rows := {row["interval"]: row["n"] for row in system.query(sql)}) and set(rows) == set(INTERVALS) and rows
+        ),
         seconds=300,
     )
     assert all(count > 0 for count in found.values())
@@ -55,7 +57,9 @@ def test_every_trade_that_the_simulator_sent_is_in_bronze_once(system: System) -
         assert len(ids) == len(set(ids)), f"{symbol}: a trade stands twice"
         last = max(ids)
         sent = {i for first, end in sent_ids(system, symbol) for i in range(first, min(end, last) + 1)}
-        assert set(ids) == sent, f"{symbol}: missing {sorted(sent - set(ids))[:9]}, invented {sorted(set(ids) - sent)[:9]}"
+        assert set(ids) == sent, (
+            f"{symbol}: missing {sorted(sent - set(ids))[:9]}, invented {sorted(set(ids) - sent)[:9]}"
+        )
 
 
 def test_a_trade_in_bronze_is_the_one_that_was_made_digit_for_digit(system: System) -> None:
@@ -64,7 +68,9 @@ def test_a_trade_in_bronze_is_the_one_that_was_made_digit_for_digit(system: Syst
         "where symbol = 'ETHUSDT' order by trade_id limit 200",
         "--exact",
     )
-    truth = {row["trade_id"]: row for row in system.truth(f"trades?symbol=ETHUSDT&fromId={rows[0]['trade_id']}&limit=100000")}
+    truth = {
+        row["trade_id"]: row for row in system.truth(f"trades?symbol=ETHUSDT&fromId={rows[0]['trade_id']}&limit=100000")
+    }
     for row in rows:
         made = truth[row["trade_id"]]
         assert (Decimal(row["price"]), Decimal(row["quantity"])) == (Decimal(made["price"]), Decimal(made["quantity"]))
@@ -112,7 +118,7 @@ def test_a_minute_is_complete_exactly_when_all_its_trades_are_there(system: Syst
 def test_the_longer_candles_hold_the_volume_of_their_minutes(system: System) -> None:
     sql = """
         with minutes as (select symbol, sum(volume) as v, sum(trade_count) as n from silver.ohlcv_1m group by 1),
-             longer as (select symbol, interval, sum(volume) as v, sum(trade_count) as n from silver.ohlcv group by 1, 2)
+             longer as (select symbol, interval, sum(volume) v, sum(trade_count) n from silver.ohlcv group by 1, 2)
         select count(*) as pairs, count(*) filter (where minutes.v = longer.v and minutes.n = longer.n) as equal
         from minutes join longer using (symbol)"""
     wait_for(
@@ -140,7 +146,9 @@ def test_both_engines_give_the_same_answer(system: System) -> None:
 
 
 def test_kafka_holds_one_topic_a_symbol_and_order_a_key(system: System) -> None:
-    consumer = KafkaConsumer(bootstrap_servers=f"127.0.0.1:{system.environment['KAFKA_PORT']}", enable_auto_commit=False)
+    consumer = KafkaConsumer(
+        bootstrap_servers=f"127.0.0.1:{system.environment['KAFKA_PORT']}", enable_auto_commit=False
+    )
     partition = TopicPartition(topic("BTCUSDT"), 0)
     consumer.assign([partition])
     consumer.seek_to_beginning(partition)
@@ -148,8 +156,7 @@ def test_kafka_holds_one_topic_a_symbol_and_order_a_key(system: System) -> None:
     ids: list[int] = []
     while consumer.position(partition) < end:
         for record in consumer.poll(timeout_ms=1000).get(partition, []):
-            if record.key == b"binance:trade":
-                ids.append(json.loads(record.value)["trade_id"])
+            ids += [json.loads(record.value)["trade_id"]] if record.key == b"binance:trade" else []
     consumer.close()
     assert len(ids) > 50
     assert ids == sorted(ids)
@@ -168,7 +175,8 @@ def test_nothing_listens_beyond_loopback(system: System) -> None:
         (process.name(), connection.laddr)
         for process in system.processes()
         for connection in process.net_connections(kind="tcp")
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.ip not in ("127.0.0.1", "::1", "::ffff:127.0.0.1")
+        if connection.status == psutil.CONN_LISTEN
+        and connection.laddr.ip not in ("127.0.0.1", "::1", "::ffff:127.0.0.1")
     ]
     assert not open_to_all
 

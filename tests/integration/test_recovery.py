@@ -26,7 +26,9 @@ def pid_of(system: System, name: str) -> int:
 
 def in_kafka(system: System, symbol: str) -> set[int]:
     """The ids of all trades of a symbol that Kafka holds."""
-    consumer = KafkaConsumer(bootstrap_servers=f"127.0.0.1:{system.environment['KAFKA_PORT']}", enable_auto_commit=False)
+    consumer = KafkaConsumer(
+        bootstrap_servers=f"127.0.0.1:{system.environment['KAFKA_PORT']}", enable_auto_commit=False
+    )
     partition = TopicPartition(topic(symbol), 0)
     consumer.assign([partition])
     consumer.seek_to_beginning(partition)
@@ -63,7 +65,9 @@ def test_a_killed_service_is_healthy_again_within_a_minute(system: System, name:
 def test_after_all_that_every_trade_in_kafka_is_in_bronze_once(system: System) -> None:
     for symbol in SYMBOLS:
         held = in_kafka(system, symbol)
-        wait_for(f"{symbol} caught up", lambda symbol=symbol, held=held: held <= set(in_bronze(system, symbol)), seconds=240)
+        wait_for(
+            f"{symbol} caught up", lambda symbol=symbol, held=held: held <= set(in_bronze(system, symbol)), seconds=240
+        )
         ids = in_bronze(system, symbol)
         assert len(ids) == len(set(ids)), f"{symbol}: a trade stands twice"
 
@@ -75,7 +79,10 @@ def test_no_minute_says_complete_that_is_not(system: System) -> None:
     for symbol in SYMBOLS:
         mine = [candle for candle in candles if candle["symbol"] == symbol]
         first, last = min(candle["start"] for candle in mine), max(candle["start"] for candle in mine)
-        truth = {row["open_time"]: row["trade_count"] for row in system.truth(f"klines?symbol={symbol}&startTime={first}&endTime={last}")}
+        truth = {
+            row["open_time"]: row["trade_count"]
+            for row in system.truth(f"klines?symbol={symbol}&startTime={first}&endTime={last}")
+        }
         assert {c["start"]: c["trade_count"] for c in mine} == {c["start"]: truth[c["start"]] for c in mine}
 
 

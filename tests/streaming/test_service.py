@@ -72,7 +72,7 @@ def free_port() -> int:
 
 def start(path: Path, log: Path, **settings: Any) -> "subprocess.Popen[bytes]":
     environment = {
-        **os.environ, "CRYPTO_HOME": str(path.parent), "SYMBOLS_FILE": str(path), "CRYPTO_MODE": "live",  # noqa: TID251 (a child's)
+        **os.environ, "CRYPTO_HOME": str(path.parent), "SYMBOLS_FILE": str(path), "CRYPTO_MODE": "live",
         "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}", "METRICS_PORT": str(free_port()),
         "PYTHONPATH": str(Path(__file__).parents[2]), **{name: str(value) for name, value in settings.items()},
     }  # fmt: skip

@@ -98,7 +98,9 @@ def test_a_number_that_does_not_fit_fails_the_job_instead_of_becoming_null(as_me
         trades.build(as_messages([too_big])).collect()
 
 
-def test_a_row_that_breaks_a_rule_goes_to_quarantine_with_its_name_and_its_neighbours_go_on(as_messages: Messages) -> None:
+def test_a_row_that_breaks_a_rule_goes_to_quarantine_with_its_name_and_its_neighbours_go_on(
+    as_messages: Messages,
+) -> None:
     good, bad = trade(1, START, "1", "2"), trade(2, START, "1", "2", quantity=Decimal(-2), quote_quantity=Decimal(-2))
     rows = trades.build(as_messages([good, bad]))
     assert [row.trade_id for row in quarantine.kept(rows, trades.TABLE).collect()] == [1]

@@ -25,7 +25,7 @@ class Crypto:
 
     def __init__(self, home: Path) -> None:
         self.environment = {
-            **os.environ, "CRYPTO_HOME": str(home), "CRYPTO_MODE": "demo", "SIMULATOR_PORT": str(free_port()),  # noqa: TID251 (a child's)
+            **os.environ, "CRYPTO_HOME": str(home), "CRYPTO_MODE": "demo", "SIMULATOR_PORT": str(free_port()),
             "PYTHONPATH": str(PROJECT), "COLUMNS": "200", "NO_COLOR": "1",
         }  # fmt: skip
 

@@ -17,7 +17,9 @@ from crypto_pipeline.silver.indicators import over_series
 def bars(recorded: Path) -> pd.DataFrame:
     with (recorded / "indicators" / "quotes" / "default.csv").open() as file:
         rows = list(csv.DictReader(file))
-    return pd.DataFrame({name: [float(row[name]) for row in rows] for name in ("open", "high", "low", "close", "volume")})
+    return pd.DataFrame(
+        {name: [float(row[name]) for row in rows] for name in ("open", "high", "low", "close", "volume")}
+    )
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,7 @@ def test_an_indicator_forgets_what_lies_before_its_look_back(module) -> None:  #
     random = np.random.default_rng(3)
     history = module.LOOKBACK + 500
     close = 100 * np.exp(np.cumsum(random.normal(0, 0.001, history)))
-    candles = pd.DataFrame({name: close for name in ("open", "high", "low", "close")} | {"volume": 1.0})
+    candles = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), close) | {"volume": 1.0})
     whole, window = module.columns(candles), module.columns(candles.tail(module.LOOKBACK + 1))
     for name in module.COLUMNS:
         assert window[name][-1] == pytest.approx(whole[name][-1], rel=1e-9, abs=1e-9 * close[-1] * 1e-3)
