@@ -95,10 +95,11 @@ def over_series(candles: pd.DataFrame) -> pd.DataFrame:
     filled = _filled(candles)
     values = indicators.compute(filled)
     rows = pd.concat([filled[["interval_start", "is_candle", "bridged", "close", "is_closed"]], values], axis=1)
-    rows = rows[rows["is_candle"] & (rows["interval_start"] >= candles["wanted_from"].iloc[0])].drop(
-        columns="is_candle"
+    is_wanted = rows["is_candle"] & (rows["interval_start"] >= candles["wanted_from"].iloc[0])
+    wanted: pd.DataFrame = rows[is_wanted].drop(columns="is_candle")
+    return wanted.assign(
+        is_closed=wanted["is_closed"].astype(bool), **{name: candles[name].iloc[0] for name in _SERIES}
     )
-    return rows.assign(is_closed=rows["is_closed"].astype(bool), **{name: candles[name].iloc[0] for name in _SERIES})
 
 
 def _filled(candles: pd.DataFrame) -> pd.DataFrame:
