@@ -46,6 +46,8 @@ def spark_properties(config: Settings) -> Mapping[str, str]:
         "spark.driver.bindAddress": config.bind_address,
         "spark.ui.port": str(config.spark_ui_port),
         "spark.port.maxRetries": "0",
+        # Broadcasts go when the driver's collector finds them; with a calm heap that was every half hour and 500 MB.
+        "spark.cleaner.periodicGC.interval": "2min",
         "spark.ui.retainedJobs": "500",
         "spark.ui.retainedStages": "500",
         "spark.sql.ui.retainedExecutions": "200",

@@ -18,6 +18,7 @@ from shared.tables import Table, View
 
 NOTE_PREFIX = "crypto."
 """Options with this prefix are kept in the commit, also in an empty one."""
+_PINNED = "pinned_"
 BEGINNING = "0"
 """The mark before a table's first commit."""
 
@@ -158,14 +159,22 @@ class Lakehouse:
         `persist` alone does nothing over Spark Connect: each use sends the whole plan again, its Hudi and Kafka
         relations are made anew, and the cache does not know them. A view keeps the relations that it was made with.
         """
-        name = f"pinned_{uuid4().hex}"
+        name = f"{_PINNED}{uuid4().hex}"
         rows.createOrReplaceTempView(name)
         self.spark.sql(f"CACHE {'' if at_once else 'LAZY '}TABLE {name}")
         try:
             yield self.spark.table(name)
         finally:
-            self.spark.sql(f"UNCACHE TABLE IF EXISTS {name}")
-            self.spark.catalog.dropTempView(name)
+            self._unpin(name)
+
+    def unpin_all(self) -> None:
+        """Let go of what a killed run left pinned in this session."""
+        for row in self.spark.sql(f"SHOW VIEWS LIKE '{_PINNED}*'").collect():
+            self._unpin(row.viewName)
+
+    def _unpin(self, name: str) -> None:
+        self.spark.sql(f"UNCACHE TABLE IF EXISTS {name}")
+        self.spark.catalog.dropTempView(name)
 
     @retry(
         retry=retry_if_exception(lambda error: "HoodieWriteConflict" in str(error)),
