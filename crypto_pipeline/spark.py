@@ -10,7 +10,7 @@ from dagster_pyspark import PySparkResource
 from crypto_pipeline.lakehouse import Lakehouse
 
 _sessions: dict[str, Any] = {}
-"""The sessions of this process, kept to its end. A session that is collected closes the client's one pool of threads, and
+"""The sessions of this process, kept to its end. A session that is collected closes the client's one pool of threads;
 where that happens in a thread of the pool, as the collector likes, the process waits for itself for ever."""
 
 
