@@ -29,6 +29,10 @@ _MEMORY = {"6g": ("768m", "768m"), "8g": ("1g", "1g")}
 """Heap of the driver and of the executor by memory profile."""
 
 
+_JAVA = "-Duser.timezone=UTC -XX:+UseSerialGC"
+"""Hudi names its commits in the JVM's zone. On a heap this small the serial collector holds the least beside it."""
+
+
 def spark_properties(config: Settings) -> Mapping[str, str]:
     """The properties of the server, the Hudi and S3A settings included."""
     driver_memory, executor_memory = _MEMORY[config.memory_profile]
@@ -41,8 +45,8 @@ def spark_properties(config: Settings) -> Mapping[str, str]:
         "spark.driver.memory": driver_memory,
         "spark.executor.memory": executor_memory,
         "spark.driver.host": config.host("spark-connect"),
-        "spark.driver.extraJavaOptions": "-Duser.timezone=UTC",
-        "spark.executor.extraJavaOptions": "-Duser.timezone=UTC",
+        "spark.driver.extraJavaOptions": _JAVA,
+        "spark.executor.extraJavaOptions": _JAVA,
         "spark.driver.bindAddress": config.bind_address,
         "spark.ui.port": str(config.spark_ui_port),
         "spark.port.maxRetries": "0",

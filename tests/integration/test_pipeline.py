@@ -191,7 +191,10 @@ def test_no_secret_stands_in_a_log_or_on_a_command_line(system: System) -> None:
     for process in system.processes():
         line = " ".join(process.cmdline())
         assert not any(secret in line for secret in secrets), process.name()
-    for log in (system.home / "var").rglob("*.log*"):
+    state = system.home / "var" / "demo"
+    logs = [*(state / "log").iterdir(), *(state / "spark" / "work").rglob("std*")]
+    assert len(logs) > 10
+    for log in logs:
         text = log.read_text(errors="replace")
         assert not any(secret in text for secret in secrets), log
 
@@ -215,7 +218,7 @@ def test_the_monitor_shows_every_service_topic_and_asset(system: System) -> None
     done = subprocess.run(
         [str(PROJECT / "monitor.sh"), "--once"], env=system.environment, capture_output=True, text=True, check=False
     )
-    for name in ("kafka", "minio", "spark-connect", "crypto_raw_btcusdt", "silver/ohlcv_1m"):
+    for name in ("kafka", "minio", "spark-connect", "crypto_raw_btcusdt", "silver.ohlcv_1m"):
         assert name in done.stdout, name
 
 

@@ -1,0 +1,36 @@
+"""The pure parts of the lakehouse; the rest is tested on the real one in tests/integration."""
+
+from datetime import UTC, datetime
+
+from pyspark.sql import SparkSession
+
+from crypto_pipeline.bronze import klines, trades
+from crypto_pipeline.lakehouse import _partition_filter, hours_between
+from crypto_pipeline.silver import ohlcv
+
+NEW_YEAR = hours_between(datetime(2025, 12, 31, 23, 30, tzinfo=UTC), datetime(2026, 1, 1, 1, tzinfo=UTC))
+
+
+def test_hours_between_are_all_hours_that_the_span_touches() -> None:
+    assert [hour.strftime("%d %H") for hour in NEW_YEAR] == ["31 23", "01 00", "01 01"]
+
+
+def kept(spark: SparkSession, condition: object, columns: str, rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    frame = spark.createDataFrame(rows, columns).filter(condition)  # type: ignore[arg-type]
+    return [tuple(row) for row in frame.collect()]
+
+
+def test_only_the_partitions_of_the_hours_are_read(spark: SparkSession) -> None:
+    rows = [("2025-12-31", "22"), ("2025-12-31", "23"), ("2026-01-01", "00"), ("2026-01-01", "23")]
+    found = kept(spark, _partition_filter(trades.TABLE, NEW_YEAR), "date string, hour string", rows)
+    assert found == [("2025-12-31", "23"), ("2026-01-01", "00")]
+
+
+def test_a_table_by_month_is_read_by_month_whatever_its_other_partitions(spark: SparkSession) -> None:
+    months = [("2025-11",), ("2025-12",), ("2026-01",), ("2026-02",)]
+    assert kept(spark, _partition_filter(klines.TABLE, NEW_YEAR), "month string", months) == months[1:3]
+    assert kept(spark, _partition_filter(ohlcv.TABLE, NEW_YEAR), "month string", months) == months[1:3]
+
+
+def test_no_hours_are_no_rows(spark: SparkSession) -> None:
+    assert kept(spark, _partition_filter(klines.TABLE, []), "month string", [("2026-01",)]) == []

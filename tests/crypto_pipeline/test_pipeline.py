@@ -1,0 +1,55 @@
+"""When the pipeline runs, and the graph that it makes."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from crypto_pipeline.definitions import defs
+from crypto_pipeline.pipeline import due_minute
+
+
+@pytest.mark.parametrize(
+    ("second", "minute"), [(4, "2026-11-21T08:59"), (5, "2026-11-21T09:00"), (59, "2026-11-21T09:00")]
+)
+def test_a_minutes_run_is_due_five_seconds_after_its_start(second: int, minute: str) -> None:
+    assert due_minute(datetime(2026, 11, 21, 9, 0, second, tzinfo=UTC), 5) == minute
+
+
+def test_the_lineage_is_what_it_was() -> None:
+    """A change of the graph shows here, in the diff."""
+    graph = defs.resolve_asset_graph()
+    lineage = {
+        key.to_user_string(): sorted(parent.to_user_string() for parent in graph.get(key).parent_keys)
+        for key in graph.get_all_asset_keys()
+    }
+    candles = ["silver/ohlcv", "silver/ohlcv_1m"]
+    assert lineage == {
+        "kafka/crypto_raw": [],
+        "bronze/trades": ["kafka/crypto_raw"],
+        "bronze/tickers": ["kafka/crypto_raw"],
+        "bronze/klines": ["kafka/crypto_raw"],
+        "bronze/depth": ["kafka/crypto_raw"],
+        "silver/ohlcv_1m": ["bronze/klines", "bronze/trades"],
+        "silver/ohlcv": ["silver/ohlcv_1m"],
+        "silver/fact_ohlcv": candles,
+        "silver/indicators": candles,
+        "gold/market_overview": ["silver/ohlcv_1m"],
+    }
+
+
+def test_every_asset_tells_its_grain_its_columns_and_its_layer() -> None:
+    graph = defs.resolve_asset_graph()
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        assert node.description
+        assert node.description.startswith("**One ")
+        assert node.group_name == key.path[0]
+        if node.is_materializable:
+            assert "dagster/column_schema" in node.metadata
+            assert node.kinds >= {"spark", "hudi"}
+
+
+def test_checks_of_what_we_make_ourselves_block_what_comes_after() -> None:
+    graph = defs.resolve_asset_graph()
+    blocking = {key.asset_key.path[0] for key in graph.asset_check_keys if graph.get(key).blocking}
+    assert blocking == {"silver", "gold"}
