@@ -14,18 +14,24 @@ _sessions: dict[str, Any] = {}
 where that happens in a thread of the pool, as the collector likes, the process waits for itself for ever."""
 
 
+def session_url(url: str, user: str) -> str:
+    """The address of a user's session on the Connect server.
+
+    A user has one session for ever, not one a run: the server keeps a session for an hour after its last use, and a
+    Python daemon of 57 MB on the executor for as long as it lives.
+    """
+    return f"{url}/;user_id={user};session_id={uuid.uuid5(uuid.NAMESPACE_OID, user)}"
+
+
 class SparkConnect(PySparkResource):
     """dagster-pyspark's resource on a Connect server, with sessions that carry the name of what they work for."""
 
+    url: str
     bucket: str
 
     @contextmanager
     def lakehouse(self, asset: str, run_id: str) -> Iterator[Lakehouse]:
-        """The lakehouse in the session of an asset; in the Spark UI its jobs are the user `asset`, tagged `asset:run`.
-
-        An asset has one session for ever, not one a run: the server keeps a session for an hour after its last use, and
-        a Python daemon of 57 MB on the executor for as long as it lives.
-        """
+        """The lakehouse in an asset's session: in the Spark UI its jobs are the user `asset`, tagged `asset:run`."""
         lake = Lakehouse(self._session(asset), self.bucket)
         with tagged(lake, asset, run_id):
             lake.unpin_all()
@@ -34,9 +40,8 @@ class SparkConnect(PySparkResource):
     def _session(self, asset: str) -> Any:
         _sessions[""] = self.spark_session
         if asset not in _sessions:
-            names = f"user_id={asset};session_id={uuid.uuid5(uuid.NAMESPACE_OID, asset)}"
-            remote = f"{self.spark_config['spark.remote']}/;{names}"
-            _sessions[asset] = type(self.spark_session).builder.remote(remote).create()
+            builder = type(self.spark_session).builder
+            _sessions[asset] = builder.remote(session_url(self.url, asset)).create()
         return _sessions[asset]
 
 

@@ -27,6 +27,7 @@ TABLE = Table(
     columns=CANDLE_COLUMNS,
     key=("exchange", "symbol", "interval", "interval_start"),
     partitions=("interval", "month"),
+    buckets=2,
     rules=RULES,
 )
 SOURCES = (ohlcv_1m.TABLE,)
