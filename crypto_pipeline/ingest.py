@@ -13,10 +13,7 @@ from crypto_pipeline import kafka_source
 from crypto_pipeline.bronze import quarantine
 from crypto_pipeline.kafka_source import Offsets
 from crypto_pipeline.lakehouse import Lakehouse
-from shared.tables import Table
-
-OFFSETS = "offsets"
-"""The note that keeps, in each bronze commit, the next offset to read."""
+from shared.tables import OFFSETS, Table
 
 CHUNK = 500_000
 """Messages a commit at most: a long backlog is caught up in steps that each stay done."""
@@ -50,17 +47,17 @@ def ingest(
     """
     first, end = kafka_source.bounds(servers, topic)
     done = {module.TABLE.full_name: Ingested() for module in modules}
-    places = []
-    for module in modules:
-        read = json.loads(lake.note(module.TABLE, OFFSETS) or "{}")
-        places.append(kafka_source.starting(read, first, end, skip_expired=skip_expired))
+    read = {module.TABLE.full_name: json.loads(lake.note(module.TABLE, OFFSETS) or "{}") for module in modules}
+    places = [kafka_source.starting(place, first, end, skip_expired=skip_expired) for place in read.values()]
     start = kafka_source.smallest(places)
     while True:
         stop = kafka_source.chunk_end(start, end, CHUNK)
         with lake.pinned(kafka_source.messages(lake.spark, servers, start, stop), at_once=True) as messages:
             for module in modules:
                 with working_on(module.TABLE.full_name):
-                    _ingest_one(lake, module, messages, stop, done[module.TABLE.full_name])
+                    name = module.TABLE.full_name
+                    read[name] = kafka_source.furthest(read[name], stop)
+                    _ingest_one(lake, module, messages, read[name], done[name])
         if stop == end:
             return done
         progress(f"read to {json.dumps(stop)}")

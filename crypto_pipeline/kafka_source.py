@@ -7,11 +7,10 @@ from kafka import KafkaConsumer, TopicPartition
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
+from shared.symbol_manager import TOPIC_PREFIX
+
 Offsets = Mapping[str, Mapping[str, int]]
 """By topic and partition, the offset of the next message."""
-
-TOPIC_PREFIX = "crypto_raw_"
-DEAD_LETTERS = "crypto_dead_letters"
 
 
 class ExpiredOffsetsError(Exception):
@@ -74,6 +73,17 @@ def smallest(places: list[Offsets]) -> Offsets:
                 known = result.setdefault(topic, {})
                 known[partition] = min(known.get(partition, offset), offset)
     return result
+
+
+def furthest(read: Offsets, stop: Offsets) -> Offsets:
+    """Where a table is after it read to `stop`: never back, and with the places of topics that are not there now."""
+    return {
+        topic: {
+            partition: max(read.get(topic, {}).get(partition, 0), stop.get(topic, {}).get(partition, 0))
+            for partition in {**read.get(topic, {}), **stop.get(topic, {})}
+        }
+        for topic in {**read, **stop}
+    }
 
 
 def chunk_end(start: Offsets, end: Offsets, limit: int) -> Offsets:

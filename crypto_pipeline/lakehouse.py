@@ -12,17 +12,14 @@ from uuid import uuid4
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
-from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from shared.tables import Table, View
+from shared.tables import NOTE_PREFIX, Table, View
 
-NOTE_PREFIX = "crypto."
-"""Options with this prefix are kept in the commit, also in an empty one."""
 _PINNED = "pinned_"
 BEGINNING = "0"
 """The mark before a table's first commit."""
 
-_WRITE_OPTIONS = {
+_GUARDS = {
     # The metadata table leaks S3 connections until the pool is empty and everything hangs.
     "hoodie.metadata.enable": "false",
     # An operation on the Connect server outlives its client. Without these three, a killed run's late commit and its
@@ -30,6 +27,10 @@ _WRITE_OPTIONS = {
     "hoodie.write.concurrency.mode": "optimistic_concurrency_control",
     "hoodie.clean.failed.writes.policy": "LAZY",
     "hoodie.write.lock.provider": "org.apache.hudi.client.transaction.lock.InProcessLockProvider",
+}
+"""What every writer says, compaction too."""
+
+_WRITE_OPTIONS = _GUARDS | {
     "hoodie.datasource.write.operation": "upsert",
     "hoodie.datasource.write.hive_style_partitioning": "true",
     "hoodie.datasource.write.commitmeta.key.prefix": NOTE_PREFIX,
@@ -43,7 +44,6 @@ _WRITE_OPTIONS = {
     "hoodie.keep.min.commits": "100",
     "hoodie.keep.max.commits": "120",
 }
-_COMPACTION_OPTIONS = "hoodie.metadata.enable=false,hoodie.compact.inline.max.delta.commits={commits}"
 
 
 class LostPlaceError(Exception):
@@ -75,7 +75,7 @@ class Lakehouse:
     bucket: str
 
     def path(self, table: Table) -> str:
-        return f"s3a://{self.bucket}/{table.layer}/{table.name}"
+        return f"s3a://{self.bucket}/{table.folder}"
 
     def create_database(self, layer: str) -> None:
         """Make the layer known."""
@@ -99,9 +99,9 @@ class Lakehouse:
         self.spark.sql(f"CREATE OR REPLACE VIEW {view.full_name} COMMENT {_literal(view.grain)} AS {view.sql}")
 
     def read(self, table: Table, hours: Iterable[datetime] | None = None) -> DataFrame:
-        """The table's rows as they are now; with `hours`, only the partitions that hold those hours."""
+        """The table's rows as they are now; with `hours`, only those of its time column from the first to the last."""
         rows = self.spark.read.format("hudi").load(self.path(table)).select(table.column_names)
-        return rows if hours is None else rows.filter(_partition_filter(table, hours))
+        return rows if hours is None else rows.filter(_of_hours(table, list(hours)))
 
     def commits(self, table: Table) -> list[Commit]:
         """The finished commits that the table's timeline still has, the latest first by completion."""
@@ -125,7 +125,8 @@ class Lakehouse:
         if commits:
             raise LostPlaceError(
                 f"{table.full_name} has {len(commits)} commits and none says how far its source was read; "
-                "writing on could skip or repeat. docs/recipes/rebuild.md says how to go on."
+                "writing on could skip or repeat. Silver and gold go on with the run configuration from_scratch: true; "
+                "for bronze see docs/recipes/rebuild.md."
             )
         return None
 
@@ -160,15 +161,16 @@ class Lakehouse:
         relations are made anew, and the cache does not know them. A view keeps the relations that it was made with.
         """
         name = f"{_PINNED}{uuid4().hex}"
-        rows.createOrReplaceTempView(name)
-        self.spark.sql(f"CACHE {'' if at_once else 'LAZY '}TABLE {name}")
         try:
+            rows.createOrReplaceTempView(name)
+            self.spark.sql(f"CACHE {'' if at_once else 'LAZY '}TABLE {name}")
             yield self.spark.table(name)
         finally:
             self._unpin(name)
 
-    def unpin_all(self) -> None:
-        """Let go of what a killed run left pinned in this session."""
+    def end_leftovers(self) -> None:
+        """End what a killed run still does in this session, which is ours alone, and let go of what it pinned."""
+        self.spark.interruptAll()
         for row in self.spark.sql(f"SHOW VIEWS LIKE '{_PINNED}*'").collect():
             self._unpin(row.viewName)
 
@@ -176,14 +178,11 @@ class Lakehouse:
         self.spark.sql(f"UNCACHE TABLE IF EXISTS {name}")
         self.spark.catalog.dropTempView(name)
 
-    @retry(
-        retry=retry_if_exception(lambda error: "HoodieWriteConflict" in str(error)),
-        stop=stop_after_attempt(5),
-        wait=wait_random_exponential(multiplier=0.5, max=10),
-        reraise=True,
-    )
     def write(self, table: Table, rows: DataFrame, notes: Mapping[str, str]) -> None:
-        """Upsert rows by the table's key, and the notes, in one commit: both are there or neither is."""
+        """Upsert rows by the table's key, and the notes, in one commit: both are there or neither is.
+
+        Raises where another writer was quicker. Then the run fails, and the next reads again how far its sources are.
+        """
         options = (
             _WRITE_OPTIONS
             | _table_options(table)
@@ -201,7 +200,8 @@ class Lakehouse:
 
     def compact(self, table: Table, after_commits: int) -> int:
         """Merge the log files of a table that had this many commits since the last time; gives how many operations."""
-        options = _COMPACTION_OPTIONS.format(commits=after_commits)
+        options = ",".join(f"{name}={value}" for name, value in _GUARDS.items())
+        options += f",hoodie.compact.inline.max.delta.commits={after_commits}"
         done = self.spark.sql(
             f"CALL run_compaction(op => 'scheduleAndExecute', table => '{table.full_name}', options => '{options}')"
         ).collect()
@@ -220,6 +220,15 @@ def hours_between(start: datetime, end: datetime) -> Sequence[datetime]:
 
 
 _PARTITION_FORMATS = {"date": "%Y-%m-%d", "hour": "%H", "month": "%Y-%m"}
+
+
+def _of_hours(table: Table, hours: Sequence[datetime]) -> Column:
+    """The condition that a row lies in these hours, or between them."""
+    condition = _partition_filter(table, hours)
+    if table.time and hours:
+        end = max(hours) + timedelta(hours=1)
+        condition = condition & (F.col(table.time) >= F.lit(min(hours))) & (F.col(table.time) < F.lit(end))
+    return condition
 
 
 def _partition_filter(table: Table, hours: Iterable[datetime]) -> Column:

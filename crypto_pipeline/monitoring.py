@@ -21,7 +21,8 @@ from deployment import health, probes
 from deployment.health import ServiceHealth
 from deployment.supervise import Supervisor
 from shared.settings import Settings
-from shared.symbol_manager import topic
+from shared.symbol_manager import DEAD_LETTERS, topic
+from shared.tables import OFFSETS
 
 PATIENCE_SECONDS = 2.5
 """After so long the parts that have not answered are left out."""
@@ -138,7 +139,7 @@ def collect(settings: Settings) -> Status:
     services = _Part(lambda: health.services(settings))
     streaming = _Part(lambda: _streaming(settings))
     kept = _Part(lambda: kafka_source.bounds(settings.kafka, settings.kafka_topic))
-    letters = _Part(lambda: _messages(*kafka_source.bounds(settings.kafka, kafka_source.DEAD_LETTERS)))
+    letters = _Part(lambda: _messages(*kafka_source.bounds(settings.kafka, DEAD_LETTERS)))
     taken_in = _Part(lambda: _taken_in(settings))
     pipeline = _Part(lambda: _pipeline(settings))
     parts: Mapping[str, _Part[Any]] = {
@@ -217,7 +218,9 @@ def _reasons(facts: Facts) -> Iterable[str]:
     uptimes = [service.uptime_seconds for service in facts.services or () if service.uptime_seconds is not None]
     if min(uptimes, default=float("inf")) > STALE_SECONDS:
         for asset in facts.assets or ():
-            if (asset.age_seconds or 0) > STALE_SECONDS:
+            if asset.age_seconds is None:
+                yield f"{asset.asset} was never made: is the sensor every_minute switched on?"
+            elif asset.age_seconds > STALE_SECONDS:
                 yield f"{asset.asset} was made {asset.age_seconds:.0f} s ago: a run a minute is expected."
 
 
@@ -277,7 +280,7 @@ def _streaming(settings: Settings) -> Streaming:
 
 def _taken_in(settings: Settings) -> Offsets:
     """The smallest of the offsets that the bronze tables keep; tables that read nothing from Kafka keep none."""
-    parts = [_Part(partial(reader.note, table, "offsets", settings)) for table in catalog.tables("bronze").values()]
+    parts = [_Part(partial(reader.note, table, OFFSETS, settings)) for table in catalog.tables("bronze").values()]
     deadline = time.monotonic() + PATIENCE_SECONDS
     for part in parts:
         part.wait(deadline)

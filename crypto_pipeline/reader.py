@@ -11,10 +11,7 @@ import pyarrow as pa
 from hudi import HudiReadOptions, HudiTable
 
 from shared.settings import Settings
-from shared.tables import Table
-
-NOTE_PREFIX = "crypto."
-"""Notes in a commit begin so; `lakehouse.py` writes them."""
+from shared.tables import NOTE_PREFIX, Table
 
 Filter = tuple[str, str, str]
 """A condition on a partition column: `("month", "=", "2026-11")`, `("hour", "IN", "08,09")`."""
@@ -78,7 +75,7 @@ def open_table(table: Table, settings: Settings) -> Snapshot:
         "aws_secret_access_key": settings.s3_secret_key.get_secret_value(),
         "aws_allow_http": "true",
     }
-    path = f"s3://{settings.bucket}/{table.layer}/{table.name}"
+    path = f"s3://{settings.bucket}/{table.folder}"
     return Snapshot(table, settings, _asked(lambda: HudiTable(path, options), table, settings))
 
 

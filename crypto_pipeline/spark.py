@@ -34,7 +34,7 @@ class SparkConnect(PySparkResource):
         """The lakehouse in an asset's session: in the Spark UI its jobs are the user `asset`, tagged `asset:run`."""
         lake = Lakehouse(self._session(asset), self.bucket)
         with tagged(lake, asset, run_id):
-            lake.unpin_all()
+            lake.end_leftovers()
             yield lake
 
     def _session(self, asset: str) -> Any:

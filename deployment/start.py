@@ -8,8 +8,10 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from http.client import HTTPException
 from types import FrameType
 from typing import NoReturn
+from xmlrpc.client import Fault
 
 from deployment import env_file, health, messages, ports, processes, spark, supervise
 from deployment.console import STATUS_MARK
@@ -39,7 +41,7 @@ def main() -> None:
         settings = configured(mode)
         fresh = _start(settings, supervisor)
         _wait(settings, supervisor, fresh)
-    except (SettingsError, DeployError, RuntimeError, OSError) as error:
+    except (SettingsError, DeployError, RuntimeError, OSError, Fault, HTTPException) as error:
         say(f"✗ {error}")
         sys.exit(1)
     except KeyboardInterrupt:

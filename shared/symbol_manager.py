@@ -12,6 +12,11 @@ Asset = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=r"
 TOPIC_LENGTH = 249
 """The longest name that Kafka allows."""
 
+TOPIC_PREFIX = "crypto_raw_"
+"""How the topic of a symbol begins."""
+DEAD_LETTERS = "crypto_dead_letters"
+"""The topic of what could not be parsed."""
+
 QUOTE_ASSETS = (
     "FDUSD", "USDT", "USDC", "TUSD", "BUSD", "USDP", "USD1", "DAI", "USD",
     "EUR", "GBP", "JPY", "TRY", "BRL", "AUD", "PLN", "UAH", "ZAR", "MXN", "ARS", "IDR", "COP", "CZK", "RON",
@@ -185,13 +190,13 @@ def topic(symbol: str) -> str:
         chr(byte) if chr(byte) in "abcdefghijklmnopqrstuvwxyz0123456789" else f".{byte:02x}"
         for byte in symbol.lower().encode()
     )
-    return f"crypto_raw_{encoded}"
+    return f"{TOPIC_PREFIX}{encoded}"
 
 
 def symbol_of(topic: str) -> str:
     """The canonical symbol of a topic, the inverse of `topic`. Raises `ValueError` for another topic."""
-    prefix, encoded = topic[:11], topic[11:]
-    if prefix != "crypto_raw_" or not encoded:
+    prefix, encoded = topic[: len(TOPIC_PREFIX)], topic[len(TOPIC_PREFIX) :]
+    if prefix != TOPIC_PREFIX or not encoded:
         raise ValueError(f"{topic} is no topic of a symbol")
     first, *rest = encoded.split(".")
     raw = first.encode() + b"".join(bytes([int(part[:2], 16)]) + part[2:].encode() for part in rest)

@@ -6,6 +6,11 @@ from typing import Literal
 
 Layer = Literal["bronze", "silver", "gold"]
 
+NOTE_PREFIX = "crypto."
+"""What a commit keeps beside its rows bears a name that begins so."""
+OFFSETS = "offsets"
+"""The note that keeps, in each bronze commit, the next offset to read."""
+
 DECIMAL = "decimal(38,18)"
 """Prices, quantities and their sums: exact, 20 digits before the point and 18 after."""
 
@@ -30,17 +35,27 @@ class Table:
     key: tuple[str, ...]
     """The columns that name a row, unique over the whole table; `partitions` must follow from the row itself."""
     partitions: tuple[str, ...] = ()
+    time: str | None = None
+    """The column that places a row in time, in the partition that it lies in; a read of some hours is a range of it."""
     ordering: str | None = None
     """Of two rows of one key the one with the greater value stays, and on a tie the later written; none: the later."""
     bucket: str = "symbol"
     """Rows are spread over `buckets` files a partition by the hash of this key column."""
     buckets: int = 4
+    """Fixed for the table's life: with another number its rows would be looked for, and written, in other files."""
     rules: Mapping[str, str] = field(default_factory=dict)
-    """What must hold for every row: the rule's name and its SQL condition. Each is a blocking asset check."""
+    """What must hold for every row: the rule's name and its SQL condition. Each is an asset check.
+
+    In bronze a row that breaks one goes to quarantine; of silver and gold, which we make, nothing is written then."""
 
     @property
     def full_name(self) -> str:
         return f"{self.layer}.{self.name}"
+
+    @property
+    def folder(self) -> str:
+        """Where in the bucket it lies."""
+        return f"{self.layer}/{self.name}"
 
     @property
     def column_names(self) -> list[str]:

@@ -19,7 +19,6 @@ from streaming.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-DEAD_LETTERS = "crypto_dead_letters"
 RETENTION_MS = 48 * 3600 * 1000
 DELIVERY_TIMEOUT_MS = 2**31 - 1
 """24 days: a message is tried again for as long as the process lives."""

@@ -12,10 +12,10 @@ from kafka.errors import KafkaError
 
 from shared.events import AnyEvent, DeadLetter, encode, message_key
 from shared.settings import Settings, SettingsError, settings
-from shared.symbol_manager import Symbol, SymbolsFileError, load_symbols, topic
+from shared.symbol_manager import DEAD_LETTERS, Symbol, SymbolsFileError, load_symbols, topic
 from streaming.exchange import check_exchanges
 from streaming.feed import Feed
-from streaming.kafka_producer import DEAD_LETTERS, EventProducer
+from streaming.kafka_producer import EventProducer
 from streaming.metrics import Metrics
 
 log = logging.getLogger(__name__)

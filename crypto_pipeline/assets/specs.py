@@ -30,12 +30,12 @@ def metadata(table: Table, bucket: str) -> dict[str, object]:
     return {
         "dagster/column_schema": column_schema(table),
         "dagster/table_name": table.full_name,
-        "dagster/uri": f"s3://{bucket}/{table.layer}/{table.name}",
+        "dagster/uri": f"s3://{bucket}/{table.folder}",
     }
 
 
 def check_specs(module: ModuleType, *, blocking: bool) -> Iterable[dg.AssetCheckSpec]:
-    """A check for every rule of the table. Blocking where the rows come from us: a broken rule is then our fault."""
+    """A check for every rule of the table. Blocking where we make the rows: a broken rule is then our fault."""
     table: Table = module.TABLE
     for name, rule in table.rules.items():
         yield dg.AssetCheckSpec(name, asset=key(table), description=f"`{rule}`", blocking=blocking)

@@ -38,11 +38,11 @@ TABLE = Table(
     ),
     key=("exchange", "symbol", "interval", "open_time", "source"),
     partitions=("month",),
+    time="open_time",
     ordering="ordering",
     rules={
         "high_is_highest": "high >= greatest(open, close, low)",
         "low_is_lowest": "low <= least(open, close, high)",
-        "ids_count_the_trades": "trade_count = 0 or last_trade_id - first_trade_id + 1 = trade_count",
     },
 )
 

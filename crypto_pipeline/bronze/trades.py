@@ -33,6 +33,7 @@ TABLE = Table(
     ),
     key=("exchange", "symbol", "trade_id"),
     partitions=("date", "hour"),
+    time="event_time",
     ordering="ordering",
     rules={
         "price_is_positive": "price > 0",

@@ -108,18 +108,21 @@ def finished(candles: DataFrame, seconds: Expression) -> DataFrame:
 def revised(built: DataFrame, current: DataFrame, key: tuple[str, ...]) -> DataFrame:
     """The built candles that say something new, with `revision` counted on from the current ones."""
     says = [c.name for c in CANDLE_COLUMNS if c.name not in (*key, *BOOKKEEPING)]
-    old = current.select(*key, F.struct(*says).alias("old"), F.col("revision").alias("old_revision"))
+    was = [F.col("revision").alias("old_revision"), F.col("known_at").alias("old_known_at")]
+    old = current.select(*key, F.struct(*says).alias("old"), *was)
     new = built.select(*key, F.struct(*says).alias("new"))
-    is_new_version = F.col("old.is_closed") & ~F.struct(*[F.col(f"new.{name}") for name in VALUES]).eqNullSafe(
+    says_the_same = F.struct(*[F.col(f"new.{name}") for name in VALUES]).eqNullSafe(
         F.struct(*[F.col(f"old.{name}") for name in VALUES])
     )
+    was_closed = F.coalesce(F.col("old.is_closed"), F.lit(False))
+    is_new_version = (was_closed & ~says_the_same).cast("int")
     return (
         new.join(old, on=list(key), how="left")
         .filter(~F.col("new").eqNullSafe(F.col("old")))
+        .withColumn("revision", F.coalesce(F.col("old_revision"), F.lit(1)) + is_new_version)
         .withColumn(
-            "revision", F.coalesce(F.col("old_revision"), F.lit(1)) + F.coalesce(is_new_version.cast("int"), F.lit(0))
+            "known_at", F.when(was_closed & says_the_same, F.col("old_known_at")).otherwise(F.current_timestamp())
         )
-        .select(*key, "new.*", "revision")
-        .withColumn("known_at", F.current_timestamp())
+        .select(*key, "new.*", "revision", "known_at")
         .withColumn("ingestion_ts", F.current_timestamp())
     )

@@ -26,6 +26,7 @@ TABLE = Table(
     columns=CANDLE_COLUMNS,
     key=("exchange", "symbol", "interval_start"),
     partitions=("month",),
+    time="interval_start",
     rules=RULES,
 )
 SOURCES = (trades.TABLE, klines.TABLE)

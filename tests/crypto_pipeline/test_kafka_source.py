@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crypto_pipeline.kafka_source import ExpiredOffsetsError, chunk_end, smallest, starting, waiting_messages
+from crypto_pipeline.kafka_source import ExpiredOffsetsError, chunk_end, furthest, smallest, starting, waiting_messages
 
 FIRST = {"crypto_raw_btcusdt": {"0": 100}}
 END = {"crypto_raw_btcusdt": {"0": 500}}
@@ -35,6 +35,14 @@ def test_told_to_go_on_it_starts_at_the_first_message_there_is() -> None:
 def test_the_smallest_place_is_before_every_other() -> None:
     places = [{"a": {"0": 5, "1": 7}}, {"a": {"0": 3, "1": 9}, "b": {"0": 1}}]
     assert smallest(places) == {"a": {"0": 3, "1": 7}, "b": {"0": 1}}
+
+
+def test_a_place_never_goes_back_and_is_kept_while_its_topic_is_away() -> None:
+    assert furthest({"a": {"0": 9}, "gone": {"0": 4}}, {"a": {"0": 5}, "b": {"0": 1}}) == {
+        "a": {"0": 9},
+        "gone": {"0": 4},
+        "b": {"0": 1},
+    }
 
 
 @given(

@@ -56,8 +56,10 @@ def test_an_old_asset_is_a_reason_once_the_services_run_for_long() -> None:
     assert reasons(replace(old, services=[ServiceHealth("kafka", True, "", 1, 299.0, 1)])) == []
 
 
-def test_an_asset_that_was_never_made_is_no_reason() -> None:
-    assert reasons(replace(WELL, assets=[Asset("silver.ohlcv", None, None, None, None)], last_run=None)) == []
+def test_an_asset_that_was_never_made_is_a_reason_once_the_services_run_for_long() -> None:
+    never = replace(WELL, assets=[Asset("silver.ohlcv", None, None, None, None)], last_run=None)
+    assert reasons(never) == ["silver.ohlcv was never made: is the sensor every_minute switched on?"]
+    assert reasons(replace(never, services=[ServiceHealth("kafka", True, "", 1, 299.0, 1)])) == []
 
 
 def test_a_source_that_does_not_answer_is_named_and_leaves_the_rest() -> None:

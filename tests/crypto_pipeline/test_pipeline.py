@@ -30,7 +30,7 @@ def test_the_lineage_is_what_it_was() -> None:
         "bronze/klines": ["kafka/crypto_raw"],
         "bronze/depth": ["kafka/crypto_raw"],
         "silver/ohlcv_1m": ["bronze/klines", "bronze/trades"],
-        "silver/ohlcv": ["silver/ohlcv_1m"],
+        "silver/ohlcv": ["bronze/klines", "silver/ohlcv_1m"],
         "silver/fact_ohlcv": candles,
         "silver/indicators": candles,
         "gold/market_overview": ["silver/ohlcv_1m"],

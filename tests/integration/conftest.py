@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(1200))
 
 
-def wait_for(what: str, condition: Callable[[], Any], seconds: float) -> Any:
+def wait_for(what: str, condition: Callable[[], Any], seconds: float, every: float = 0.5) -> Any:
     """The first true value of `condition`; fails the test when the time is over."""
     deadline = time.monotonic() + seconds
     while True:
@@ -39,7 +39,7 @@ def wait_for(what: str, condition: Callable[[], Any], seconds: float) -> Any:
             return value
         if time.monotonic() > deadline:
             pytest.fail(f"after {seconds:.0f} s still not: {what}")
-        time.sleep(0.5)
+        time.sleep(every)
 
 
 @dataclass(frozen=True)

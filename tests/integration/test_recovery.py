@@ -4,12 +4,13 @@ import json
 import os
 import signal
 
+import psutil
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
 from shared.symbol_manager import topic
 from tests.integration.conftest import System, wait_for
-from tests.integration.test_pipeline import SYMBOLS
+from tests.integration.test_pipeline import SYMBOLS, candles_closed
 
 SERVICES = (
     "kafka", "minio", "postgres", "spark-master", "spark-worker", "spark-connect",
@@ -60,6 +61,27 @@ def test_a_killed_service_is_healthy_again_within_a_minute(system: System, name:
         lambda: not system.unhealthy() and pid_of(system, name) != killed,
         seconds=HEALS_WITHIN,
     )
+
+
+def writing(system: System) -> bool:
+    """A commit to `bronze.trades` is under way, as MinIO's own folder shows."""
+    timeline = system.home / "var" / "demo" / "minio" / "datalake-demo" / "bronze" / "trades" / ".hoodie" / "timeline"
+    names = [path.name for path in timeline.iterdir()]
+    finished = {name.partition("_")[0] for name in names if name.endswith(".deltacommit")}
+    return any(name.endswith(".inflight") and name.partition(".")[0] not in finished for name in names)
+
+
+def run_under_way(system: System) -> psutil.Process | None:
+    """The process of the run that writes now, if one does."""
+    runs = [process for process in system.processes() if "--multiprocessing-fork" in process.cmdline()]
+    return runs[0] if runs and writing(system) else None
+
+
+def test_a_run_killed_with_its_commit_in_flight_is_made_good_by_the_next(system: System) -> None:
+    for _ in range(2):
+        closed = candles_closed(system)
+        wait_for("a run that writes", lambda: run_under_way(system), seconds=180, every=0.02).kill()
+        wait_for("the runs after it go on", lambda closed=closed: candles_closed(system) > closed + 1, seconds=300)
 
 
 def test_after_all_that_every_trade_in_kafka_is_in_bronze_once(system: System) -> None:

@@ -42,6 +42,14 @@ def closed_view(view: Iterable[AnyEvent], as_messages: Messages) -> DataFrame:
     return ohlcv_1m.closed_minutes(klines.build(as_messages(view)))
 
 
+def longer_of(
+    minutes: DataFrame, as_messages: Messages, view: Iterable[AnyEvent] = (), now: datetime = LATER
+) -> DataFrame:
+    """The longer candles of some minutes, given the exchange's view of quiet ones."""
+    quiet = ohlcv.in_every_interval(ohlcv.quiet_minutes(klines.build(as_messages(view))))
+    return ohlcv.from_minutes(ohlcv.in_every_interval(minutes), quiet, now)
+
+
 def by_hand(tape: list[Trade], seconds: int) -> dict[int, dict[str, object]]:
     """The candles of some trades by a plain loop, by start in microseconds."""
     candles: dict[int, dict[str, object]] = {}
@@ -95,7 +103,7 @@ def test_candles_equal_a_plain_loop_whatever_the_order_of_arrival(as_messages: M
     assert found(minutes, expected) == expected
 
     closed = ohlcv_1m.proven(minutes, closed_view([], as_messages), LATER)
-    longer = ohlcv.from_minutes(ohlcv.in_every_interval(closed), LATER)
+    longer = longer_of(closed, as_messages)
     for name, seconds in ohlcv.LONGER.items():
         expected = by_hand(tape, seconds)
         assert found(longer.filter(F.col("interval") == name), expected) == expected, name
@@ -163,14 +171,52 @@ class TestRevision:
         again = self.versions(spark, as_messages, [*tape, trade(2, START + 5, "9", "1")], is_open).collect()
         assert [(row.high, row.revision, row.is_closed) for row in again] == [(9, 1, True)]
 
+    def test_a_proof_that_comes_later_changes_neither_revision_nor_when_it_was_known(
+        self, spark: SparkSession, as_messages: Messages
+    ) -> None:
+        tape = [trade(1, START, "1", "1")]
+        first = self.versions(spark, as_messages, tape, self.nothing(spark)).cache()
+        source = {
+            "bronze.trades": trades.build(as_messages(tape)),
+            "bronze.klines": klines.build(as_messages([kline(START, 1, 1, 1)])),
+        }
+        row = ohlcv_1m.build(first.select(*ohlcv_1m.TABLE.key), source, first, LATER).first()
+        assert (row.status, row.revision, row.known_at) == ("complete", 1, first.first().known_at)
+
 
 def test_an_interval_with_ids_missing_between_its_minutes_is_partial(as_messages: Messages) -> None:
     tape = [trade(1, START, "1", "1"), trade(3, START + MINUTE, "1", "1")]
     view = [kline(START, 1, 1, 1), kline(START + MINUTE, 3, 3, 1)]
     minutes = ohlcv_1m.proven(minutes_of(tape, as_messages), closed_view(view, as_messages), LATER)
     assert {row.status for row in minutes.collect()} == {"complete"}
-    longer = ohlcv.from_minutes(ohlcv.in_every_interval(minutes), LATER)
+    longer = longer_of(minutes, as_messages)
     assert {row.status for row in longer.collect()} == {"partial"}
+
+
+class TestWholeness:
+    """Five minutes from 07:05, of which START is the third."""
+
+    FIRST = START - 2 * MINUTE
+
+    def status(self, as_messages: Messages, minutes: list[int], quiet: list[int]) -> str:
+        tape = [trade(i, self.FIRST + m * MINUTE, "1", "1") for i, m in enumerate(minutes, start=1)]
+        view: list[AnyEvent] = [kline(self.FIRST + m * MINUTE, i, i, 1) for i, m in enumerate(minutes, start=1)]
+        view += [kline(self.FIRST + m * MINUTE, -1, -1, 0) for m in quiet]
+        proven = ohlcv_1m.proven(minutes_of(tape, as_messages), closed_view(view, as_messages), LATER)
+        row = longer_of(proven, as_messages, view).filter("interval = '5m'").first()
+        return str(row.status)
+
+    def test_all_minutes_there_is_complete(self, as_messages: Messages) -> None:
+        assert self.status(as_messages, [0, 1, 2, 3, 4], []) == "complete"
+
+    def test_a_minute_that_the_exchange_says_was_quiet_is_accounted_for(self, as_messages: Messages) -> None:
+        assert self.status(as_messages, [0, 1, 2], [3, 4]) == "complete"
+
+    @pytest.mark.parametrize("minutes", [[1, 2, 3, 4], [0, 1, 2, 3], [0, 4]])
+    def test_a_minute_of_which_nothing_is_known_is_partial_at_the_edges_too(
+        self, as_messages: Messages, minutes: list[int]
+    ) -> None:
+        assert self.status(as_messages, minutes, []) == "partial"
 
 
 def test_an_unfinished_interval_is_there_and_marked(as_messages: Messages) -> None:
@@ -178,7 +224,7 @@ def test_an_unfinished_interval_is_there_and_marked(as_messages: Messages) -> No
         minutes_of([trade(1, START, "1", "1")], as_messages), closed_view([kline(START, 1, 1, 1)], as_messages), LATER
     )
     now = datetime.fromtimestamp(START / 1e6 + 61, UTC)
-    rows = ohlcv.from_minutes(ohlcv.in_every_interval(minutes), now).collect()
+    rows = longer_of(minutes, as_messages, now=now).collect()
     assert {(row.interval, row.is_closed, row.status) for row in rows} == {
         (name, False, "pending") for name in ohlcv.LONGER
     }
@@ -198,7 +244,7 @@ def test_candles_of_real_trades_equal_those_that_another_program_made(
         made = minutes
     else:
         closed = ohlcv_1m.proven(minutes, closed_view([], as_messages), LATER)
-        made = ohlcv.from_minutes(ohlcv.in_every_interval(closed), LATER).filter(F.col("interval") == interval)
+        made = longer_of(closed, as_messages).filter(F.col("interval") == interval)
     ours = made.orderBy("interval_start").toPandas()
     theirs = pd.read_feather(folder / f"XRP_ETH-{interval}.feather")
     assert len(ours) == len(theirs) == count
