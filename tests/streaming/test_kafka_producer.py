@@ -9,8 +9,9 @@ from kafka.errors import KafkaConnectionError, MessageSizeTooLargeError
 from kafka.future import Future
 
 from shared.settings import Settings
+from shared.symbol_manager import DEAD_LETTERS
 from streaming import kafka_producer as module
-from streaming.kafka_producer import BYTES_PER_MESSAGE, DEAD_LETTERS, EventProducer
+from streaming.kafka_producer import BYTES_PER_MESSAGE, EventProducer
 from streaming.metrics import Metrics
 
 TOPIC = "crypto_raw_btcusdt"
