@@ -48,8 +48,10 @@ def ingest(
     first, end = kafka_source.bounds(servers, topic)
     done = {module.TABLE.full_name: Ingested() for module in modules}
     read = {module.TABLE.full_name: json.loads(lake.note(module.TABLE, OFFSETS) or "{}") for module in modules}
-    places = [kafka_source.starting(place, first, end, skip_expired=skip_expired) for place in read.values()]
-    start = kafka_source.smallest(places)
+    places = {name: kafka_source.starting(place, first, end, skip_expired=skip_expired) for name, place in read.items()}
+    start = kafka_source.smallest(list(places.values()))
+    # The places of topics that are not there now are kept; those of the others are where this run begins.
+    read = {name: {**read[name], **place} for name, place in places.items()}
     while True:
         stop = kafka_source.chunk_end(start, end, CHUNK)
         with lake.pinned(kafka_source.messages(lake.spark, servers, start, stop), at_once=True) as messages:

@@ -93,6 +93,15 @@ class Lakehouse:
             f"CREATE TABLE IF NOT EXISTS {table.full_name} ({columns}) USING hudi {partitioned} "
             f"COMMENT {_literal(table.grain)} LOCATION '{self.path(table)}' TBLPROPERTIES ({properties})"
         )
+        self._add_new_columns(table)
+
+    def _add_new_columns(self, table: Table) -> None:
+        """Give a table that was made before the columns that its contract got since; they are null in its rows."""
+        there = set(self.spark.read.format("hudi").load(self.path(table)).columns)
+        new = [column for column in table.columns if column.name not in there]
+        if new:
+            columns = ", ".join(f"`{c.name}` {c.type} COMMENT {_literal(c.comment)}" for c in new)
+            self.spark.sql(f"ALTER TABLE {table.full_name} ADD COLUMNS ({columns})")
 
     def create_view(self, view: View) -> None:
         """Register a view; its tables must be there."""

@@ -1,0 +1,69 @@
+"""What test_lakehouse.py runs in a process of its own: Spark Connect and Spark itself cannot share one."""
+
+import json
+from dataclasses import replace
+
+from pyspark.sql import SparkSession
+
+from crypto_pipeline.lakehouse import BEGINNING, Lakehouse
+from shared.settings import settings
+from shared.tables import Column, Table
+
+TABLE = Table(
+    layer="gold",
+    name="probe",
+    grain="One row per symbol and number",
+    columns=(
+        Column("symbol", "string", "a symbol"),
+        Column("number", "bigint", 'a number; it\'s "quoted"'),
+        Column("ordering", "bigint", "the greater stays"),
+    ),
+    key=("symbol", "number"),
+    ordering="ordering",
+    buckets=2,
+)
+
+
+def main() -> None:
+    """Write, follow, compact and widen a table, and print what was seen."""
+    config = settings()
+    lake = Lakehouse(SparkSession.builder.remote(config.spark_connect_url).getOrCreate(), config.bucket)
+    lake.create(TABLE)
+    seen: dict[str, object] = {"note_of_an_unwritten_table": lake.note(TABLE, "place")}
+
+    def write(numbers: range, ordering: int, place: str) -> None:
+        rows = [("BTCUSDT", number, ordering) for number in numbers]
+        frame = lake.spark.createDataFrame(rows, "symbol string, number bigint, ordering bigint")
+        lake.write(TABLE, frame, {"place": place})
+
+    def numbers(since: str) -> list[int]:
+        return sorted(row.number for row in lake.changes(TABLE, since).rows.collect())
+
+    write(range(10), 2, "first")
+    mark = lake.changes(TABLE, BEGINNING).until
+    write(range(5, 15), 1, "second")
+    write(range(20, 22), 1, "third")
+    seen["followed"] = numbers(mark)
+    seen["files_compacted"] = lake.compact(TABLE, 1)
+    seen["followed_across_a_compaction"] = numbers(mark)
+    seen["note_across_a_compaction"] = lake.note(TABLE, "place")
+    seen["rows"] = sorted((row.number, row.ordering) for row in lake.read(TABLE).collect())
+    write(range(0), 1, "empty")
+    seen["note_of_an_empty_commit"] = lake.note(TABLE, "place")
+    until = lake.changes(TABLE, BEGINNING).until
+    seen["nothing_new"] = numbers(until)
+
+    wider = replace(TABLE, columns=(*TABLE.columns, Column("added", "double", "a later thought")))
+    lake.create(wider)
+    seen["added_column"] = sorted({row.added for row in lake.read(wider).collect()}, key=str)
+
+    with lake.pinned(lake.read(TABLE)) as pinned:
+        before = pinned.count()
+        write(range(100, 103), 1, "more")
+        seen["pinned_rows_stay"] = before == pinned.count()
+    lake.end_leftovers()
+    print(json.dumps(seen))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""What the pipeline relies on in Hudi, seen on the real one."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.conftest import PROJECT, System
+
+
+@pytest.fixture(scope="module")
+def seen(system: System) -> dict[str, Any]:
+    """What lakehouse_script.py saw on a table of its own."""
+    script = Path(__file__).with_name("lakehouse_script.py")
+    command = [str(PROJECT / ".venv" / "bin" / "python"), str(script)]
+    done = subprocess.run(command, env=system.environment, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_a_row_of_lower_ordering_does_not_replace_one_of_higher(seen: dict[str, Any]) -> None:
+    expected = [[n, 2] for n in range(10)] + [[n, 1] for n in [*range(10, 15), 20, 21]]
+    assert seen["rows"] == expected
+
+
+def test_following_a_table_gives_just_the_rows_that_came_since(seen: dict[str, Any]) -> None:
+    assert set(seen["followed"]) >= {*range(10, 15), 20, 21}
+    assert not set(seen["followed"]) & set(range(5)), "rows that no later commit touched"
+    assert seen["nothing_new"] == []
+
+
+def test_a_compaction_changes_neither_what_is_followed_nor_the_note(seen: dict[str, Any]) -> None:
+    assert seen["files_compacted"] > 0
+    assert seen["followed_across_a_compaction"] == seen["followed"]
+    assert seen["note_across_a_compaction"] == "third"
+
+
+def test_an_empty_commit_keeps_its_note(seen: dict[str, Any]) -> None:
+    assert seen["note_of_an_unwritten_table"] is None
+    assert seen["note_of_an_empty_commit"] == "empty"
+
+
+def test_a_column_added_to_the_contract_is_null_in_the_rows_that_were_there(seen: dict[str, Any]) -> None:
+    assert seen["added_column"] == [None]
+
+
+def test_pinned_rows_do_not_change_under_a_later_write(seen: dict[str, Any]) -> None:
+    assert seen["pinned_rows_stay"]
