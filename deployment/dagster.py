@@ -16,18 +16,18 @@ def code(settings: "Settings") -> Command:
     """The code server, in which the runs start too; "Reload" in the UI makes it read the code again."""
     where = ("-h", settings.bind_address, "-p", str(settings.dagster_code_port))
     arguments = ("code-server", "start", "-m", "crypto_pipeline.definitions", *where)
-    return Command((_program("dagster"), *arguments), _env(settings))
+    return Command((_program("dagster"), *arguments), _env(settings), _home(settings))
 
 
 def webserver(settings: "Settings") -> Command:
     """The UI and its GraphQL."""
     where = ("-h", settings.bind_address, "-p", str(settings.dagster_port))
-    return Command((_program("dagster-webserver"), *where, "-w", _workspace()), _env(settings))
+    return Command((_program("dagster-webserver"), *where, "-w", _workspace()), _env(settings), _home(settings))
 
 
 def daemon(settings: "Settings") -> Command:
     """Sensors, schedules, the run queue and the watch over runs."""
-    return Command((_program("dagster-daemon"), "run", "-w", _workspace()), _env(settings))
+    return Command((_program("dagster-daemon"), "run", "-w", _workspace()), _env(settings), _home(settings))
 
 
 def _program(name: str) -> str:
@@ -38,8 +38,13 @@ def _workspace() -> str:
     return str(PROJECT / "config" / "workspace.yaml")
 
 
+def _home(settings: "Settings") -> Path:
+    """Dagster takes up the `.env` of the folder it runs in, over its environment: it runs where there is none."""
+    return settings.state / "dagster"
+
+
 def _env(settings: "Settings") -> dict[str, str]:
-    home = settings.state / "dagster"
+    home = _home(settings)
     home.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(PROJECT / "config" / "dagster.yaml", home / "dagster.yaml")
     return {

@@ -37,6 +37,8 @@ def main() -> None:
         print(error, flush=True)
         sys.exit(1)
     print(f"starting {service.name}: {' '.join(command.argv[:1])}", flush=True)
+    if command.folder:
+        os.chdir(command.folder)
     os.execvpe(command.argv[0], command.argv, child_environment(**command.env))  # noqa: S606 (that is what we are for)
 
 
