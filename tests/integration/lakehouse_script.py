@@ -53,14 +53,13 @@ def main() -> None:
     until = lake.changes(TABLE, BEGINNING).until
     seen["nothing_new"] = numbers(until)
 
-    wider = replace(TABLE, columns=(*TABLE.columns, Column("added", "double", "a later thought")))
-    lake.create(wider)
-    seen["added_column"] = sorted({row.added for row in lake.read(wider).collect()}, key=str)
-
     with lake.pinned(lake.read(TABLE)) as pinned:
         before = pinned.count()
         write(range(100, 103), 1, "more")
         seen["pinned_rows_stay"] = before == pinned.count()
+    wider = replace(TABLE, columns=(*TABLE.columns, Column("added", "double", "a later thought")))
+    lake.create(wider)
+    seen["added_column"] = sorted({row.added for row in lake.read(wider).collect()}, key=str)
     lake.end_leftovers()
     print(json.dumps(seen))
 
