@@ -61,7 +61,7 @@ def main() -> None:
     lake.create(wider)
     seen["added_column"] = sorted({row.added for row in lake.read(wider).collect()}, key=str)
     lake.end_leftovers()
-    print(json.dumps(seen))
+    print(json.dumps(seen, default=lambda number: number.item()))  # counts come as numpy's
 
 
 if __name__ == "__main__":
