@@ -32,9 +32,10 @@ def test_following_a_table_gives_just_the_rows_that_came_since(seen: dict[str, A
     assert seen["nothing_new"] == []
 
 
-def test_a_compaction_changes_neither_what_is_followed_nor_the_note(seen: dict[str, Any]) -> None:
+def test_a_compaction_loses_neither_rows_that_are_followed_nor_the_note(seen: dict[str, Any]) -> None:
     assert seen["files_compacted"] > 0
-    assert seen["followed_across_a_compaction"] == seen["followed"]
+    after = set(seen["followed_across_a_compaction"])
+    assert {*range(10, 15), 20, 21} <= after <= set(seen["followed"]), "rows that lost to what was there may go"
     assert seen["note_across_a_compaction"] == "third"
 
 
