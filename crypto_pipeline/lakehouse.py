@@ -27,6 +27,8 @@ _GUARDS = {
     "hoodie.write.concurrency.mode": "optimistic_concurrency_control",
     "hoodie.clean.failed.writes.policy": "LAZY",
     "hoodie.write.lock.provider": "org.apache.hudi.client.transaction.lock.InProcessLockProvider",
+    # It listens on every address of the machine; and it brings nothing where each write is of a second.
+    "hoodie.embed.timeline.server": "false",
 }
 """What every writer says, compaction too."""
 
@@ -38,7 +40,6 @@ _WRITE_OPTIONS = _GUARDS | {
     "hoodie.index.bucket.engine": "SIMPLE",
     "hoodie.upsert.shuffle.parallelism": "4",
     "hoodie.compact.inline": "false",
-    "hoodie.embed.timeline.server": "false",
     # The timeline stays long enough to follow a table for an hour and a half of minute batches.
     "hoodie.clean.commits.retained": "40",
     "hoodie.keep.min.commits": "100",

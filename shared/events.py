@@ -6,13 +6,17 @@ in JSON they are strings. One event is one Kafka message, whose `stream` field n
 
 import re
 from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation, Overflow
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import msgspec
 
 Source = Literal["websocket", "rest", "archive"]
-STREAMS = ("trade", "ticker", "kline_1m", "depth5")
+StreamName = Literal["trade", "ticker", "kline_1m", "depth5"]
+STREAMS: tuple[StreamName, ...] = get_args(StreamName)
 """The streams that `symbols.yaml` may name."""
+GapCause = Literal["disconnect", "id_jump", "silence", "no_closed_kline", "service_stopped", "offsets_expired"]
+GapStatus = Literal["open", "repaired", "lost", "venue_gap"]
+"""`lost`: nobody can give it again. `venue_gap`: the exchange itself never issued these ids."""
 
 DECIMAL_SCALE = 18
 DECIMAL_LIMIT = Decimal(10) ** 20
@@ -157,10 +161,98 @@ class DepthSnapshot(Event, frozen=True, kw_only=True, tag="depth5"):
     asks: tuple[tuple[Decimal, Decimal], ...]
 
 
-AnyEvent = Trade | Ticker | Kline | DepthSnapshot
+class AggTrade(Event, frozen=True, kw_only=True, tag="agg_trade"):
+    """Fills of one taker order at one price, merged by the exchange. It proves its range of ids, and is no trade."""
+
+    stream: ClassVar[str] = "agg_trade"
+
+    event_time: int
+    agg_trade_id: int
+    price: Decimal
+    quantity: Decimal
+    quote_quantity: Decimal
+    """`price * quantity`, exact."""
+    first_trade_id: int
+    last_trade_id: int
+    is_buyer_maker: bool
 
 
-class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+class Gap(Event, frozen=True, kw_only=True, tag="gap"):
+    """Something that should have come and did not: absence is data too.
+
+    `event_time` is where the hole begins: the time of the last thing before it. It and `first_missing` never change, so
+    later events about the same hole replace the earlier ones.
+    """
+
+    stream: ClassVar[str] = "gap"
+
+    event_time: int
+    gap_stream: StreamName
+    """What is missing."""
+    first_missing: int
+    """Trades: the first missing id. Klines: the first missing `open_time`. Else the time when silence began."""
+    last_missing: int | None
+    """Inclusive, in the unit of `first_missing`; null while the hole still grows or its end is not known."""
+    missing: int | None
+    """How many trades or klines are still missing; null where that cannot be known."""
+    cause: GapCause
+    status: GapStatus
+    repaired_from: str
+    """What filled it: `websocket` (it was only late), `rest`, `archive`, `agg_trades`; empty while nothing has."""
+    detail: str
+    """A sentence for a person: what happened, what was tried, what comes next."""
+    updated_at: int
+
+
+class Instrument(Event, frozen=True, kw_only=True, tag="instrument"):
+    """What the exchange says of a pair, sent when it is first seen and at each change."""
+
+    stream: ClassVar[str] = "instrument"
+
+    event_time: int
+    """When the exchange said so."""
+    status: str
+    """The exchange's word (`TRADING`, `HALT`, `BREAK`, …), or `DELISTED` where it no longer lists the pair."""
+    tick_size: Decimal | None
+    step_size: Decimal | None
+    min_notional: Decimal | None
+
+
+class Selection(Event, frozen=True, kw_only=True, tag="selection"):
+    """A pair that a selector such as `top: 50` chose for a day."""
+
+    stream: ClassVar[str] = "selection"
+
+    event_time: int
+    """When it was chosen."""
+    selector: str
+    """As it reads: `quote=USDT top=50`."""
+    rank: int
+    quote_volume: Decimal
+    """Of the 24 hours before."""
+
+
+LiveEvent = Trade | Ticker | Kline | DepthSnapshot
+"""What an exchange's WebSocket brings."""
+AnyEvent = LiveEvent | AggTrade | Gap | Instrument | Selection
+
+
+class ConnectionReport(msgspec.Struct, frozen=True, kw_only=True, tag_field="stream", tag="connection"):
+    """The life of one WebSocket, sent when it opens, when its clock offset is known, and when it ends."""
+
+    exchange: str
+    connection_id: str
+    opened_at: int
+    closed_at: int | None
+    reason: str
+    """Why it ended; empty while it lives."""
+    channels: int
+    clock_offset: int | None
+    """Microseconds by which the exchange's clock is ahead of ours, measured and never corrected away."""
+    updated_at: int
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, tag_field="stream", tag="dead_letter"):
     """A frame that could not be parsed, whole, with the reason and where it came from."""
 
     exchange: str
@@ -174,7 +266,7 @@ _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 
 
-def encode(event: AnyEvent | DeadLetter) -> bytes:
+def encode(event: AnyEvent | ConnectionReport | DeadLetter) -> bytes:
     """The Kafka message of an event: compact JSON, decimals as Python writes them in strings (so also `0E-8`)."""
     return _encoder.encode(event)
 

@@ -77,9 +77,18 @@ class Settings(BaseSettings):
     active_symbols: Symbols = ""
     """Comma-separated symbols that are streamed instead of the enabled ones of `symbols.yaml`."""
     stream_memory_mb: Annotated[int, Field(ge=8)] = 256
-    """What the streaming service may hold while Kafka is away; beyond it, it stops reading from the exchange."""
+    """What the streaming service may hold in memory while Kafka is away; beyond it, events spool to disk, in order."""
+    stream_spool_mb: Annotated[int, Field(ge=0)] = 20_000
+    """How much may lie in the spool. When it or the disk is full, nothing more is read from the exchange."""
+    raw_archive: bool = True
+    """Keep every frame as received, compressed, under `raw/` in the bucket."""
+    history_days: Annotated[int, Field(ge=0)] = 30
+    """Days of one-minute klines fetched at once for a symbol that is new."""
+    history_days_later: Annotated[int, Field(ge=0)] = 400
+    """Days of one-minute klines that are there in the end, fetched in the background."""
     binance_ws_url: str = ""
     binance_rest_url: str = ""
+    binance_archive_url: str = ""
     """Another address for Binance, such as a simulator's; `CRYPTO_MODE=demo` fills these in."""
 
     simulator_seed: int = 7

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-StreamName = Literal["trade", "ticker", "kline_1m", "depth5"]
+from shared.events import StreamName
+
 Asset = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=r"^[^\s\x00-\x1fa-z/@,]+$")]
 TOPIC_LENGTH = 249
 """The longest name that Kafka allows."""
@@ -16,6 +17,8 @@ TOPIC_PREFIX = "crypto_raw_"
 """How the topic of a symbol begins."""
 DEAD_LETTERS = "crypto_dead_letters"
 """The topic of what could not be parsed."""
+REFERENCE = "crypto_reference"
+"""The topic of what is not about one stream of one symbol: instruments, selections, connections."""
 
 QUOTE_ASSETS = (
     "FDUSD", "USDT", "USDC", "TUSD", "BUSD", "USDP", "USD1", "DAI", "USD",

@@ -47,6 +47,8 @@ class Table:
     """What must hold for every row: the rule's name and its SQL condition. Each is an asset check.
 
     In bronze a row that breaks one goes to quarantine; of silver and gold, which we make, nothing is written then."""
+    marks: Mapping[str, str] = field(default_factory=dict)
+    """Rules that a row may break and still go on: its column `broken_rules` then names them (bronze)."""
 
     @property
     def full_name(self) -> str:

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from pydantic import ValidationError
 
-from shared.events import AnyEvent, DeadLetter, DepthSnapshot, Kline, Ticker, Trade, encode
+from shared.events import DeadLetter, DepthSnapshot, Kline, LiveEvent, Ticker, Trade, encode
 from shared.settings import Settings
 from shared.symbol_manager import Symbol, load_symbols, split_pair
 from streaming.feed import Feed
@@ -65,7 +65,7 @@ def print_events(settings: Settings, symbols: Sequence[Symbol], json: bool = Fal
         feed.close()
 
 
-def _events(feed: Feed) -> Iterator[AnyEvent]:
+def _events(feed: Feed) -> Iterator[LiveEvent]:
     while True:
         frame = feed.take(timeout=0.5)
         if frame is None:
@@ -77,7 +77,7 @@ def _events(feed: Feed) -> Iterator[AnyEvent]:
             yield from parsed
 
 
-def line(event: AnyEvent, coloured: bool = False) -> str:
+def line(event: LiveEvent, coloured: bool = False) -> str:
     """An event on one line; the time is the exchange's where it gives one, in UTC."""
     micros = event.event_time or event.received_at or 0
     time = datetime.fromtimestamp(micros / 1_000_000, UTC).strftime("%H:%M:%S.%f")[:-3]
@@ -87,7 +87,7 @@ def line(event: AnyEvent, coloured: bool = False) -> str:
     return f"{time} {event.exchange} {event.symbol:<9} {event.stream:<8} {what}"
 
 
-def _what(event: AnyEvent) -> tuple[str, bool | None]:
+def _what(event: LiveEvent) -> tuple[str, bool | None]:
     match event:
         case Trade():
             side = "sell" if event.is_buyer_maker else "buy "

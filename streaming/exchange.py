@@ -6,17 +6,27 @@ is its own: data as class attributes, behaviour as short methods.
 
 import pkgutil
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
 from importlib import import_module
 from typing import ClassVar
 
 import streaming.exchanges
-from shared.events import STREAMS, AnyEvent
+from shared.events import STREAMS, AggTrade, Instrument, Kline, LiveEvent, Trade
 from shared.symbol_manager import Symbol, SymbolsFileError
 
 
 class UnparsableMessage(ValueError):  # noqa: N818 (it names the message)
     """A message that the venue's module does not know or may not believe; it goes to the dead letters, whole."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A GET, and what it costs of the exchange's weight limit."""
+
+    url: str
+    weight: int
 
 
 class Exchange:
@@ -29,6 +39,8 @@ class Exchange:
     """The market as `symbols.yaml` and the tables name it, in lower case."""
     ws_url: ClassVar[str]
     rest_url: ClassVar[str]
+    archive_url: ClassVar[str] = ""
+    """Where its public archive of files lies; empty where it has none."""
 
     channels_per_connection: ClassVar[int] = 1024
     connections_per_5_minutes: ClassVar[int] = 300
@@ -40,10 +52,13 @@ class Exchange:
     """A connection on which nothing came for so long, not even a ping, is dead."""
     keep_alive_seconds: ClassVar[float] = 0
     """How often `keep_alive()` is sent; 0 where the exchange pings us."""
+    weight_per_minute: ClassVar[int] = 6000
+    """How much REST requests may weigh together in a minute."""
 
-    def __init__(self, ws_url: str = "", rest_url: str = "") -> None:
+    def __init__(self, ws_url: str = "", rest_url: str = "", archive_url: str = "") -> None:
         self.base_ws_url = ws_url or self.ws_url
         self.base_rest_url = rest_url or self.rest_url
+        self.base_archive_url = archive_url or self.archive_url
         self.symbols: dict[str, Symbol] = {}
         self.channels: dict[str, tuple[str, Symbol]] = {}
 
@@ -107,7 +122,53 @@ class Exchange:
         """Whether the exchange announces that it ends this connection: a new one is opened at once."""
         return False
 
-    def parse(self, frame: bytes, received_at: int, connection_id: str) -> list[AnyEvent]:
+    # --- REST, without a key. A request is built here and sent by `streaming.rest`, which keeps to the limits.
+
+    def trades_request(self, symbol: Symbol, from_id: int) -> Request:
+        """Asks for single trades from an id on, the oldest first."""
+        raise NotImplementedError
+
+    def recent_trades_request(self, symbol: Symbol) -> Request:
+        """Asks for the last single trades, as many as the exchange gives."""
+        raise NotImplementedError
+
+    def agg_trades_request(self, symbol: Symbol, from_time: int) -> Request:
+        """Asks for merged fills from a time (microseconds) on, the oldest first."""
+        raise NotImplementedError
+
+    def klines_request(self, symbol: Symbol, start: int, end: int) -> Request:
+        """Asks for one-minute klines that open in `[start, end)` (microseconds), the oldest first."""
+        raise NotImplementedError
+
+    def instruments_request(self) -> Request:
+        """Asks for every pair that the exchange lists."""
+        raise NotImplementedError
+
+    def volumes_request(self) -> Request:
+        """Asks for the turnover of the last 24 hours of every pair."""
+        raise NotImplementedError
+
+    def trades(self, reply: bytes, symbol: Symbol) -> list[Trade]:
+        """The trades of a reply, by id. Raises `UnparsableMessage`; so do the readers below."""
+        raise NotImplementedError
+
+    def agg_trades(self, reply: bytes, symbol: Symbol) -> list[AggTrade]:
+        """The merged fills of a reply, by id."""
+        raise NotImplementedError
+
+    def klines(self, reply: bytes, symbol: Symbol, now: int) -> list[Kline]:
+        """The finished klines of a reply, by time; one that is still open at `now` (microseconds) is left out."""
+        raise NotImplementedError
+
+    def instruments(self, reply: bytes) -> list[Instrument]:
+        """Every pair of a reply."""
+        raise NotImplementedError
+
+    def volumes(self, reply: bytes) -> dict[str, Decimal]:
+        """The 24-hour turnover in the quote asset, by native symbol."""
+        raise NotImplementedError
+
+    def parse(self, frame: bytes, received_at: int, connection_id: str) -> list[LiveEvent]:
         """The events of one message; none for an answer to one of ours. Changes nothing.
 
         Raises `UnparsableMessage` with the reason.

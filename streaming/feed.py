@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 
-from shared.events import AnyEvent, DeadLetter, DepthSnapshot
+from shared.events import DeadLetter, DepthSnapshot, LiveEvent
 from shared.settings import Settings
 from shared.symbol_manager import Symbol
 from streaming.connection import Connection, Frame
@@ -76,7 +76,7 @@ class Feed:
         except Empty:
             return None
 
-    def events(self, frame: Frame) -> list[AnyEvent] | DeadLetter:
+    def events(self, frame: Frame) -> list[LiveEvent] | DeadLetter:
         """What a frame says; a depth snapshot only where it is newer than the last of its symbol."""
         exchange = frame.exchange
         try:
@@ -130,12 +130,15 @@ def dead_letter(frame: Frame, error: str) -> DeadLetter:
     )
 
 
-def addresses(settings: Settings, exchange: str) -> tuple[str, str]:
-    """WebSocket and REST address of an exchange where the settings say another than its own; else empty."""
-    ws_url, rest_url = getattr(settings, f"{exchange}_ws_url", ""), getattr(settings, f"{exchange}_rest_url", "")
+def addresses(settings: Settings, exchange: str) -> tuple[str, str, str]:
+    """WebSocket, REST and archive address of an exchange where the settings say another than its own; else empty."""
+    ws_url, rest_url, archive_url = (
+        getattr(settings, f"{exchange}_{kind}_url", "") for kind in ("ws", "rest", "archive")
+    )
     if settings.mode == "demo":
-        return ws_url or settings.simulator_ws_url, rest_url or settings.simulator_url
-    return ws_url, rest_url
+        simulator = settings.simulator_url
+        return ws_url or settings.simulator_ws_url, rest_url or simulator, archive_url or simulator
+    return ws_url, rest_url, archive_url
 
 
 def hint(settings: Settings) -> str:

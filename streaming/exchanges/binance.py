@@ -11,7 +11,7 @@ from urllib.parse import quote as percent_encoded
 
 import msgspec
 
-from shared.events import AnyEvent, DepthSnapshot, Kline, Ticker, Trade, UnfitDecimal, exact_decimal, exact_product
+from shared.events import DepthSnapshot, Kline, LiveEvent, Ticker, Trade, UnfitDecimal, exact_decimal, exact_product
 from shared.symbol_manager import Symbol
 from streaming.exchange import Exchange, UnparsableMessage
 
@@ -30,9 +30,10 @@ class Binance(Exchange):
     name = "binance"
     ws_url = "wss://data-stream.binance.vision"
     rest_url = "https://data-api.binance.vision"
+    archive_url = "https://data.binance.vision"
 
-    def __init__(self, ws_url: str = "", rest_url: str = "") -> None:
-        super().__init__(ws_url, rest_url)
+    def __init__(self, ws_url: str = "", rest_url: str = "", archive_url: str = "") -> None:
+        super().__init__(ws_url, rest_url, archive_url)
         self._ids = count(1)
 
     def native(self, base: str, quote: str) -> str:
@@ -72,7 +73,7 @@ class Binance(Exchange):
     def says_goodbye(self, frame: bytes) -> bool:
         return b"serverShutdown" in frame[:60]
 
-    def parse(self, frame: bytes, received_at: int, connection_id: str) -> list[AnyEvent]:
+    def parse(self, frame: bytes, received_at: int, connection_id: str) -> list[LiveEvent]:
         """Combined streams, answers to our requests, and the announcement of a shutdown.
 
         {"stream":"btcusdt@trade","data":{...}}
@@ -89,7 +90,7 @@ class Binance(Exchange):
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, UnfitDecimal) as error:
             raise UnparsableMessage(str(error)) from None
 
-    def _other(self, message: "_Envelope") -> list[AnyEvent]:
+    def _other(self, message: "_Envelope") -> list[LiveEvent]:
         if message.error is not None:
             raise UnparsableMessage(f"the exchange refused our request: {message.error.get('msg', message.error)}")
         if message.stream == "!serverShutdown" or message.e == "serverShutdown":
@@ -327,7 +328,7 @@ def _depth5(data: msgspec.Raw, symbol: Symbol, received_at: int, connection_id: 
     )
 
 
-_readers: dict[str, Callable[[msgspec.Raw, Symbol, int, str], AnyEvent]] = {
+_readers: dict[str, Callable[[msgspec.Raw, Symbol, int, str], LiveEvent]] = {
     "trade": _trade,
     "ticker": _ticker,
     "kline_1m": _kline,

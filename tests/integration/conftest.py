@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 import pytest
 
 from shared.settings import Settings
 
+Answer = TypeVar("Answer")
 PROJECT = Path(__file__).resolve().parents[2]
 PORTS = [name.upper() for name in Settings.model_fields if name.endswith("_port")]
 
@@ -110,6 +111,14 @@ class System:
             except psutil.Error:
                 continue
         return mine
+
+    def asked(self, question: Callable[[psutil.Process], Answer]) -> list[tuple[psutil.Process, Answer]]:
+        """Every process with its answer; one that ends meanwhile gives none."""
+        answers = []
+        for process in self.processes():
+            with suppress(psutil.NoSuchProcess):
+                answers.append((process, question(process)))
+        return answers
 
 
 def free_ports(count: int) -> list[int]:

@@ -172,9 +172,9 @@ def test_jobs_carry_the_name_of_their_asset_in_the_spark_ui(system: System) -> N
 
 def test_nothing_listens_beyond_loopback(system: System) -> None:
     open_to_all = [
-        (process.name(), connection.laddr)
-        for process in system.processes()
-        for connection in process.net_connections(kind="tcp")
+        (process.pid, connection.laddr)
+        for process, connections in system.asked(lambda process: process.net_connections(kind="tcp"))
+        for connection in connections
         if connection.status == psutil.CONN_LISTEN
         and connection.laddr.ip not in ("127.0.0.1", "::1", "::ffff:127.0.0.1")
     ]
@@ -188,9 +188,8 @@ def test_no_secret_stands_in_a_log_or_on_a_command_line(system: System) -> None:
         if any(word in line.partition("=")[0] for word in ("SECRET", "PASSWORD", "ACCESS_KEY"))
     ]
     assert len(secrets) >= 3
-    for process in system.processes():
-        line = " ".join(process.cmdline())
-        assert not any(secret in line for secret in secrets), process.name()
+    for process, line in system.asked(psutil.Process.cmdline):
+        assert not any(secret in argument for secret in secrets for argument in line), process.pid
     state = system.home / "var" / "demo"
     logs = [*(state / "log").iterdir(), *(state / "spark" / "work").rglob("std*")]
     assert len(logs) > 10

@@ -73,7 +73,7 @@ def writing(system: System) -> bool:
 
 def run_under_way(system: System) -> psutil.Process | None:
     """The process of the run that writes now, if one does."""
-    runs = [process for process in system.processes() if "--multiprocessing-fork" in process.cmdline()]
+    runs = [process for process, line in system.asked(psutil.Process.cmdline) if "--multiprocessing-fork" in line]
     return runs[0] if runs and writing(system) else None
 
 

@@ -172,8 +172,8 @@ def test_a_thousand_symbols_lie_on_four_connections() -> None:
 
 def test_a_demo_streams_from_the_simulator_and_live_from_the_exchange() -> None:
     demo = Settings(CRYPTO_MODE="demo", simulator_port=8123)
-    assert addresses(demo, "binance") == ("ws://127.0.0.1:8123", "http://127.0.0.1:8123")
+    assert addresses(demo, "binance") == ("ws://127.0.0.1:8123", "http://127.0.0.1:8123", "http://127.0.0.1:8123")
     assert "crypto simulate" in hint(demo)
     live = Settings(CRYPTO_MODE="live", binance_ws_url="", binance_rest_url="")
-    assert addresses(live, "binance") == ("", "")
+    assert addresses(live, "binance") == ("", "", "")
     assert "--demo" in hint(live)
