@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Install, lint, type-check and test: ./test.sh [--unit] [pytest arguments]
+# Install, lint, type-check and test: ./test.sh [--unit | --chaos [--minutes N] [--seed S]] [pytest arguments]
 # Without --unit the whole system is deployed too, on other ports and in a throw-away folder, and stopped again.
+# --chaos: only the chaos suite, for ten minutes of faults and kills; its form of three minutes is part of all tests.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
-marked=()
-if [ "${1:-}" = --unit ]; then
-  shift
-  marked=(-m "not integration")
-fi
+chosen=()
+case "${1:-}" in
+  --unit) shift; chosen=(-m "not integration") ;;
+  --chaos) shift; chosen=(tests/chaos --minutes 10) ;;
+esac
 python3 -m deployment.install python-environment
 source .venv/bin/activate
 ruff check .
@@ -15,4 +16,4 @@ ruff format --check .
 mypy
 lint-imports
 for script in ./*.sh .ci/run; do bash -n "$script"; done
-exec pytest "${marked[@]}" "$@"
+exec pytest "${chosen[@]}" "$@"

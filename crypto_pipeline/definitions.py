@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from crypto_pipeline import pipeline
+from crypto_pipeline import history_job, pipeline
 from crypto_pipeline.assets import bronze_assets, gold_assets, silver_assets
 from crypto_pipeline.spark import SparkConnect, session_url
 from shared.settings import settings
@@ -15,9 +15,15 @@ defs = dg.Definitions(
         *silver_assets.VIEWS,
         *gold_assets.ASSETS,
     ],
-    jobs=[pipeline.pipeline, pipeline.maintenance],
-    sensors=[pipeline.every_minute],
-    schedules=[pipeline.compaction],
+    jobs=[
+        pipeline.pipeline,
+        pipeline.maintenance,
+        history_job.newest_history,
+        history_job.history,
+        history_job.repair_from_archives,
+    ],
+    sensors=[pipeline.every_minute, history_job.history_of_new_symbols],
+    schedules=[pipeline.compaction, history_job.repairs],
     # A step in a process of its own would cost more than its work: 7.8 s instead of 3.0 s for three trivial steps.
     executor=dg.in_process_executor,
     resources={

@@ -1,22 +1,36 @@
 """From Kafka to bronze: exactly once, each table's offsets in its own commit."""
 
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from time import monotonic
 from types import ModuleType
 
 from pyspark.sql import DataFrame
 
-from crypto_pipeline import kafka_source
-from crypto_pipeline.bronze import quarantine
-from crypto_pipeline.kafka_source import Offsets
+from crypto_pipeline import catalog, kafka_source
+from crypto_pipeline.bronze import gaps, quarantine
+from crypto_pipeline.bronze.common import CANNOT_BE_PARSED
+from crypto_pipeline.kafka_source import ExpiredOffsetsError, Lost, Offsets
 from crypto_pipeline.lakehouse import Lakehouse
+from shared.symbol_manager import symbol_of
 from shared.tables import OFFSETS, Table
 
 CHUNK = 500_000
 """Messages a commit at most: a long backlog is caught up in steps that each stay done."""
+QUIET = "quiet"
+"""The note by which a commit says of other tables that nothing came for them since their own commit of this name, up to
+the offsets of this one: so a table that has no rows need not be written. docs/decisions/hudi.md proves it."""
+NOTED_EVERY = timedelta(hours=1)
+"""A quiet table is written all the same so often, so that its own offsets never come near Kafka's retention."""
+_AT_ONCE = 2
+"""Tables under work at the same time: most of a small commit is waiting for the object store."""
+_quarantine = threading.Lock()
 
 
 @dataclass
@@ -26,8 +40,23 @@ class Ingested:
     rows: int = 0
     refused: dict[str, int] = field(default_factory=dict)
     """Rows that went to quarantine, by rule."""
+    marked: dict[str, int] = field(default_factory=dict)
+    """Rows that went on although they break a mark, by mark."""
     offsets: Offsets = field(default_factory=dict)
     seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """How far a table is: the next offsets, and its own latest commit that says so (empty where there is none)."""
+
+    offsets: Offsets
+    commit: str
+
+
+def sources() -> list[ModuleType]:
+    """The modules of the tables that are made from Kafka: each names its event."""
+    return [module for module in catalog.table_modules("bronze").values() if hasattr(module, "EVENT")]
 
 
 def ingest(
@@ -45,39 +74,226 @@ def ingest(
     Kafka is read once for all of them, from the smallest of their offsets; rows that a table already has are upserts.
     `working_on` is entered with a table's name around its work, so that its jobs can carry that name.
     """
-    first, end = kafka_source.bounds(servers, topic)
-    done = {module.TABLE.full_name: Ingested() for module in modules}
-    read = {module.TABLE.full_name: json.loads(lake.note(module.TABLE, OFFSETS) or "{}") for module in modules}
-    places = {name: kafka_source.starting(place, first, end, skip_expired=skip_expired) for name, place in read.items()}
-    start = kafka_source.smallest(list(places.values()))
-    # The places of topics that are not there now are kept; those of the others are where this run begins.
-    read = {name: {**read[name], **place} for name, place in places.items()}
-    while True:
-        stop = kafka_source.chunk_end(start, end, CHUNK)
-        with lake.pinned(kafka_source.messages(lake.spark, servers, start, stop), at_once=True) as messages:
-            for module in modules:
-                with working_on(module.TABLE.full_name):
-                    name = module.TABLE.full_name
-                    read[name] = kafka_source.furthest(read[name], stop)
-                    _ingest_one(lake, module, messages, read[name], done[name])
-        if stop == end:
-            return done
-        progress(f"read to {json.dumps(stop)}")
-        start = stop
+    first, end = kafka_source.bounds(servers, topic, *_named_topics())
+    run = _Run(lake, modules, servers, working_on)
+    while not run.step(first, end, skip_expired=skip_expired):
+        progress(f"read to {json.dumps(run.read_to)}")
+    return run.done
 
 
-def _ingest_one(lake: Lakehouse, module: ModuleType, messages: DataFrame, stop: Offsets, done: Ingested) -> None:
+class _Run:
+    """One run over all tables; each step reads its places again, as a run of its own would."""
+
+    def __init__(
+        self,
+        lake: Lakehouse,
+        modules: Sequence[ModuleType],
+        servers: str,
+        working_on: Callable[[str], AbstractContextManager[None]],
+    ) -> None:
+        self._lake, self._modules, self._servers, self._working_on = lake, modules, servers, working_on
+        self.done = {_name(module): Ingested() for module in modules}
+        self.read_to: Offsets = {}
+
+    def step(self, first: Offsets, end: Offsets, *, skip_expired: bool) -> bool:
+        """Bring in one chunk. True where it was the last."""
+        topics = {_name(module): _topics(module, end) for module in self._modules}
+        read = places(self._lake, self._modules, topics)
+        begins = {}
+        lost: dict[str, Sequence[Lost]] = {}
+        for name, place in read.items():
+            mine, its_end = kafka_source.only(first, topics[name]), kafka_source.only(end, topics[name])
+            try:
+                begins[name] = kafka_source.starting(place.offsets, mine, its_end)
+            except ExpiredOffsetsError as error:
+                lost[name] = error.lost
+                begins[name] = kafka_source.starting(place.offsets, mine, its_end, skip_expired=True)
+        if lost:
+            self._record(lost, read, topics)
+            if not skip_expired:
+                raise ExpiredOffsetsError(sorted({one for losses in lost.values() for one in losses}, key=str))
+        start = kafka_source.smallest(list(begins.values()))
+        wanted = kafka_source.only(end, start)
+        stop = self.read_to = kafka_source.chunk_end(start, wanted, CHUNK)
+        # The places of topics that are not there now are kept; those of the others are where this step ends.
+        ends = {
+            name: kafka_source.furthest({**place.offsets, **begins[name]}, kafka_source.only(stop, topics[name]))
+            for name, place in read.items()
+        }
+        for name, its_end in ends.items():
+            self.done[name].offsets = its_end
+        if start != stop:
+            self._bring(start, stop, read, ends, topics)
+        return stop == wanted
+
+    def _bring(
+        self,
+        start: Offsets,
+        stop: Offsets,
+        read: Mapping[str, Place],
+        ends: Mapping[str, Offsets],
+        topics: Mapping[str, Collection[str]],
+    ) -> None:
+        with self._lake.pinned(
+            kafka_source.messages(self._lake.spark, self._servers, start, stop), at_once=True
+        ) as messages:
+            found = {row.stream: int(row["count"]) for row in messages.groupBy("stream").count().collect()}
+            known = [_stream(module) for module in sources()]
+            if set(found) - set(known):
+                self._lake.write(quarantine.TABLE, quarantine.unknown(messages, known), {})
+            streams = {_name(module): _stream(module) for module in self._modules}
+            written = to_write(streams, found, read, ends, topics, datetime.now(UTC))
+            work = []
+            for module in self._modules:
+                name = _name(module)
+                if name in written:
+                    quiet = {
+                        other: read[other].commit
+                        for other in read
+                        if other not in written and _can_tell(name, other, ends, topics)
+                    }
+                    notes = {OFFSETS: json.dumps(ends[name]), QUIET: json.dumps(quiet)}
+                    work.append((module, messages, bool(found.get(streams[name])), notes))
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                list(pool.map(lambda job: self._write(*job), work))
+
+    def _write(self, module: ModuleType, messages: DataFrame, has_rows: bool, notes: Mapping[str, str]) -> None:
+        table: Table = module.TABLE
+        began = monotonic()
+        done = self.done[table.full_name]
+        with self._working_on(table.full_name):
+            if has_rows:
+                self._write_rows(module, messages, notes, done)
+            else:
+                self._lake.write(table, self._lake.read(table).limit(0), notes)
+        done.seconds += monotonic() - began
+
+    def _write_rows(self, module: ModuleType, messages: DataFrame, notes: Mapping[str, str], done: Ingested) -> None:
+        table: Table = module.TABLE
+        with self._lake.pinned(module.build(messages)) as rows:
+            counted = quarantine.counted(rows, table)
+            refused = {name: counted[name] for name in (*table.rules, CANNOT_BE_PARSED) if counted[name]}
+            if refused:
+                with _quarantine:
+                    self._lake.write(quarantine.TABLE, quarantine.build(rows, table), {})
+            self._lake.write(table, quarantine.kept(rows, table), notes)
+        done.rows += counted[quarantine.KEPT]
+        done.refused = dict(Counter(done.refused) + Counter(refused))
+        done.marked = dict(Counter(done.marked) + Counter({name: counted[name] for name in table.marks}))
+
+    def _record(
+        self,
+        lost: Mapping[str, Sequence[Lost]],
+        read: Mapping[str, Place],
+        topics: Mapping[str, Collection[str]],
+    ) -> None:
+        """Write down as gaps what Kafka dropped unread, once however often the run is repeated."""
+        name = gaps.TABLE.full_name
+        place = read.get(name) or places(self._lake, [gaps], {name: topics[next(iter(lost))]})[name]
+        now = datetime.now(UTC)
+        rows = [expired(table, one, read[table].commit, now) for table, losses in lost.items() for one in losses]
+        columns = gaps.TABLE.columns
+        frame = self._lake.spark.createDataFrame(rows, ", ".join(f"`{c.name}` {c.type}" for c in columns))
+        self._lake.write(gaps.TABLE, frame, {OFFSETS: json.dumps(place.offsets)})
+
+
+def places(lake: Lakehouse, modules: Sequence[ModuleType], topics: Mapping[str, Collection[str]]) -> dict[str, Place]:
+    """How far each table is: by its own latest commit, and by what those of others say of it since."""
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda module: lake.notes(module.TABLE, OFFSETS), modules))
+    notes = {_name(module): noted for module, noted in zip(modules, found, strict=True)}
+    result = {}
+    for name, own in notes.items():
+        commit = own.commit if own else ""
+        offsets: Offsets = json.loads(own.values[OFFSETS]) if own else {}
+        for other in notes.values():
+            if other and json.loads(other.values.get(QUIET, "{}")).get(name) == commit:
+                offsets = kafka_source.furthest(
+                    offsets, kafka_source.only(json.loads(other.values[OFFSETS]), topics[name])
+                )
+        result[name] = Place(offsets, commit)
+    return result
+
+
+def to_write(
+    streams: Mapping[str, str],
+    found: Mapping[str, int],
+    read: Mapping[str, Place],
+    ends: Mapping[str, Offsets],
+    topics: Mapping[str, Collection[str]],
+    now: datetime,
+) -> set[str]:
+    """The tables that must have a commit: those with rows, and those whose own offsets are old.
+
+    Where others moved on without a row and none that reads the same topics is written, one of them is, to say so.
+    """
+    moved = [name for name in streams if ends[name] != read[name].offsets]
+    oldest = (now - NOTED_EVERY).strftime("%Y%m%d%H%M%S")
+    written = {
+        name for name in streams if found.get(streams[name]) or (name in moved and "" < read[name].commit < oldest)
+    }
+    for name in moved:
+        if not any(_can_tell(other, name, ends, topics) for other in written):
+            written.add(name)
+    return written
+
+
+def _can_tell(name: str, other: str, ends: Mapping[str, Offsets], topics: Mapping[str, Collection[str]]) -> bool:
+    """May the commit of one table say of another that nothing came for it? Only up to where this run has looked."""
+    reads_all = set(topics[other]) <= set(topics[name])
+    return reads_all and kafka_source.is_within(kafka_source.only(ends[name], topics[other]), ends[other])
+
+
+def expired(table: str, lost: Lost, since: str, now: datetime) -> tuple[object, ...]:
+    """The row of `bronze.gaps` for messages that Kafka dropped before a table read them.
+
+    Its hole begins when the table was last written (`since`, the name of that commit), which does not change while the
+    table stands still: so the row is the same however often the run is repeated.
+    """
+    begin = datetime.strptime(since[:14], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    stream = next(_stream(module) for module in sources() if _name(module) == table)
+    try:
+        symbol = symbol_of(lost.topic)
+    except ValueError:
+        symbol = f"{lost.topic}[{lost.partition}]"
+    values: dict[str, object] = {
+        "exchange": "kafka",
+        "symbol": symbol,
+        "base_asset": "",
+        "quote_asset": "",
+        "event_time": begin,
+        "ingested_at": now,
+        "source": "kafka",
+        "connection_id": "",
+        "gap_stream": stream,
+        "first_missing": lost.first,
+        "last_missing": max(lost.end - 1, lost.first),
+        "cause": "offsets_expired",
+        "status": "lost",
+        "repaired_from": "",
+        "detail": f"Kafka dropped messages before {table} read them: {lost}. They may have been of any exchange.",
+        "updated_at": now,
+        "date": begin.strftime("%Y-%m-%d"),
+        "broken_rules": [],
+    }
+    return tuple(values.get(name) for name in gaps.TABLE.column_names)
+
+
+def _name(module: ModuleType) -> str:
     table: Table = module.TABLE
-    began = time.monotonic()
-    with lake.pinned(module.build(messages)) as rows:
-        refused = quarantine.build(rows, table)
-        counts: Mapping[str, int] = {row.rule: row["count"] for row in refused.groupBy("rule").count().collect()}
-        if counts:
-            lake.write(quarantine.TABLE, refused, {})
-        kept = quarantine.kept(rows, table)
-        lake.write(table, kept, {OFFSETS: json.dumps(stop)})
-        done.rows += int(kept.count())
-    for rule, count in counts.items():
-        done.refused[rule] = done.refused.get(rule, 0) + count
-    done.offsets = stop
-    done.seconds += time.monotonic() - began
+    return table.full_name
+
+
+def _stream(module: ModuleType) -> str:
+    return str(module.EVENT.__struct_config__.tag)
+
+
+def _named_topics() -> list[str]:
+    return sorted({module.TOPIC for module in sources() if hasattr(module, "TOPIC")})
+
+
+def _topics(module: ModuleType, there: Collection[str]) -> frozenset[str]:
+    """The topics that a table reads: the one that its module names, else those of the symbols."""
+    if hasattr(module, "TOPIC"):
+        return frozenset([module.TOPIC])
+    return frozenset(there) - frozenset(_named_topics())

@@ -1,7 +1,8 @@
 """What is in Kafka between two places: offsets to read from and to, and the messages as a frame."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from kafka import KafkaConsumer, TopicPartition
 from pyspark.sql import DataFrame, SparkSession
@@ -13,15 +14,40 @@ Offsets = Mapping[str, Mapping[str, int]]
 """By topic and partition, the offset of the next message."""
 
 
+@dataclass(frozen=True)
+class Lost:
+    """Messages that Kafka dropped before they were read: the offsets `[first, end)` of a partition."""
+
+    topic: str
+    partition: str
+    first: int
+    end: int
+
+    def __str__(self) -> str:
+        if self.end < self.first:
+            return f"{self.topic}[{self.partition}] was made anew: it ends at {self.end}, read to {self.first}"
+        return f"{self.topic}[{self.partition}] {self.first} to {self.end - 1}"
+
+
 class ExpiredOffsetsError(Exception):
-    """Kafka no longer has messages that were not yet read."""
+    """Kafka no longer has messages that were not yet read: `lost`."""
+
+    def __init__(self, lost: Sequence[Lost]) -> None:
+        super().__init__(
+            f"Kafka no longer has messages that were not yet read: {'; '.join(map(str, lost))}. They are lost to this "
+            "table unless the exchange or an archive gives them again. To go on without them, materialize the bronze "
+            "assets once with the run configuration skip_expired_offsets: true."
+        )
+        self.lost = lost
 
 
-def bounds(servers: str, topic: str = "") -> tuple[Offsets, Offsets]:
-    """The first and the next offset of every topic of events (or of the one `topic`), by partition."""
+def bounds(servers: str, topic: str = "", *others: str) -> tuple[Offsets, Offsets]:
+    """The first and the next offset, by partition, of every symbol's topic (or of the one `topic`) and of `others`."""
     consumer = KafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False)
     try:
-        names = [topic] if topic else sorted(name for name in consumer.topics() if name.startswith(TOPIC_PREFIX))
+        there = consumer.topics()
+        names = [topic] if topic else sorted(name for name in there if name.startswith(TOPIC_PREFIX))
+        names += [name for name in others if name in there and name not in names]
         partitions = [
             TopicPartition(name, number) for name in names for number in consumer.partitions_for_topic(name) or ()
         ]
@@ -44,23 +70,19 @@ def starting(read: Offsets, first: Offsets, end: Offsets, *, skip_expired: bool 
     topic was made anew. `skip_expired` goes on at the first message that is there.
     """
     places: dict[str, dict[str, int]] = {}
-    lost = []
+    lost: list[Lost] = []
     for topic, partitions in first.items():
         for partition, beginning in partitions.items():
             place = read.get(topic, {}).get(partition, beginning)
             if place < beginning:
-                lost.append(f"{topic}[{partition}] {place} to {beginning - 1}")
+                lost.append(Lost(topic, partition, place, beginning))
             elif place > end[topic][partition]:
-                lost.append(f"{topic}[{partition}] was made anew: it ends at {end[topic][partition]}, read to {place}")
+                lost.append(Lost(topic, partition, place, end[topic][partition]))
             else:
                 beginning = place
             places.setdefault(topic, {})[partition] = beginning
     if lost and not skip_expired:
-        raise ExpiredOffsetsError(
-            f"Kafka no longer has messages that were not yet read: {'; '.join(lost)}. They are lost to this table "
-            "unless the exchange or an archive gives them again. To go on without them, materialize the bronze assets "
-            "once with the run configuration skip_expired_offsets: true."
-        )
+        raise ExpiredOffsetsError(lost)
     return places
 
 
@@ -84,6 +106,20 @@ def furthest(read: Offsets, stop: Offsets) -> Offsets:
         }
         for topic in {**read, **stop}
     }
+
+
+def only(offsets: Offsets, topics: Collection[str]) -> Offsets:
+    """The places in these topics."""
+    return {topic: partitions for topic, partitions in offsets.items() if topic in topics}
+
+
+def is_within(places: Offsets, ends: Offsets) -> bool:
+    """Is no place after its end?"""
+    return all(
+        place <= ends.get(topic, {}).get(partition, 0)
+        for topic, partitions in places.items()
+        for partition, place in partitions.items()
+    )
 
 
 def chunk_end(start: Offsets, end: Offsets, limit: int) -> Offsets:

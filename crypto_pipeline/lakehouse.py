@@ -4,6 +4,7 @@ The write options are not taste: each was paid for. docs/decisions/hudi.md says 
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from pyspark.sql import functions as F  # noqa: N812
 from shared.tables import NOTE_PREFIX, Table, View
 
 _PINNED = "pinned_"
+_NO_COMMIT = re.compile(r"Commit \S+ not found in Commits")
+"""How Hudi says that a table was never written."""
 BEGINNING = "0"
 """The mark before a table's first commit."""
 
@@ -39,16 +42,37 @@ _WRITE_OPTIONS = _GUARDS | {
     "hoodie.index.type": "BUCKET",
     "hoodie.index.bucket.engine": "SIMPLE",
     "hoodie.upsert.shuffle.parallelism": "4",
+    # What keeps the table small is done beside the writes: `compact` and `clean`.
     "hoodie.compact.inline": "false",
-    # The timeline stays long enough to follow a table for an hour and a half of minute batches.
-    "hoodie.clean.commits.retained": "40",
-    "hoodie.keep.min.commits": "100",
-    "hoodie.keep.max.commits": "120",
+    "hoodie.clean.automatic": "false",
+    "hoodie.archive.automatic": "false",
 }
+
+_FILES_OF_COMMITS = 40
+"""Cleaning leaves the files that the latest so many commits need."""
+_COMMITS_KEPT = 100
+"""The timeline stays long enough to follow a table for an hour and a half of minute batches."""
+_LOG_FILES = 60
+"""A file with so many log files is compacted, where the partition is not an hour."""
+_STRATEGIES = "org.apache.hudi.table.action.compact.strategy"
+_BUCKETS = "buckets"
+"""The note that keeps, in each commit, over how many files its rows were spread."""
 
 
 class LostPlaceError(Exception):
     """A table holds rows, but no commit in its timeline says how far its source was read."""
+
+
+class BucketsChangedError(Exception):
+    """A contract spreads its rows over another number of files than the table that is there."""
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What a commit keeps beside its rows: when it was asked for, which names it, and the notes by name."""
+
+    commit: str
+    values: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -83,7 +107,10 @@ class Lakehouse:
         self.spark.sql(f"CREATE DATABASE IF NOT EXISTS {layer}")
 
     def create(self, table: Table) -> None:
-        """Register the table with the session's server, and make it where it is not there yet."""
+        """Register the table with the session's server, and make it where it is not there yet.
+
+        Raises `BucketsChangedError` where its rows lie in another number of files than the contract says.
+        """
         columns = ", ".join(f"`{c.name}` {c.type} COMMENT {_literal(c.comment)}" for c in table.columns)
         options = {"type": "mor", "primaryKey": ",".join(table.key)} | _table_options(table)
         if table.ordering:
@@ -94,7 +121,20 @@ class Lakehouse:
             f"CREATE TABLE IF NOT EXISTS {table.full_name} ({columns}) USING hudi {partitioned} "
             f"COMMENT {_literal(table.grain)} LOCATION '{self.path(table)}' TBLPROPERTIES ({properties})"
         )
+        self._check_buckets(table)
         self._add_new_columns(table)
+
+    def _check_buckets(self, table: Table) -> None:
+        try:
+            written = self.note(table, _BUCKETS)
+        except LostPlaceError:  # it was written before commits said it
+            return
+        if written and int(written) != table.buckets:
+            raise BucketsChangedError(
+                f"{table.full_name} lies in {written} buckets and its contract says {table.buckets}: rows would be "
+                f"written a second time, in other files. Set buckets back to {written}, or make the table anew "
+                "(docs/recipes/rebuild.md)."
+            )
 
     def _add_new_columns(self, table: Table) -> None:
         """Give a table that was made before the columns that its contract got since; they are null in its rows."""
@@ -124,21 +164,40 @@ class Lakehouse:
 
         Raises `LostPlaceError` where the table has commits and none of them carries the note.
         """
+        notes = self.notes(table, name)
+        return notes.values[name] if notes else None
+
+    def notes(self, table: Table, name: str) -> Notes | None:
+        """All notes of the latest commit that carries the one of this name; none where the table was never written.
+
+        Raises `LostPlaceError` where the table has commits and none of them carries the note.
+        """
+        latest = self._notes(table)
+        if latest is None or name in latest.values:
+            return latest
         commits = self.commits(table)
         for commit in commits:
-            rows = self.spark.sql(
-                f"CALL show_commit_extra_metadata(table => '{table.full_name}', "
-                f"instant_time => '{commit.requested}', metadata_key => '{NOTE_PREFIX}{name}')"
-            ).collect()
-            if rows:
-                return str(rows[0].metadata_value)
-        if commits:
-            raise LostPlaceError(
-                f"{table.full_name} has {len(commits)} commits and none says how far its source was read; "
-                "writing on could skip or repeat. Silver and gold go on with the run configuration from_scratch: true; "
-                "for bronze see docs/recipes/rebuild.md."
-            )
-        return None
+            notes = self._notes(table, commit.requested)
+            if notes and name in notes.values:
+                return notes
+        raise LostPlaceError(
+            f"{table.full_name} has {len(commits)} commits and none says how far its source was read; "
+            "writing on could skip or repeat. Silver and gold go on with the run configuration from_scratch: true; "
+            "for bronze see docs/recipes/rebuild.md."
+        )
+
+    def _notes(self, table: Table, commit: str = "") -> Notes | None:
+        """The notes of a commit, or of the latest; none where there is no commit."""
+        instant = f", instant_time => '{commit}'" if commit else ""
+        try:
+            rows = self.spark.sql(f"CALL show_commit_extra_metadata(table => '{table.full_name}'{instant})").collect()
+        except Exception as error:
+            if commit or not _NO_COMMIT.search(str(error)):
+                raise
+            return None
+        named = {row.metadata_key: row.metadata_value for row in rows}
+        values = {key[len(NOTE_PREFIX) :]: str(named[key]) for key in named if key.startswith(NOTE_PREFIX)}
+        return Notes(rows[0].instant_time, values) if rows else Notes(commit, {})
 
     def changes(self, table: Table, since: str) -> Changes:
         """The rows written after the mark `since`, following commits in the order in which they became visible.
@@ -202,20 +261,48 @@ class Lakehouse:
                 "hoodie.datasource.write.recordkey.field": ",".join(table.key),
                 "hoodie.datasource.write.partitionpath.field": ",".join(table.partitions),
             }
-            | {NOTE_PREFIX + name: value for name, value in notes.items()}
+            | {NOTE_PREFIX + name: value for name, value in {**notes, _BUCKETS: str(table.buckets)}.items()}
         )
         if table.ordering:
             options["hoodie.datasource.write.precombine.field"] = table.ordering
         rows.write.format("hudi").options(**options).mode("append").save(self.path(table))
 
-    def compact(self, table: Table, after_commits: int) -> int:
-        """Merge the log files of a table that had this many commits since the last time; gives how many operations."""
-        options = ",".join(f"{name}={value}" for name, value in _GUARDS.items())
-        options += f",hoodie.compact.inline.max.delta.commits={after_commits}"
+    def compact(self, table: Table, now: datetime, *, everywhere: bool = False) -> int:
+        """Merge log files into base files where it is time; gives how many files were made anew.
+
+        By the hour: every hour that is over and has log files, so also one that late data came to. Else: every file
+        with 60 log files. What was not written since the last compaction is not looked at, but with `everywhere`.
+        """
+        options = _GUARDS | {
+            "hoodie.compact.inline.max.delta.commits": "1",
+            "hoodie.table.services.incremental.enabled": str(not everywhere).lower(),
+        }
+        if _is_hourly(table):
+            options["hoodie.compaction.strategy"] = f"{_STRATEGIES}.PartitionRegexBasedCompactionStrategy"
+            options["hoodie.compaction.partition.path.regex"] = _hours_that_are_over(now)
+        else:
+            options["hoodie.compaction.strategy"] = f"{_STRATEGIES}.LogFileNumBasedCompactionStrategy"
+            options["hoodie.compaction.logfile.num.threshold"] = str(_LOG_FILES)
         done = self.spark.sql(
-            f"CALL run_compaction(op => 'scheduleAndExecute', table => '{table.full_name}', options => '{options}')"
+            f"CALL run_compaction(op => 'scheduleAndExecute', table => '{table.full_name}', "
+            f"options => '{_pairs(options)}')"
         ).collect()
         return sum(row.operation_size for row in done)
+
+    def clean(self, table: Table) -> int:
+        """Remove the files that compaction replaced, and move old commits out of the timeline; gives how many files.
+
+        What followers and readers of the last 40 commits need stays.
+        """
+        done = self.spark.sql(
+            f"CALL run_clean(table => '{table.full_name}', retain_commits => {_FILES_OF_COMMITS}, "
+            f"options => '{_pairs(_GUARDS)}')"
+        ).collect()
+        self.spark.sql(
+            f"CALL archive_commits(table => '{table.full_name}', min_commits => {_COMMITS_KEPT}, "
+            f"max_commits => {_COMMITS_KEPT + 20}, retain_commits => {_FILES_OF_COMMITS}, enable_metadata => false)"
+        ).collect()
+        return sum(row.total_files_deleted for row in done)
 
 
 def marks(changes: Mapping[str, Changes]) -> str:
@@ -245,14 +332,38 @@ def _partition_filter(table: Table, hours: Iterable[datetime]) -> Column:
     """The condition that a row lies in a partition of these hours; other partition columns are left open."""
     names = [name for name in table.partitions if name in _PARTITION_FORMATS]
     wanted = {tuple(hour.strftime(_PARTITION_FORMATS[name]) for name in names) for hour in hours}
+    lasts: dict[tuple[str, ...], list[str]] = {}
+    for values in sorted(wanted):
+        lasts.setdefault(values[:-1], []).append(values[-1])
+    # Days of which the same hours are wanted share a condition: one for each of 400 would be too deep for Spark.
+    leads: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
+    for lead, ends in lasts.items():
+        leads.setdefault(tuple(ends), []).append(lead)
     condition = F.lit(False)
-    for lead in sorted({values[:-1] for values in wanted}):
-        lasts = sorted(values[-1] for values in wanted if values[:-1] == lead)
-        one = F.col(names[-1]).isin(lasts)
-        for name, value in zip(names[:-1], lead, strict=True):
-            one = one & (F.col(name) == value)
+    for ends_alike, alike in leads.items():
+        one = F.col(names[-1]).isin(list(ends_alike))
+        for name, choice in zip(names[:-1], zip(*alike, strict=True), strict=True):
+            one = one & F.col(name).isin(list(choice))
         condition = condition | one
     return condition
+
+
+def _is_hourly(table: Table) -> bool:
+    return table.partitions == ("date", "hour")
+
+
+def _hours_that_are_over(now: datetime) -> str:
+    """A pattern of the partitions of all hours but this one and those to come.
+
+    It bears neither comma nor equals sign, at which Hudi would cut it.
+    """
+    first = now.replace(minute=0, second=0, microsecond=0)
+    to_come = "|".join((first + timedelta(hours=n)).strftime("date.%Y-%m-%d/hour.%H") for n in range(2))
+    return f"^(?!({to_come})$)"
+
+
+def _pairs(options: Mapping[str, str]) -> str:
+    return ",".join(f"{name}={value}" for name, value in options.items())
 
 
 def _table_options(table: Table) -> dict[str, str]:

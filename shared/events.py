@@ -142,9 +142,9 @@ class Kline(Event, frozen=True, kw_only=True, tag="kline_1m"):
     trade_count: int
     taker_buy_volume: Decimal
     taker_buy_quote_volume: Decimal
-    first_trade_id: int
-    """-1 where nothing traded."""
-    last_trade_id: int
+    first_trade_id: int | None
+    """-1 where nothing traded; null where the exchange does not say it (Binance's REST and archive)."""
+    last_trade_id: int | None
     is_closed: bool
 
 

@@ -94,8 +94,12 @@ class Settings(BaseSettings):
     simulator_seed: int = 7
     simulator_rate: Annotated[float, Field(gt=0)] = 2.0
     """Trades a second of the busiest simulated symbol; the others are quieter."""
-    simulator_history_hours: Annotated[int, Field(ge=0)] = 26
+    simulator_history_hours: Annotated[int, Field(ge=0)] = 402 * 24
     """How long before its first start the simulated market opened."""
+    simulator_planted_faults: bool = True
+    """The demo's exchange cuts its connections in its third minute and then each half hour, so that one sees it heal."""
+    simulator_faults: str = ""
+    """What goes wrong there instead: a YAML file, or the text itself, such as `chaos`."""
 
     pipeline_seconds_after_minute: Annotated[int, Field(ge=0, le=55)] = 5
     """When in each minute the sensor starts the pipeline: late enough for the closed klines to be there."""

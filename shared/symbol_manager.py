@@ -1,17 +1,33 @@
-"""What to stream: `config/symbols.yaml`, read whole or refused whole, and how a symbol becomes a topic."""
+"""What to stream: `config/symbols.yaml`, read whole or refused whole, and how a symbol becomes a topic.
 
-from collections.abc import Iterator
+A tier lists symbols, and selectors, which choose many: `{quote: USDT, top: 50}`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from shared.events import StreamName
 
 Asset = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=r"^[^\s\x00-\x1fa-z/@,]+$")]
 TOPIC_LENGTH = 249
 """The longest name that Kafka allows."""
+
+TRADING = "TRADING"
+"""The status of a pair that can be traded now; every exchange's own word is translated to it."""
 
 TOPIC_PREFIX = "crypto_raw_"
 """How the topic of a symbol begins."""
@@ -32,20 +48,36 @@ class SymbolsFileError(Exception):
     """A `symbols.yaml` that is refused; the message gives file, line and reason."""
 
 
-class Symbol(BaseModel):
-    """One entry of `symbols.yaml`: a pair, and which of its streams to take from which exchanges."""
+class _Entry(BaseModel):
+    """What symbols and selectors have in common."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    priority: Annotated[int, Field(ge=1, le=100)] = 50
+    """1 is served first."""
+    enabled: bool = True
+    streams: tuple[StreamName, ...] = Field(default=("trade", "ticker", "kline_1m", "depth5"), min_length=1)
+    exchanges: tuple[str, ...] = Field(default=("binance",), min_length=1)
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        for field in ("streams", "exchanges"):
+            values = getattr(self, field)
+            if len(set(values)) != len(values):
+                raise ValueError(f"{field} names one twice")
+        return self
+
+
+class Symbol(_Entry):
+    """A pair, and which of its streams to take from which exchanges."""
 
     symbol: Asset
     name: str
     base: Asset = ""
     quote: Asset = ""
-    priority: Annotated[int, Field(ge=1, le=100)] = 50
-    """1 is served first."""
-    enabled: bool = True
-    streams: tuple[StreamName, ...] = Field(("trade", "ticker", "kline_1m", "depth5"), min_length=1)
-    exchanges: tuple[str, ...] = Field(("binance",), min_length=1)
+
+    def __str__(self) -> str:
+        return self.symbol
 
     @model_validator(mode="before")
     @classmethod
@@ -66,17 +98,73 @@ class Symbol(BaseModel):
             raise ValueError(f"{self.symbol} does not survive lower case, in which topics and streams are named")
         if len(topic(self.symbol)) > TOPIC_LENGTH:
             raise ValueError(f"the topic of {self.symbol} would be longer than {TOPIC_LENGTH} characters")
-        for field in ("streams", "exchanges"):
-            values = getattr(self, field)
-            if len(set(values)) != len(values):
-                raise ValueError(f"{field} names one twice")
         return self
+
+
+class Selector(_Entry):
+    """The pairs of a quote asset with the largest turnover of the last 24 hours; chosen anew each day."""
+
+    quote: Asset
+    top: Annotated[int, Field(ge=1, le=2000)]
+
+    def __str__(self) -> str:
+        return f"quote={self.quote} top={self.top}"
+
+
+class Watchlist(NamedTuple):
+    """What a `symbols.yaml` says, the most important first."""
+
+    symbols: tuple[Symbol, ...]
+    selectors: tuple[Selector, ...]
+    disabled: frozenset[str]
+    """Symbols with `enabled: false`, which no selector chooses."""
+
+
+class Listed(NamedTuple):
+    """A pair as an exchange lists it today."""
+
+    base: str
+    quote: str
+    quote_volume: Decimal
+    """Turnover of the last 24 hours, in the quote asset."""
+    status: str
+
+
+class Selected(NamedTuple):
+    """A pair that a selector chose."""
+
+    exchange: str
+    symbol: Symbol
+    selector: Selector
+    rank: int
+    """1 has the largest turnover."""
+    quote_volume: Decimal
+
+
+class Resolved(NamedTuple):
+    """A watchlist with its selectors worked out."""
+
+    symbols: tuple[Symbol, ...]
+    """All that is to be streamed, the most important first."""
+    selected: tuple[Selected, ...]
+    """What each selector chose, also where the symbol is streamed on another entry's terms."""
+
+
+def _kind(entry: object) -> str:
+    names = entry.keys() if isinstance(entry, dict) else ()
+    return "selector" if "top" in names or ("quote" in names and "symbol" not in names) else "symbol"
+
+
+_KINDS = ("symbol", "selector")
 
 
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    tiers: dict[str, list[Symbol]]
+    tiers: dict[
+        str,
+        list[Annotated[Annotated[Symbol, Tag("symbol")] | Annotated[Selector, Tag("selector")], Discriminator(_kind)]],
+    ]
 
 
 def split_pair(symbol: str) -> tuple[str, str] | None:
@@ -88,10 +176,15 @@ def split_pair(symbol: str) -> tuple[str, str] | None:
 
 
 def load_symbols(path: Path, active: str = "") -> tuple[Symbol, ...]:
-    """The symbols to stream, the most important first.
+    """The symbols that the file names, without what its selectors choose; else as `load_watchlist`."""
+    return load_watchlist(path, active).symbols
 
-    `active` (the setting `ACTIVE_SYMBOLS`, comma-separated) chooses from the file regardless of `enabled`.
-    Raises `SymbolsFileError` with file, line and reason; nothing of a wrong file is used.
+
+def load_watchlist(path: Path, active: str = "") -> Watchlist:
+    """What to stream.
+
+    `active` (the setting `ACTIVE_SYMBOLS`, comma-separated) chooses symbols from the file regardless of `enabled`, and
+    then no selector counts. Raises `SymbolsFileError` with file, line and reason; nothing of a wrong file is used.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -102,7 +195,51 @@ def load_symbols(path: Path, active: str = "") -> tuple[Symbol, ...]:
     return _chosen(path, _parse(path, text), active)
 
 
-def _parse(path: Path, text: str) -> list[Symbol]:
+def resolved(watchlist: Watchlist, listed: Mapping[str, Iterable[Listed]]) -> Resolved:
+    """What a watchlist streams, given what each exchange lists.
+
+    A selector takes the first `top` pairs that trade, by turnover, then by name. A symbol that the file names itself
+    stays as it is there, and a disabled one is passed over. Where selectors overlap, the first sets streams and
+    priority. An exchange that is not in `listed` gives nothing.
+    """
+    symbols = {entry.symbol: entry for entry in watchlist.symbols}
+    explicit = frozenset(symbols)
+    selected = []
+    for selector in watchlist.selectors:
+        for exchange in selector.exchanges:
+            for rank, (entry, volume) in enumerate(_top(selector, listed.get(exchange, ()), watchlist.disabled), 1):
+                known = symbols.setdefault(entry.symbol, entry.model_copy(update={"exchanges": (exchange,)}))
+                if entry.symbol not in explicit and exchange not in known.exchanges:
+                    known = known.model_copy(update={"exchanges": (*known.exchanges, exchange)})
+                    symbols[entry.symbol] = known
+                selected.append(Selected(exchange, known, selector, rank, volume))
+    return Resolved(_by_importance(symbols.values()), tuple(selected))
+
+
+def _top(selector: Selector, pairs: Iterable[Listed], disabled: frozenset[str]) -> list[tuple[Symbol, Decimal]]:
+    chosen: list[tuple[Symbol, Decimal]] = []
+    for pair in sorted(pairs, key=lambda pair: (-pair.quote_volume, pair.base)):
+        if len(chosen) == selector.top:
+            break
+        name = pair.base + pair.quote
+        if pair.quote != selector.quote or pair.status != TRADING or name in disabled:
+            continue
+        try:
+            entry = Symbol(
+                symbol=name, name=pair.base, base=pair.base, quote=pair.quote, priority=selector.priority,
+                streams=selector.streams,
+            )  # fmt: skip
+        except ValidationError:  # a name that no topic can carry
+            continue
+        chosen.append((entry, pair.quote_volume))
+    return chosen
+
+
+def _by_importance(symbols: Iterable[Symbol]) -> tuple[Symbol, ...]:
+    return tuple(sorted(symbols, key=lambda entry: (entry.priority, entry.symbol)))
+
+
+def _parse(path: Path, text: str) -> list[Symbol | Selector]:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
@@ -122,35 +259,39 @@ def _parse(path: Path, text: str) -> list[Symbol]:
         tiers = _File.model_validate(data).tiers
     except ValidationError as error:
         fault = error.errors()[0]
-        where = ".".join(str(part) for part in fault["loc"])
+        loc = [part for place, part in enumerate(fault["loc"]) if place != 3 or part not in _KINDS]  # pydantic's tag
+        where = ".".join(str(part) for part in loc)
         reason = fault["msg"].removeprefix("Value error, ")
-        raise SymbolsFileError(f"{path}:{_line(root, fault['loc'])}: {where}: {reason}.") from None
+        raise SymbolsFileError(f"{path}:{_line(root, loc)}: {where}: {reason}.") from None
     seen: set[str] = set()
-    symbols = []
+    found = []
     for tier, entries in tiers.items():
         for index, entry in enumerate(entries):
-            if entry.symbol in seen:
-                line = _line(root, ("tiers", tier, index, "symbol"))
-                raise SymbolsFileError(f"{path}:{line}: {entry.symbol} stands twice.")
-            seen.add(entry.symbol)
-            symbols.append(entry)
-    return symbols
+            if str(entry) in seen:
+                raise SymbolsFileError(f"{path}:{_line(root, ('tiers', tier, index))}: {entry} stands twice.")
+            seen.add(str(entry))
+            found.append(entry)
+    return found
 
 
-def _chosen(path: Path, symbols: list[Symbol], active: str) -> tuple[Symbol, ...]:
+def _chosen(path: Path, entries: list[Symbol | Selector], active: str) -> Watchlist:
+    symbols = {entry.symbol: entry for entry in entries if isinstance(entry, Symbol)}
+    selectors = [entry for entry in entries if isinstance(entry, Selector) and entry.enabled]
     wanted = list(dict.fromkeys(name.strip().upper() for name in active.split(",") if name.strip()))
     if wanted:
-        by_name = {entry.symbol: entry for entry in symbols}
-        unknown = [name for name in wanted if name not in by_name]
+        unknown = [name for name in wanted if name not in symbols]
         if unknown:
             names = ", ".join(unknown)
             raise SymbolsFileError(f"ACTIVE_SYMBOLS names {names}, which {path} does not have: add it there.")
-        chosen = [by_name[name] for name in wanted]
-    else:
-        chosen = [entry for entry in symbols if entry.enabled]
-    if not chosen:
+        return Watchlist(_by_importance(symbols[name] for name in wanted), (), frozenset())
+    enabled = [entry for entry in symbols.values() if entry.enabled]
+    if not enabled and not selectors:
         raise SymbolsFileError(f"{path}: no symbol is enabled; set `enabled: true` on one.")
-    return tuple(sorted(chosen, key=lambda entry: (entry.priority, entry.symbol)))
+    return Watchlist(
+        _by_importance(enabled),
+        tuple(sorted(selectors, key=lambda entry: entry.priority)),
+        frozenset(name for name, entry in symbols.items() if not entry.enabled),
+    )
 
 
 def _repeated_keys(node: yaml.Node) -> Iterator[tuple[str, int]]:
@@ -166,7 +307,7 @@ def _repeated_keys(node: yaml.Node) -> Iterator[tuple[str, int]]:
             yield from _repeated_keys(item)
 
 
-def _line(node: yaml.Node, loc: tuple[int | str, ...]) -> int:
+def _line(node: yaml.Node, loc: Sequence[int | str]) -> int:
     """The line of the deepest key or item on the way to `loc`."""
     line = node.start_mark.line
     for part in loc:

@@ -1,32 +1,43 @@
-"""One WebSocket to an exchange, kept alive: connect, subscribe at the pace that is allowed, read, and connect again.
+"""One life of a WebSocket to an exchange: connect, subscribe at the pace that is allowed, read until it ends.
 
-A thread reads; it does nothing else with a frame than to note the time and hand it on.
+Its thread does nothing else with a frame than to note the time and put it into a queue, where it also tells what the
+connection carries, and since when. Opening the next one is for `streaming.fleet`.
 """
 
 import errno
+import fcntl
 import logging
-import random
 import socket
+import struct
+import termios
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 import websocket
 
-from streaming.exchange import Exchange
+from shared.events import ConnectionReport
+from streaming.clock_offset import clock_offset
+from streaming.coverage import Carried, Dropped, Notice, Over
+from streaming.exchange import Ask, Exchange
 
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 10
 TICK_SECONDS = 0.2
 """How soon a change of subscriptions is noticed on a quiet connection."""
-LONGEST_WAIT_SECONDS = 30
-STALE_SECONDS = 30
-"""After so long without reading, what the socket still holds is too old to be dated now."""
-ROTATE_SECONDS_BEFORE = 600
+LOOK_SECONDS = 0.1
+"""How often a busy one looks at anything else than frames."""
+FIRST_RETRY_SECONDS = 5
+LONGEST_RETRY_SECONDS = 300
+"""Between two attempts to subscribe to a channel that the exchange refuses."""
+FRAMES_WAITING = 8192
+"""Frames between the sockets and the parser, a few megabytes; when it is full, nothing more is read."""
+STOPPED_READING = "we stopped reading: memory and spool are full"
 
 
 class Frame(NamedTuple):
@@ -38,69 +49,291 @@ class Frame(NamedTuple):
     connection_id: str
 
 
-class Ended(Exception):  # noqa: N818 (an end, not always an error)
-    """A connection that is over; the message says why. `at_once` where the next one need not wait."""
+Received = Frame | Notice | ConnectionReport
 
-    def __init__(self, reason: str, at_once: bool = False) -> None:
-        super().__init__(reason)
-        self.at_once = at_once
+
+class Ended(Exception):  # noqa: N818 (an end, not always an error)
+    """A connection that is over; the message says why."""
 
 
 class Connection(threading.Thread):
-    """Reads the wanted channels of one exchange until it is stopped; `deliver` gets each frame and may block."""
+    """Opens, reads and ends. The attributes tell others what has become of it."""
 
     def __init__(
         self,
         exchange: Exchange,
         channels: Sequence[str],
-        deliver: Callable[[Frame], None],
+        queue: SimpleQueue[Received],
         on_state: Callable[[str, bool], None],
         hint: str,
+        wake: threading.Event,
     ) -> None:
-        super().__init__(name=f"{exchange.name}-connection", daemon=True)
+        self.id = f"{exchange.name}-{uuid4().hex[:12]}"
+        super().__init__(name=self.id, daemon=True)
         self.exchange = exchange
         self.channels = tuple(channels)
-        """What is wanted; it may be replaced at any time, and the live connection follows."""
-        self._deliver = deliver
+        """What is wanted; it may be replaced at any time, and the connection follows."""
+        self.opened: float | None = None
+        """When it was opened (`time.monotonic`)."""
+        self.settled: float | None = None
+        """Since when it carries all that it should, but for what the exchange goes on to refuse."""
+        self.replace_because = ""
+        """Why another connection should take over, while this one still reads."""
+        self.ended = threading.Event()
+        self._queue = queue
         self._on_state = on_state
         self._hint = hint
+        self._wake = wake
         self._stopping = threading.Event()
+        self._stop_reason = ""
+        self._socket: Any = websocket.WebSocket(
+            skip_utf8_validation=True, sockopt=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+        )
+        self._outbox: deque[tuple[Ask, bool]] = deque()
+        """What is to be sent, and whether it subscribes."""
+        self._asked: dict[str, tuple[Ask, float]] = {}
+        """Subscriptions without an answer, and when they were sent."""
+        self._refused: dict[str, float] = {}
+        """Channels that were refused, and when to ask again."""
+        self._waits: dict[str, float] = {}
+        """How long the next wait is for each."""
+        self._unproven: tuple[str, ...] = ()
+        """Channels of the address, until something came."""
+        self._wanted: Sequence[str] = ()
+        self._subscribed: set[str] = set()
+        self._last_sent = self._last_alive = 0.0
+        self._tail = 0
+        self._tail_seen = 0.0
+        self._last_frame_at = 0
+        self._opened_at = 0
+        self._report_lock = threading.Lock()
+        self._closed_at: int | None = None
+        self._clock_offset: int | None = None
 
-    def stop(self) -> None:
+    @property
+    def is_opening(self) -> bool:
+        """Whether it is not known yet if the exchange takes it."""
+        return self.opened is None and not self.ended.is_set()
+
+    def stop(self, reason: str) -> None:
         """Ask the thread to close its socket and end."""
+        self._stop_reason = reason
         self._stopping.set()
 
     def run(self) -> None:
-        failures = 0
+        reason = ""
+        try:
+            self._open()
+            self._read()
+            reason = self._stop_reason
+        except Ended as end:
+            reason = str(end)
+            log.warning("%s: %s; another connection follows", self.exchange.name, end)
+        except (websocket.WebSocketException, OSError) as error:
+            reason = explained(error, self.exchange.base_ws_url)
+            log.warning("%s: %s. %s", self.exchange.name, reason, self._hint)
+        except Exception as error:  # a connection that ended silently would be the worst of all
+            reason = f"it failed unexpectedly ({type(error).__name__})"
+            log.exception("%s: the connection failed unexpectedly", self.exchange.name)
+        if self.opened is not None:
+            self._queue.put(Over(self.exchange.name, self.id, self._last_frame_at or self._opened_at, reason))
+            self._report(closed_because=reason)
+            self._on_state(self.exchange.name, False)
+        self.ended.set()
+        self._wake.set()
+        self._socket.close(timeout=1)
+        self._socket.shutdown()  # `close` leaves the socket open where the exchange closed first
+
+    def _open(self) -> None:
+        channels = self.channels
+        address = self.exchange.address(channels)
+        self._socket.settimeout(CONNECT_SECONDS)
+        self._socket.connect(address)
+        self._socket.settimeout(TICK_SECONDS)
+        self._socket.sock = _ReadAhead(self._socket.sock)
+        asks = self.exchange.greeting(channels)
+        asked = {channel for ask in asks for channel in ask.channels}
+        self._wanted = channels
+        self._subscribed = set(channels)
+        self._unproven = tuple(channel for channel in channels if channel not in asked)
+        self._outbox.extend((ask, True) for ask in asks)
+        self._opened_at = time.time_ns() // 1000
+        self.opened = self._last_alive = self._tail_seen = time.monotonic()
+        log.info("%s: connected to %s (%d channels)", self.exchange.name, address.split("?")[0], len(channels))
+        self._on_state(self.exchange.name, True)
+        self._report()
+        self._wake.set()
+        threading.Thread(target=self._measure_clock, name=f"{self.id}-clock", daemon=True).start()
+
+    def _read(self) -> None:
+        """Read until stopped. Raises `Ended`, or what the socket raises."""
+        exchange, connection, connection_id = self.exchange, self._socket, self.id
+        put, waiting = self._queue.put, self._queue.qsize
+        text, close = websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_CLOSE
+        heard = time.monotonic()
+        look_at = 0.0
         while not self._stopping.is_set():
-            session = _Session(self.exchange, self._stopping)
-            at_once = False
             try:
-                address = session.open(self.channels)
-                log.info("%s: connected to %s (%d channels)", self.exchange.name, address, len(self.channels))
-                self._on_state(self.exchange.name, True)
-                session.read(lambda: self.channels, self._deliver)
-            except Ended as end:
-                at_once = end.at_once
-                log.warning("%s: %s; connecting again", self.exchange.name, end)
-            except (websocket.WebSocketException, OSError) as error:
-                log.warning("%s: %s. %s", self.exchange.name, explained(error, self.exchange.base_ws_url), self._hint)
-            except Exception:  # a connection that ended silently would be the worst of all
-                log.exception("%s: the connection failed unexpectedly", self.exchange.name)
-            finally:
-                session.close()
-            if session.opened:
-                self._on_state(self.exchange.name, False)
-            failures = 0 if session.received else failures + 1
-            if not at_once:
-                self._stopping.wait(backoff_seconds(failures))
+                opcode, frame = connection.recv_data_frame(True)  # it answers pings itself
+            except websocket.WebSocketTimeoutException:
+                opcode = None
+            now = time.monotonic()
+            if opcode is not None:
+                heard = now
+            if opcode == text:
+                body = frame.data
+                at = self._last_frame_at = time.time_ns() // 1000
+                if self._unproven or self._asked:
+                    self._learn_from(body, at)
+                put(Frame(exchange, body, at, connection_id))
+                if exchange.says_goodbye(body):
+                    self._ask_for_another("the exchange shuts this server down")
+                if waiting() >= FRAMES_WAITING:
+                    self._wait_for_room(waiting)
+            elif opcode == close:
+                reason = frame.data[2:].decode(errors="replace") or "no reason"  # after the code, of two bytes
+                raise Ended(f"the exchange closed the connection ({reason})")
+            elif now - heard > exchange.silence_seconds:
+                raise Ended(f"nothing was heard for {exchange.silence_seconds} s")
+            if now >= look_at:
+                self._look(now)
+                look_at = now + LOOK_SECONDS
 
+    def _learn_from(self, body: bytes, at: int) -> None:
+        """Note what a frame proves: an answer, what was asked; any other, that the address is served."""
+        answer = self.exchange.answer(body)
+        if answer is None:
+            proven, self._unproven = self._unproven, ()
+            self._carry(proven, at)
+        elif answer.id in self._asked:
+            ask, _ = self._asked.pop(answer.id)
+            if answer.refusal:
+                self._refuse(ask, answer.refusal)
+            else:
+                self._carry(ask.channels, at)
 
-def backoff_seconds(failures: int) -> float:
-    """How long to wait before connecting again: doubled with each failure from a second up to half a minute, at random
-    between half and whole so that many clients do not come back at the same moment."""
-    longest = min(LONGEST_WAIT_SECONDS, 2.0 ** min(failures, 10))
-    return longest * random.uniform(0.5, 1)  # noqa: S311 (no secret)
+    def _carry(self, channels: Sequence[str], at: int) -> None:
+        channels = tuple(channel for channel in channels if channel in self._subscribed)
+        for channel in channels:
+            self._waits.pop(channel, None)
+        if channels:
+            self._queue.put(Carried(self.exchange.name, self.id, channels, at))
+
+    def _refuse(self, ask: Ask, reason: str) -> None:
+        """One wrong channel refuses the whole message: ask for the halves, and for a single one again later."""
+        log.warning("%s: a subscription of %d channels was refused: %s", self.exchange.name, len(ask.channels), reason)
+        middle = len(ask.channels) // 2
+        if middle:
+            for half in (ask.channels[:middle], ask.channels[middle:]):
+                self._outbox.extend((part, True) for part in self.exchange.subscribe(half))
+        for channel in ask.channels if not middle else ():
+            wait = self._waits.get(channel, FIRST_RETRY_SECONDS)
+            self._waits[channel] = min(2 * wait, LONGEST_RETRY_SECONDS)
+            self._refused[channel] = time.monotonic() + wait
+
+    def _look(self, now: float) -> None:
+        """Everything that need not be done with each frame."""
+        exchange = self.exchange
+        opened = now if self.opened is None else self.opened
+        self._check_lag(now)
+        if self._unproven and now - opened > exchange.answer_seconds:
+            proven, self._unproven = self._unproven, ()
+            self._carry(proven, time.time_ns() // 1000)
+        if now - opened > exchange.max_age_seconds - exchange.rotate_seconds_before:
+            self._ask_for_another("it is nearly as old as the exchange allows")
+        if self.channels is not self._wanted:
+            self._change_to(self.channels)
+        if self._refused:
+            self._ask_again(now)
+        if any(now - asked_at > exchange.answer_seconds for _, asked_at in self._asked.values()):
+            self._ask_for_another(f"a subscription was not answered within {exchange.answer_seconds} s")
+        is_patient = bool(self._refused) and now - opened < 3 * exchange.answer_seconds
+        if self.settled is None and not (self._unproven or self._outbox or self._asked or is_patient):
+            self.settled = now
+            self._wake.set()
+        if self._outbox and now - self._last_sent >= exchange.seconds_between_messages:
+            self._send_next(now)
+        elif exchange.keep_alive_seconds and now - self._last_alive >= exchange.keep_alive_seconds:
+            self._socket.send(exchange.keep_alive())
+            self._last_alive = now
+
+    def _send_next(self, now: float) -> None:
+        ask, subscribes = self._outbox.popleft()
+        if subscribes and ask.id:
+            self._asked[ask.id] = (ask, now)
+        self._socket.send(ask.text)
+        self._last_sent = now
+        at = time.time_ns() // 1000
+        if not subscribes:
+            self._queue.put(Dropped(self.exchange.name, self.id, ask.channels, at))
+        elif not ask.id:
+            self._carry(ask.channels, at)
+
+    def _ask_for_another(self, reason: str) -> None:
+        if not self.replace_because:
+            self.replace_because = reason
+            self._wake.set()
+
+    def _ask_again(self, now: float) -> None:
+        due = [channel for channel, at in self._refused.items() if now >= at]
+        for channel in due:
+            del self._refused[channel]
+            if channel in self._subscribed:
+                self._outbox.extend((ask, True) for ask in self.exchange.subscribe([channel]))
+
+    def _change_to(self, channels: Sequence[str]) -> None:
+        self._wanted = channels
+        gone = sorted(self._subscribed.difference(channels))
+        added = [channel for channel in channels if channel not in self._subscribed]
+        self._subscribed = set(channels)
+        if added:
+            self.settled = None
+        self._outbox.extend((ask, False) for ask in self.exchange.unsubscribe(gone))
+        self._outbox.extend((ask, True) for ask in self.exchange.subscribe(added))
+        for channel in gone:
+            self._refused.pop(channel, None)
+
+    def _wait_for_room(self, waiting: Callable[[], int]) -> None:
+        while waiting() >= FRAMES_WAITING and not self._stopping.is_set():
+            time.sleep(0.01)
+            self._check_lag(time.monotonic())
+
+    def _check_lag(self, now: float) -> None:
+        """A ping waits in the socket behind the frames. While nothing is read, it would be answered too late; before
+        the exchange cuts the connection for that, we end it. What is read so late could not be dated now either.
+
+        The lag is that of the last byte that lay in the socket when this last looked.
+        """
+        read, in_socket = self._socket.sock.bytes_read, self._socket.sock.bytes_waiting()
+        if read >= self._tail or not in_socket:
+            self._tail = read + in_socket
+            self._tail_seen = now
+        elif now - self._tail_seen > self.exchange.pong_seconds / 2:
+            raise Ended(STOPPED_READING)
+
+    def _measure_clock(self) -> None:
+        self._clock_offset = clock_offset(self.exchange)
+        if self._clock_offset is not None:
+            self._report()
+
+    def _report(self, closed_because: str = "") -> None:
+        with self._report_lock:
+            now = time.time_ns() // 1000
+            if self._closed_at is not None:
+                return
+            if closed_because:
+                self._closed_at = now
+            report = ConnectionReport(
+                exchange=self.exchange.name,
+                connection_id=self.id,
+                opened_at=self._opened_at,
+                closed_at=self._closed_at,
+                reason=closed_because,
+                channels=len(self._subscribed),
+                clock_offset=self._clock_offset,
+                updated_at=now,
+            )
+            self._queue.put(report)
 
 
 def explained(error: Exception, url: str) -> str:
@@ -121,96 +354,30 @@ def explained(error: Exception, url: str) -> str:
     return f"the connection to {host} broke ({str(error) or type(error).__name__})"
 
 
-class _Session:
-    """One life of a connection. All of its methods are called by one thread."""
-
-    def __init__(self, exchange: Exchange, stopping: threading.Event) -> None:
-        self.exchange = exchange
-        self.id = f"{exchange.name}-{uuid4().hex[:12]}"
-        self.opened = self.received = False
-        self._stopping = stopping
-        self._socket: Any = websocket.WebSocket(
-            skip_utf8_validation=True, sockopt=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
-        )
-        self._outbox: deque[str] = deque()
-        self._subscribed: set[str] = set()
-        self._wanted: Sequence[str] = ()
-
-    def open(self, channels: Sequence[str]) -> str:
-        address = self.exchange.address(channels)
-        self._socket.settimeout(CONNECT_SECONDS)
-        self._socket.connect(address)
-        self._socket.settimeout(TICK_SECONDS)
-        self._socket.sock = _ReadAhead(self._socket.sock)
-        self.opened = True
-        self._wanted = channels
-        self._subscribed = set(channels)
-        self._outbox.extend(self.exchange.greeting(channels))
-        return address.split("?")[0]
-
-    def read(self, wanted: Callable[[], Sequence[str]], deliver: Callable[[Frame], None]) -> None:
-        """Read until stopped. Raises `Ended`, or what the socket raises."""
-        exchange, connection, connection_id = self.exchange, self._socket, self.id
-        heard = opened = last_sent = last_alive = time.monotonic()
-        text, close = websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_CLOSE
-        while not self._stopping.is_set():
-            try:
-                opcode, frame = connection.recv_data_frame(True)  # it answers pings itself
-            except websocket.WebSocketTimeoutException:
-                opcode = None
-            now = time.monotonic()
-            if opcode is not None:
-                heard = now
-            if opcode == text:
-                self.received = True
-                deliver(Frame(exchange, frame.data, time.time_ns() // 1000, connection_id))
-                if exchange.says_goodbye(frame.data):
-                    raise Ended("the exchange shuts this server down", at_once=True)
-                if (held := time.monotonic() - now) > STALE_SECONDS:
-                    raise Ended(f"nothing was read for {held:.0f} s, because Kafka does not take it in", at_once=True)
-            elif opcode == close:
-                reason = frame.data[2:].decode(errors="replace") or "no reason"  # after the code, of two bytes
-                raise Ended(f"the exchange closed the connection ({reason})")
-            elif now - heard > exchange.silence_seconds:
-                raise Ended(f"nothing was heard for {exchange.silence_seconds} s")
-            if now - opened > exchange.max_age_seconds - ROTATE_SECONDS_BEFORE:
-                raise Ended("the connection is nearly as old as the exchange allows", at_once=True)
-            if wanted() is not self._wanted:
-                self._change_to(wanted())
-            if self._outbox and now - last_sent >= exchange.seconds_between_messages:
-                connection.send(self._outbox.popleft())
-                last_sent = now
-            elif exchange.keep_alive_seconds and now - last_alive >= exchange.keep_alive_seconds:
-                connection.send(exchange.keep_alive())
-                last_alive = now
-
-    def _change_to(self, channels: Sequence[str]) -> None:
-        self._wanted = channels
-        gone = sorted(self._subscribed.difference(channels))
-        added = [channel for channel in channels if channel not in self._subscribed]
-        if gone:
-            self._outbox.extend(self.exchange.unsubscribe(gone))
-        if added:
-            self._outbox.extend(self.exchange.subscribe(added))
-        self._subscribed = set(channels)
-
-    def close(self) -> None:
-        self._socket.close(timeout=1)
-        self._socket.shutdown()  # `close` leaves the socket open where the exchange closed first
-
-
 class _ReadAhead:
     """A socket that reads in big pieces: websocket-client asks for two bytes, two more, then the rest of each frame."""
 
     def __init__(self, inner: socket.socket) -> None:
         self._inner = inner
         self._held = memoryview(b"")
+        self._taken_in = 0
 
     def recv(self, size: int) -> bytes:
         if not self._held:
-            self._held = memoryview(self._inner.recv(65536))
+            data = self._inner.recv(65536)
+            self._taken_in += len(data)
+            self._held = memoryview(data)
         piece, self._held = self._held[:size], self._held[size:]
         return bytes(piece)
+
+    @property
+    def bytes_read(self) -> int:
+        return self._taken_in - len(self._held)
+
+    def bytes_waiting(self) -> int:
+        """What has come and was not read yet; with TLS a little more than will be read."""
+        (in_kernel,) = struct.unpack("i", fcntl.ioctl(self._inner.fileno(), termios.FIONREAD, b"\0\0\0\0"))
+        return int(in_kernel) + len(self._held)
 
     def gettimeout(self) -> float | None:
         return self._inner.gettimeout()

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from shared.events import DeadLetter, DepthSnapshot, Kline, LiveEvent, Ticker, Trade, encode
 from shared.settings import Settings
 from shared.symbol_manager import Symbol, load_symbols, split_pair
+from streaming.connection import Frame
 from streaming.feed import Feed
 
 GREEN, RED, PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[0m"
@@ -29,6 +30,8 @@ def chosen(settings: Settings, symbols: str = "", streams: str = "") -> list[Sym
             entries = [Symbol.model_validate({"symbol": name, "name": name}) for name in names if _pair(name)]
         else:
             entries = list(load_symbols(settings.symbols_file, settings.active_symbols))
+            if not entries:
+                raise ValueError(f"{settings.symbols_file} has only selectors; name the symbols to print")
         if wanted:
             entries = [Symbol.model_validate({**entry.model_dump(), "streams": wanted}) for entry in entries]
     except ValidationError as error:
@@ -68,7 +71,7 @@ def print_events(settings: Settings, symbols: Sequence[Symbol], json: bool = Fal
 def _events(feed: Feed) -> Iterator[LiveEvent]:
     while True:
         frame = feed.take(timeout=0.5)
-        if frame is None:
+        if not isinstance(frame, Frame):
             continue
         parsed = feed.events(frame)
         if isinstance(parsed, DeadLetter):

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import streaming.exchanges
 from shared.events import STREAMS, AggTrade, Instrument, Kline, LiveEvent, Trade
-from shared.symbol_manager import Symbol, SymbolsFileError
+from shared.symbol_manager import Selector, Symbol, SymbolsFileError
 
 
 class UnparsableMessage(ValueError):  # noqa: N818 (it names the message)
@@ -27,6 +27,25 @@ class Request:
 
     url: str
     weight: int
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A message of ours that adds or takes away channels."""
+
+    text: str
+    channels: tuple[str, ...]
+    id: str = ""
+    """Under which it is answered; empty where the exchange does not answer."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the exchange says to an `Ask`."""
+
+    id: str
+    refusal: str = ""
+    """Why not; empty where it was granted."""
 
 
 class Exchange:
@@ -46,14 +65,28 @@ class Exchange:
     connections_per_5_minutes: ClassVar[int] = 300
     seconds_between_messages: ClassVar[float] = 0.3
     """The pace of what we send; sending faster gets the connection cut."""
-    max_age_seconds: ClassVar[int] = 24 * 3600
+    answer_seconds: ClassVar[float] = 10
+    """How long an answer to a subscription, or the first message of a new connection, is waited for."""
+    max_age_seconds: ClassVar[float] = 24 * 3600
     """A connection that lives this long is cut by the exchange."""
-    silence_seconds: ClassVar[int] = 60
+    rotate_seconds_before: ClassVar[float] = 600
+    """How long before that its replacement is opened."""
+    overlap_seconds: ClassVar[float] = 2
+    """How long both deliver: the exchange's servers do not send the same message at the same moment."""
+    silence_seconds: ClassVar[float] = 60
     """A connection on which nothing came for so long, not even a ping, is dead."""
+    pong_seconds: ClassVar[float] = 60
+    """A ping that is answered later than this gets the connection cut."""
     keep_alive_seconds: ClassVar[float] = 0
     """How often `keep_alive()` is sent; 0 where the exchange pings us."""
     weight_per_minute: ClassVar[int] = 6000
     """How much REST requests may weigh together in a minute."""
+    used_weight_header: ClassVar[str] = ""
+    """The header of a reply that says how much was used in this minute; empty where none does."""
+    rest_headers: ClassVar[dict[str, str]] = {}
+    """What each REST request carries."""
+    trade_ids_are_contiguous: ClassVar[bool] = False
+    """Whether each trade's id is one above that of the trade before it, so that a jump is a hole."""
 
     def __init__(self, ws_url: str = "", rest_url: str = "", archive_url: str = "") -> None:
         self.base_ws_url = ws_url or self.ws_url
@@ -94,17 +127,21 @@ class Exchange:
         """Where to connect to receive `channels`; it may ask REST first, and may name some of them already."""
         raise NotImplementedError
 
-    def greeting(self, channels: Sequence[str]) -> list[str]:
+    def greeting(self, channels: Sequence[str]) -> list[Ask]:
         """What to send once connected to `address(channels)`; the subscriptions that the address does not carry."""
         return self.subscribe(channels)
 
-    def subscribe(self, channels: Sequence[str]) -> list[str]:
+    def subscribe(self, channels: Sequence[str]) -> list[Ask]:
         """The messages that add channels to a live connection."""
         raise NotImplementedError
 
-    def unsubscribe(self, channels: Sequence[str]) -> list[str]:
+    def unsubscribe(self, channels: Sequence[str]) -> list[Ask]:
         """The messages that take channels from a live connection."""
         raise NotImplementedError
+
+    def answer(self, frame: bytes) -> Answer | None:  # noqa: ARG002
+        """What a frame answers to one of our messages; none for every other frame."""
+        return None
 
     def keep_alive(self) -> str:
         """The message that is sent every `keep_alive_seconds`."""
@@ -119,7 +156,7 @@ class Exchange:
         raise NotImplementedError
 
     def says_goodbye(self, frame: bytes) -> bool:  # noqa: ARG002
-        """Whether the exchange announces that it ends this connection: a new one is opened at once."""
+        """Whether the exchange announces that it ends this connection: its replacement is opened at once."""
         return False
 
     # --- REST, without a key. A request is built here and sent by `streaming.rest`, which keeps to the limits.
@@ -185,10 +222,10 @@ def exchanges() -> dict[str, type[Exchange]]:
     return {venue.name: venue for venue in Exchange.__subclasses__() if venue.__module__.startswith(package.__name__)}
 
 
-def check_exchanges(symbols: Iterable[Symbol]) -> None:
-    """Raises `SymbolsFileError` where a symbol names an exchange that has no module."""
-    for symbol in symbols:
-        for name in symbol.exchanges:
+def check_exchanges(entries: Iterable[Symbol | Selector]) -> None:
+    """Raises `SymbolsFileError` where a symbol or selector names an exchange that has no module."""
+    for entry in entries:
+        for name in entry.exchanges:
             if name not in exchanges():
                 known = ", ".join(sorted(exchanges()))
-                raise SymbolsFileError(f"{symbol.symbol}: there is no exchange {name!r}; there is {known}.")
+                raise SymbolsFileError(f"{entry}: there is no exchange {name!r}; there is {known}.")

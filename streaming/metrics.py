@@ -48,7 +48,31 @@ class Metrics:
         )
         self.reading_paused = Gauge(
             "reading_paused",
-            "1 while the buffer is full and nothing is read from the exchange.",
+            "1 while memory and spool are full and nothing is read from the exchange.",
+            registry=self.registry,
+        )
+        self.spool_bytes = Gauge("spool_bytes", "Bytes on disk that wait for Kafka.", registry=self.registry)
+        self.spool_messages = Gauge("spool_messages", "Messages on disk that wait for Kafka.", registry=self.registry)
+        self.archive_paused = Gauge(
+            "archive_paused", "1 while the disk is full and frames are not archived.", registry=self.registry
+        )
+        self.archive_dropped = Counter(
+            "archive_dropped_total", "Frames that could not be archived.", ("exchange",), registry=self.registry
+        )
+        self.archive_waiting = Gauge(
+            "archive_waiting_bytes", "Archived bytes that wait to be uploaded.", registry=self.registry
+        )
+        self.gaps_open = Gauge("gaps_open", "Gaps that are not repaired.", registry=self.registry)
+        self.repairs = Counter(
+            "repairs_total",
+            "Events that filled a gap.",
+            ("exchange", "stream", "source"),
+            registry=self.registry,
+        )
+        self.clock_offset = Gauge(
+            "clock_offset_seconds",
+            "By how much the exchange's clock is ahead of ours.",
+            ("exchange",),
             registry=self.registry,
         )
 

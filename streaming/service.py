@@ -5,53 +5,29 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from pathlib import Path
 
 from kafka.errors import KafkaError
 
-from shared.events import AnyEvent, DeadLetter, encode, message_key
 from shared.settings import Settings, SettingsError, settings
-from shared.symbol_manager import DEAD_LETTERS, Symbol, SymbolsFileError, load_symbols, topic
-from streaming.exchange import check_exchanges
-from streaming.feed import Feed
-from streaming.kafka_producer import EventProducer
+from shared.symbol_manager import DEAD_LETTERS, REFERENCE, Resolved, SymbolsFileError
+from streaming.archive import Archive
+from streaming.exchange import exchanges
+from streaming.feed import Feed, addresses
+from streaming.instruments import Instruments
+from streaming.kafka_producer import EventProducer, topic_of
 from streaming.metrics import Metrics
+from streaming.repair import Repairer
+from streaming.rest import RestClient
+from streaming.spool import Spool, spool_folder
+from streaming.symbols_file import Choice, SymbolsFile
+from streaming.worker import Worker
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 2
+LOOK_SECONDS = 1
 """How often `symbols.yaml` is looked at."""
-RETRY_SECONDS = 2
 FLUSH_SECONDS = 6
 """Twice this and five seconds for the sockets is less than what supervisor grants."""
-TELL_SECONDS = 10
-"""How often refused messages are written to the log; the metric counts them all."""
-
-
-class SymbolsFile:
-    """`symbols.yaml` as it changes. A wrong one is reported once and changes nothing."""
-
-    def __init__(self, path: Path, active: str) -> None:
-        self._path = path
-        self._active = active
-        self._seen: bytes | None = None
-
-    def changed(self) -> tuple[Symbol, ...] | None:
-        """The symbols, where the file was written since the last call; else none.
-
-        Raises `SymbolsFileError`, once for each wrong content.
-        """
-        try:
-            content = self._path.read_bytes()
-        except OSError:
-            content = b""
-        if content == self._seen:
-            return None
-        self._seen = content
-        symbols = load_symbols(self._path, self._active)
-        check_exchanges(symbols)
-        return symbols
 
 
 class Service:
@@ -61,13 +37,10 @@ class Service:
         self._settings = settings
         self._file = SymbolsFile(settings.symbols_file, settings.active_symbols)
         self._metrics = Metrics()
-        self._producer = EventProducer(settings, self._metrics)
-        self._feed = Feed(settings, self._metrics.connection)
         self._stopping = threading.Event()
-        self._drained = threading.Event()
-        self._failure: Exception | None = None
-        self._last_complaint = ""
-        self._last_told = float("-inf")
+        self._clients: list[RestClient] = []
+        self._repairers: dict[str, Repairer] = {}
+        self._instruments: dict[str, Instruments] = {}
 
     def stop(self) -> None:
         """End `run` in good order. May be called from a signal handler."""
@@ -75,7 +48,29 @@ class Service:
 
     def run(self) -> int:
         """Stream; the exit code. Raises `SymbolsFileError` or `SettingsError` where it cannot start."""
-        symbols = self._file.changed()
+        watchlist = self._file.changed()
+        if watchlist is None:
+            raise SymbolsFileError(f"{self._settings.symbols_file}: is empty.")
+        choice = Choice(watchlist)
+        self._serve_metrics()
+        self._open()
+        while not self._stopping.is_set():
+            try:
+                if changed := self._file.changed():
+                    choice = Choice(changed)
+                    for poller in self._instruments.values():
+                        poller.poke()
+            except SymbolsFileError as error:
+                log.error("%s Streaming goes on with what it had.", error)  # noqa: TRY400 (a sentence for the user)
+            listed = {name: poller.listed() for name, poller in self._instruments.items()}
+            if wanted := choice.renewed(listed, time.time_ns() // 1000):
+                self._follow(wanted)
+            if self._worker.failure:
+                break
+            self._stopping.wait(LOOK_SECONDS)
+        return self._end()
+
+    def _serve_metrics(self) -> None:
         try:
             self._metrics.serve(self._settings.bind_address, self._settings.metrics_port)
         except OSError as error:
@@ -83,79 +78,72 @@ class Service:
             raise SettingsError(
                 f"{port} cannot be used ({error.strerror}): end what holds it, or set another."
             ) from None
-        worker = threading.Thread(target=self._work, name="worker", daemon=True)
-        worker.start()
-        while not self._stopping.is_set():
-            if symbols and self._follow(symbols):
-                symbols = None
-            try:
-                symbols = self._file.changed() or symbols
-            except SymbolsFileError as error:
-                log.error("%s Streaming goes on with what it had.", error)  # noqa: TRY400 (a sentence for the user)
-            self._stopping.wait(RETRY_SECONDS if symbols else LOOK_SECONDS)
-        return self._end(worker)
 
-    def _follow(self, symbols: Sequence[Symbol]) -> bool:
-        """Make the topics, then stream. False where Kafka is not there yet."""
+    def _open(self) -> None:
+        spool = Spool(spool_folder(self._settings), self._settings.stream_spool_mb << 20)
+        self._producer = EventProducer(self._settings, self._metrics, spool)
+        self._archive = Archive(self._settings, self._metrics) if self._settings.raw_archive else None
+        if self._archive:
+            self._archive.start()
+        self._feed = Feed(self._settings, self._metrics.connection)
+        self._worker = Worker(self._settings, self._feed, self._producer, self._archive, self._metrics)
+
+    def _follow(self, wanted: Resolved) -> None:
+        """Stream these: first what is to be known of their past, then their sockets."""
+        self._prepare(wanted)
+        for name in {name for symbol in wanted.symbols for name in symbol.exchanges} - self._repairers.keys():
+            self._attend(name)
+        if not self._worker.is_alive():
+            self._worker.start()
+        while not self._worker.follow(wanted):
+            if self._worker.failure or self._stopping.is_set():
+                return
+        self._feed.follow(wanted.symbols)
+        log.info(
+            "streaming %s", ", ".join(f"{symbol.symbol} ({', '.join(symbol.streams)})" for symbol in wanted.symbols)
+        )
+
+    def _prepare(self, wanted: Resolved) -> None:
+        """Make the topics. Where Kafka is not there yet, they are made as soon as it is; events wait in the spool."""
+        topics = dict.fromkeys(topic_of(self._settings, symbol.symbol) for symbol in wanted.symbols)
         try:
-            self._producer.prepare([DEAD_LETTERS, *dict.fromkeys(self._topic(symbol.symbol) for symbol in symbols)])
+            self._producer.prepare([DEAD_LETTERS, REFERENCE, *topics])
         except (KafkaError, OSError) as error:
-            complaint = f"Kafka at {self._settings.kafka} cannot be used yet ({type(error).__name__})"
-            if complaint != self._last_complaint:
-                log.warning("%s; nothing new is streamed before it is there", complaint)
-            self._last_complaint = complaint
-            return False
-        self._last_complaint = ""
-        self._feed.follow(symbols)
-        log.info("streaming %s", ", ".join(f"{symbol.symbol} ({', '.join(symbol.streams)})" for symbol in symbols))
-        return True
+            log.warning("Kafka at %s cannot be used yet (%s)", self._settings.kafka, type(error).__name__)
 
-    def _work(self) -> None:
-        try:
-            while not self._drained.is_set():
-                frame = self._feed.take(timeout=0.2)
-                if frame is None:
-                    self._producer.sweep()
-                    if self._stopping.is_set():
-                        return
-                    continue
-                parsed = self._feed.events(frame)
-                if isinstance(parsed, DeadLetter):
-                    self._refuse(parsed)
-                else:
-                    for event in parsed:
-                        self._send(event)
-        except Exception as error:  # noqa: BLE001 (the main thread ends the process with it)
-            self._failure = error
-            self._stopping.set()
+    def _attend(self, name: str) -> None:
+        """Repair the gaps of an exchange, and follow what it lists."""
+        exchange = exchanges()[name](*addresses(self._settings, name))
+        client = RestClient(exchange, self._stopping)
+        self._clients.append(client)
+        self._repairers[name] = Repairer(exchange, client, self._worker.is_covered, self._stopping)
+        known = self._worker.ledger.instruments(name)
+        self._instruments[name] = Instruments(exchange, client, known, self._stopping)
+        self._worker.repairers = dict(self._repairers)
+        self._worker.instruments = dict(self._instruments)
+        self._repairers[name].start()
+        self._instruments[name].start()
 
-    def _send(self, event: AnyEvent) -> None:
-        key = event.symbol.encode() if self._settings.kafka_topic else message_key(event.exchange, event.stream)
-        self._producer.send(self._topic(event.symbol), key, encode(event))
-        self._metrics.count(event)
-
-    def _refuse(self, letter: DeadLetter) -> None:
-        if time.monotonic() - self._last_told > TELL_SECONDS:
-            self._last_told = time.monotonic()
-            log.warning("%s: a message was refused and kept in %s: %s", letter.exchange, DEAD_LETTERS, letter.error)
-        self._producer.send(DEAD_LETTERS, letter.exchange.encode(), encode(letter))
-        self._metrics.dead_letters.labels(letter.exchange).inc()
-
-    def _topic(self, symbol: str) -> str:
-        return self._settings.kafka_topic or topic(symbol)
-
-    def _end(self, worker: threading.Thread) -> int:
+    def _end(self) -> int:
+        self._stopping.set()  # also where the worker has failed
         self._feed.close()
-        self._producer.abandon.set()
-        worker.join(FLUSH_SECONDS)
-        self._drained.set()
+        self._worker.stop()
+        if self._worker.is_alive():
+            self._worker.join(FLUSH_SECONDS)
+            self._worker.give_up()
+            self._worker.join(FLUSH_SECONDS)
         unsent = self._producer.close(FLUSH_SECONDS)
+        self._worker.ledger.close()
+        if self._archive:
+            self._archive.close(FLUSH_SECONDS)
+        for client in self._clients:
+            client.close()
         self._metrics.close()
         if unsent:
             log.error("%d messages were not acknowledged by Kafka at %s and are lost", unsent, self._settings.kafka)
-        if self._failure:
-            log.error("streaming cannot go on", exc_info=self._failure)
-        return 1 if self._failure or unsent else 0
+        if self._worker.failure:
+            log.error("streaming cannot go on", exc_info=self._worker.failure)
+        return 1 if self._worker.failure or unsent else 0
 
 
 def serve(settings: Settings) -> int:

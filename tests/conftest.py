@@ -1,8 +1,17 @@
 """What tests of every part share."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.servers import KafkaServer, MinioServer
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How long the chaos suite disturbs the system, and by which seed."""
+    parser.addoption("--minutes", type=float, default=3.0, help="of faults and kills in tests/chaos")
+    parser.addoption("--seed", type=int, default=1, help="of the faults and kills in tests/chaos")
 
 
 @pytest.fixture(scope="session")
@@ -12,3 +21,21 @@ def recorded() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the recorded data is not there: {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """A real Kafka; a test that stops it starts it again."""
+    server = KafkaServer(tmp_path_factory.mktemp("kafka"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def minio_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServer]:
+    """A real object store with an empty bucket; a test that stops it starts it again."""
+    server = MinioServer(tmp_path_factory.mktemp("minio"))
+    server.start()
+    yield server
+    server.stop()

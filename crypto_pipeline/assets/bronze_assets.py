@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import dagster as dg
 
 from crypto_pipeline.assets import specs
-from crypto_pipeline.bronze import depth, klines, tickers, trades
-from crypto_pipeline.ingest import Ingested, ingest
+from crypto_pipeline.bronze.common import CANNOT_BE_PARSED
+from crypto_pipeline.ingest import Ingested, ingest, sources
 from crypto_pipeline.spark import SparkConnect, tagged
 from shared.settings import settings
 from shared.tables import Table
 
-MODULES = (trades, tickers, klines, depth)
+MODULES = tuple(sources())
 TOPICS = dg.AssetSpec(
     dg.AssetKey(["kafka", "crypto_raw"]),
     group_name="kafka",
@@ -40,7 +40,11 @@ class BronzeConfig(dg.Config):
         )
         for module in MODULES
     ],
-    check_specs=[spec for module in MODULES for spec in specs.check_specs(module, blocking=False)],
+    check_specs=[
+        spec
+        for module in MODULES
+        for spec in (*specs.check_specs(module, blocking=False), specs.is_parsed(module), *specs.mark_specs(module))
+    ],
     can_subset=True,
     pool="bronze",
 )
@@ -68,22 +72,29 @@ def bronze(
 
 
 def _result(table: Table, done: Ingested, context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    found = {rule: ("rows_in_quarantine", done.refused.get(rule, 0)) for rule in (*table.rules, CANNOT_BE_PARSED)}
+    found |= {mark: ("rows_marked", done.marked.get(mark, 0)) for mark in table.marks}
     checks = [
         dg.AssetCheckResult(
-            check_name=rule,
+            check_name=specs.IS_PARSED if name == CANNOT_BE_PARSED else name,
             asset_key=specs.key(table),
-            passed=not done.refused.get(rule),
+            passed=not count,
             severity=dg.AssetCheckSeverity.WARN,
-            metadata={"rows_in_quarantine": done.refused.get(rule, 0)},
+            metadata={what: count},
         )
-        for rule in table.rules
-        if dg.AssetCheckKey(specs.key(table), rule) in context.selected_asset_check_keys
+        for name, (what, count) in found.items()
+    ]
+    checks = [
+        check
+        for check in checks
+        if dg.AssetCheckKey(specs.key(table), str(check.check_name)) in context.selected_asset_check_keys
     ]
     return dg.MaterializeResult(
         asset_key=specs.key(table),
         metadata={
             "rows_written": done.rows,
             "rows_in_quarantine": sum(done.refused.values()),
+            "marks_broken": sum(done.marked.values()),
             "seconds": round(done.seconds, 2),
             "offsets": dg.MetadataValue.json(done.offsets),
         },

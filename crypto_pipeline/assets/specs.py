@@ -7,6 +7,8 @@ import dagster as dg
 
 from shared.tables import Table
 
+IS_PARSED = "it_can_be_parsed"
+
 
 def key(table: Table) -> dg.AssetKey:
     """`silver.ohlcv_1m` is the asset `silver/ohlcv_1m`."""
@@ -39,3 +41,19 @@ def check_specs(module: ModuleType, *, blocking: bool) -> Iterable[dg.AssetCheck
     table: Table = module.TABLE
     for name, rule in table.rules.items():
         yield dg.AssetCheckSpec(name, asset=key(table), description=f"`{rule}`", blocking=blocking)
+
+
+def mark_specs(module: ModuleType) -> Iterable[dg.AssetCheckSpec]:
+    """A check for every mark of the table: how many rows went on with it in `broken_rules`. It blocks nothing."""
+    table: Table = module.TABLE
+    for name, mark in table.marks.items():
+        yield dg.AssetCheckSpec(name, asset=key(table), description=f"marks, and lets go on, where not `{mark}`")
+
+
+def is_parsed(module: ModuleType) -> dg.AssetCheckSpec:
+    """The check that every message of the table's stream was an event."""
+    return dg.AssetCheckSpec(
+        IS_PARSED,
+        asset=key(module.TABLE),
+        description=f"every message is a `{module.EVENT.__name__}` of shared/events.py; others go to quarantine",
+    )

@@ -1,5 +1,9 @@
-"""What the bronze tables share: columns of every event, and how a Kafka message becomes a row."""
+"""What the bronze tables share: how a Kafka message becomes a row, and what is noted about rows that look wrong."""
 
+from decimal import Decimal
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import msgspec
 from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812 (the name that all PySpark code gives it)
@@ -18,45 +22,63 @@ EVENT_COLUMNS = (
     Column("source", "string", "websocket, rest or archive"),
     Column("connection_id", "string", "the connection that brought it"),
 )
+BROKEN_RULES = Column(
+    "broken_rules", "array<string>", "names of the marks that this row breaks; null where it was not checked"
+)
 ORDERING = Column("ordering", "bigint", "of two rows of one key the greater stays: better source, then earlier receipt")
 DATE = Column("date", "string", "partition: UTC day of the event, yyyy-MM-dd")
 HOUR = Column("hour", "string", "partition: UTC hour of the event, 00 to 23")
 MONTH = Column("month", "string", "partition: UTC month, yyyy-MM")
 
+NOT_IN_THE_FUTURE = {
+    "time_is_not_in_the_future": (
+        "coalesce(event_time, received_at) <= coalesce(received_at, ingested_at) + interval 5 minutes"
+    )
+}
+"""A rule of every event: further ahead of our clock it would lie in hours that are yet to come."""
+TIMELY = {
+    "clocks_agree": "received_at + interval 1 second >= coalesce(published_at, event_time)",
+    "is_not_late": "received_at - coalesce(published_at, event_time) <= interval 10 seconds",
+}
+"""Marks of every event: it came before it was sent, so a clock is wrong; it was under way for long."""
+
+FAULT = "fault"
+MESSAGE = "message"
+"""What rows bear until they are written or refused: why they are no event, and the Kafka message, whole."""
+CANNOT_BE_PARSED = "cannot_be_parsed"
+_CORRUPT = "_corrupt"
+
 _RANK_STEP = 10**18
 _LATEST = 10**17
 """Microseconds far beyond any date (year 5138), so that ranks and times never mix."""
+_TYPES = {int: "bigint", str: "string", bool: "boolean", Decimal: "string"}
+_LEVELS = tuple[tuple[Decimal, Decimal], ...]
+_PLAIN = r"^-?[0-9]{1,20}([.][0-9]{1,18})?$"
 
 
-def events_of(messages: DataFrame, stream: str, fields: str) -> DataFrame:
-    """The messages of one stream, parsed: the fields that all events have, and `fields` (DDL) of its own.
+def events_of(messages: DataFrame, event: type[msgspec.Struct]) -> DataFrame:
+    """The messages of one kind of event, a column for each of its fields, typed, and `ingested_at`.
 
-    `messages` has `value` (string), `stream` and `kafka_time`. Decimals stay strings here: `exact` casts them.
+    `messages` has `value` (JSON), `stream`, and where it came from. A message that is no such event (not JSON, a field
+    missing or of another type, a number that `decimal(38, 18)` cannot hold exactly) is a row with a `fault`.
     """
-    common = (
-        "exchange string, symbol string, base_asset string, quote_asset string, event_time bigint, "
-        "published_at bigint, received_at bigint, source string, connection_id string"
+    fields = get_type_hints(event)
+    wanted = [field.name for field in msgspec.structs.fields(event)]
+    ddl = ", ".join(f"`{name}` {_json_type(fields[name])}" for name in wanted)
+    options = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": _CORRUPT}
+    parsed = F.from_json("value", f"{ddl}, {_CORRUPT} string", options)
+    whole = F.struct(*[name for name in messages.columns if name != "stream"]).alias(MESSAGE)
+    # `inline` keeps the planner from copying the parser into every expression that uses a field.
+    rows = messages.filter(F.col("stream") == event.__struct_config__.tag).select(whole, F.inline(F.array(parsed)))
+    is_fault = F.col(_CORRUPT).isNotNull()
+    for name in wanted:
+        is_fault = is_fault | _is_wrong(F.col(name), name, fields[name])
+    return rows.select(
+        F.when(is_fault, F.lit(CANNOT_BE_PARSED)).alias(FAULT),
+        MESSAGE,
+        *[_typed(F.col(name), name, fields[name]).alias(name) for name in wanted],
+        F.current_timestamp().alias("ingested_at"),
     )
-    parsed = F.from_json("value", f"{common}, {fields}", {"mode": "FAILFAST"})
-    return (
-        messages.filter(F.col("stream") == stream)
-        .select(parsed.alias("event"))
-        .select("event.*")
-        .withColumn("ingested_at", F.current_timestamp())
-        .withColumns({name: moment(name) for name in ("event_time", "published_at", "received_at")})
-    )
-
-
-def moment(name: str) -> Expression:
-    """The timestamp of a column of microseconds."""
-    return F.timestamp_micros(F.col(name))
-
-
-def exact(name: str) -> Expression:
-    """The decimal of a string column. What does not fit fails the job: it was checked at the edge, so it is a fault."""
-    value = F.col(name).cast(DECIMAL)
-    fault = F.concat(F.lit(f"{name} does not fit {DECIMAL}: "), F.col(name))
-    return F.when(F.col(name).isNull() | value.isNotNull(), value).otherwise(F.raise_error(fault).cast(DECIMAL))
 
 
 def preferred_source() -> Expression:
@@ -71,6 +93,93 @@ def placed(rows: DataFrame, time: Expression) -> DataFrame:
     return rows.withColumn("date", F.date_format(time, "yyyy-MM-dd")).withColumn("hour", F.date_format(time, "HH"))
 
 
+def with_day(rows: DataFrame, messages: DataFrame, start: str, end: str) -> DataFrame:
+    """With `day_low` and `day_high`: the range of the newest ticker among the messages that covers the row.
+
+    The exchange's 24 hours must begin before the row's column `start` and end a second or more after its `end`, in
+    which the exchange may not have counted it yet. Both are null where no ticker does.
+    """
+    fields = "exchange string, symbol string, event_time bigint, open_time bigint, low_price string, high_price string"
+    tickers = messages.filter(F.col("stream") == "ticker").select(F.from_json("value", fields).alias("t")).select("t.*")
+    values = F.struct("event_time", "open_time", "low_price", "high_price")
+    newest = tickers.groupBy("exchange", "symbol").agg(F.max_by(values, "event_time").alias("day"))
+    begins = F.unix_micros(F.col(start)) >= F.col("day.open_time")
+    covers = begins & (F.unix_micros(F.col(end)) + 1_000_000 <= F.col("day.event_time"))
+    return rows.join(F.broadcast(newest), on=["exchange", "symbol"], how="left").withColumns(
+        {f"day_{side}": F.when(covers, F.col(f"day.{side}_price").cast(DECIMAL)) for side in ("low", "high")}
+    )
+
+
 def shaped(rows: DataFrame, table: Table) -> DataFrame:
-    """The columns that the table promises, in its order and types."""
-    return rows.select([F.col(column.name).cast(column.type).alias(column.name) for column in table.columns])
+    """The columns that the table promises, in its order and types; with `fault` and `message` until it is written.
+
+    `broken_rules` names the table's marks that are false; one that cannot be decided is not broken.
+    """
+    typed = rows.withColumns(
+        {c.name: F.col(c.name).cast(c.type).alias(c.name) for c in table.columns if c != BROKEN_RULES}
+    )
+    broken = [F.when(~F.expr(sql), F.lit(name)) for name, sql in table.marks.items()]
+    if broken:
+        typed = typed.withColumn(BROKEN_RULES.name, F.array_compact(F.array(*broken)))
+    return typed.select(*table.column_names, FAULT, MESSAGE)
+
+
+def _plain(kind: Any) -> tuple[Any, bool]:
+    """The type without `None`, and whether it may be that."""
+    parts = get_args(kind)
+    if get_origin(kind) in (Union, type(int | None)) and type(None) in parts:
+        return next(part for part in parts if part is not type(None)), True
+    return kind, False
+
+
+def _is_time(name: str) -> bool:
+    return name.endswith(("_time", "_at"))
+
+
+def _json_type(kind: Any) -> str:
+    kind, _ = _plain(kind)
+    if kind == _LEVELS:
+        return "array<array<string>>"
+    return "string" if get_origin(kind) is Literal else _TYPES[kind]
+
+
+def _typed(value: Expression, name: str, kind: Any) -> Expression:
+    kind, _ = _plain(kind)
+    if kind is Decimal:
+        return value.cast(DECIMAL)
+    if kind is int and _is_time(name):
+        return F.timestamp_micros(value)
+    if kind == _LEVELS:
+        return F.transform(
+            value,
+            lambda level: F.struct(level[0].cast(DECIMAL).alias("price"), level[1].cast(DECIMAL).alias("quantity")),
+        )
+    return value
+
+
+def _is_wrong(value: Expression, name: str, kind: Any) -> Expression:
+    """True or false, never null: there is no value where one must be, or it is none of this type."""
+    kind, may_be_absent = _plain(kind)
+    if kind is Decimal:
+        wrong = _does_not_fit(value)
+    elif kind is int and _is_time(name):
+        wrong = ~value.between(0, _LATEST)
+    elif get_origin(kind) is Literal:
+        wrong = ~value.isin(*get_args(kind))
+    elif kind == _LEVELS:
+        wrong = F.exists(
+            value,
+            lambda level: F.coalesce(
+                (F.size(level) != 2) | _does_not_fit(level[0]) | _does_not_fit(level[1]), F.lit(True)
+            ),
+        )
+    else:
+        wrong = F.lit(False)
+    return F.when(value.isNull(), F.lit(not may_be_absent)).otherwise(F.coalesce(wrong, F.lit(True)))
+
+
+def _does_not_fit(text: Expression) -> Expression:
+    """Is it no number, too great, or of more places than the type holds? Python writes some as `1.5E-7`, `0E-8`."""
+    exact = text.cast(DECIMAL)
+    is_exact = F.coalesce(exact == text.cast("decimal(38,30)"), F.lit(True))
+    return ~(text.rlike(_PLAIN) | (text.rlike("[eE]") & exact.isNotNull() & is_exact))

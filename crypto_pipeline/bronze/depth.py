@@ -4,19 +4,24 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline.bronze.common import (
+    BROKEN_RULES,
     DATE,
     EVENT_COLUMNS,
     HOUR,
+    NOT_IN_THE_FUTURE,
     ORDERING,
+    TIMELY,
     events_of,
     placed,
     preferred_source,
     shaped,
 )
+from shared.events import DepthSnapshot
 from shared.tables import DECIMAL, Column, Table
 
 _LEVELS = f"array<struct<price:{DECIMAL},quantity:{DECIMAL}>>"
 
+EVENT = DepthSnapshot
 TABLE = Table(
     layer="bronze",
     name="depth",
@@ -30,28 +35,27 @@ TABLE = Table(
         ORDERING,
         DATE,
         HOUR,
+        BROKEN_RULES,
     ),
     key=("exchange", "symbol", "update_id", "levels"),
     partitions=("date", "hour"),
     ordering="ordering",
-    rules={"it_has_a_time": "coalesce(event_time, received_at) is not null"},
+    rules={
+        "it_has_a_time": "coalesce(event_time, received_at) is not null",
+        "prices_are_positive": "forall(bids, level -> level.price > 0) and forall(asks, level -> level.price > 0)",
+    }
+    | NOT_IN_THE_FUTURE,
+    marks={
+        "book_is_not_crossed": "bids[0].price < asks[0].price",
+        "sizes_are_positive": (
+            "forall(bids, level -> level.quantity > 0) and forall(asks, level -> level.quantity > 0)"
+        ),
+    }
+    | TIMELY,
 )
 
 
 def build(messages: DataFrame) -> DataFrame:
     """The book snapshots among Kafka messages, placed by the exchange's time, else by our receipt."""
-    rows = events_of(
-        messages,
-        "depth5",
-        "update_id bigint, levels int, bids array<array<string>>, asks array<array<string>>",
-    )
-    rows = rows.withColumns({side: _levels(side) for side in ("bids", "asks")})
-    time = F.coalesce("event_time", "received_at")
-    return placed(rows, time).withColumn("ordering", preferred_source()).transform(shaped, TABLE)
-
-
-def _levels(side: str):  # type: ignore[no-untyped-def] # pyspark's Column has two classes, one for Connect
-    return F.transform(
-        side,
-        lambda level: F.struct(level[0].cast(DECIMAL).alias("price"), level[1].cast(DECIMAL).alias("quantity")),
-    )
+    rows = placed(events_of(messages, EVENT), F.coalesce("event_time", "received_at"))
+    return rows.withColumn("ordering", preferred_source()).transform(shaped, TABLE)

@@ -3,7 +3,17 @@
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from crypto_pipeline.bronze.common import EVENT_COLUMNS, MONTH, events_of, exact, moment, shaped
+from crypto_pipeline.bronze.common import (
+    BROKEN_RULES,
+    EVENT_COLUMNS,
+    MONTH,
+    NOT_IN_THE_FUTURE,
+    TIMELY,
+    events_of,
+    shaped,
+    with_day,
+)
+from shared.events import Kline
 from shared.tables import DECIMAL, Column, Table
 
 _DECIMALS = {
@@ -17,6 +27,7 @@ _DECIMALS = {
     "taker_buy_quote_volume": "bought by takers, in the quote asset",
 }
 
+EVENT = Kline
 TABLE = Table(
     layer="bronze",
     name="klines",
@@ -28,22 +39,33 @@ TABLE = Table(
         Column("close_time", "timestamp", "end of the interval as the exchange writes it, inclusive"),
         *(Column(name, DECIMAL, comment) for name, comment in _DECIMALS.items()),
         Column("trade_count", "bigint", "trades in the interval"),
-        Column("first_trade_id", "bigint", "id of the first trade; -1 where none traded"),
-        Column("last_trade_id", "bigint", "id of the last trade; -1 where none traded"),
+        Column("first_trade_id", "bigint", "id of the first trade; -1 where none traded, null where it is not said"),
+        Column("last_trade_id", "bigint", "id of the last trade; -1 where none traded, null where it is not said"),
         Column("is_closed", "boolean", "the exchange says that the candle is final"),
         Column(
             "ordering", "bigint", "of two rows of one key the greater stays: closed before open, then the later sent"
         ),
         MONTH,
+        BROKEN_RULES,
     ),
     key=("exchange", "symbol", "interval", "open_time", "source"),
     partitions=("month",),
     time="open_time",
     ordering="ordering",
     rules={
+        "prices_are_positive": "trade_count = 0 or least(open, high, low, close) > 0",
+        "it_has_begun": "open_time <= coalesce(received_at, ingested_at) + interval 5 minutes",
+    }
+    | NOT_IN_THE_FUTURE,
+    marks={
         "high_is_highest": "high >= greatest(open, close, low)",
         "low_is_lowest": "low <= least(open, close, high)",
-    },
+        "volumes_are_not_negative": "least(volume, quote_volume, taker_buy_volume, taker_buy_quote_volume) >= 0",
+        "takers_bought_no_more_than_was_traded": "taker_buy_volume <= volume",
+        "ids_are_as_many_as_trades": "trade_count = 0 or last_trade_id - first_trade_id + 1 = trade_count",
+        "price_is_within_the_day": "trade_count = 0 or (low >= day_low and high <= day_high)",
+    }
+    | TIMELY,
 )
 
 _CLOSED_FIRST = 10**18
@@ -51,15 +73,7 @@ _CLOSED_FIRST = 10**18
 
 def build(messages: DataFrame) -> DataFrame:
     """The klines among Kafka messages."""
-    strings = ", ".join(f"{name} string" for name in _DECIMALS)
-    rows = events_of(
-        messages,
-        "kline_1m",
-        f"interval string, open_time bigint, close_time bigint, {strings}, trade_count bigint, first_trade_id bigint, "
-        "last_trade_id bigint, is_closed boolean",
-    )
-    rows = rows.withColumns({name: exact(name) for name in _DECIMALS})
-    rows = rows.withColumns({name: moment(name) for name in ("open_time", "close_time")})
+    rows = with_day(events_of(messages, EVENT), messages, "open_time", "close_time")
     is_closed_first = F.col("is_closed").cast("bigint") * F.lit(_CLOSED_FIRST)
     sent = F.coalesce(F.unix_micros("published_at"), F.unix_micros("received_at"), F.lit(0))
     return (

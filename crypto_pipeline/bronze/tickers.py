@@ -4,17 +4,19 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline.bronze.common import (
+    BROKEN_RULES,
     DATE,
     EVENT_COLUMNS,
     HOUR,
+    NOT_IN_THE_FUTURE,
     ORDERING,
+    TIMELY,
     events_of,
-    exact,
-    moment,
     placed,
     preferred_source,
     shaped,
 )
+from shared.events import Ticker
 from shared.tables import DECIMAL, Column, Table
 
 _DECIMALS = {
@@ -34,6 +36,7 @@ _DECIMALS = {
     "ask_quantity": "quantity at the best ask",
 }
 
+EVENT = Ticker
 TABLE = Table(
     layer="bronze",
     name="tickers",
@@ -49,26 +52,24 @@ TABLE = Table(
         ORDERING,
         DATE,
         HOUR,
+        BROKEN_RULES,
     ),
     key=("exchange", "symbol", "event_time"),
     partitions=("date", "hour"),
     ordering="ordering",
-    rules={
-        "ticker_time_is_known": "event_time is not null",
+    rules={"prices_are_positive": "trade_count = 0 or least(last_price, high_price, low_price) > 0"}
+    | NOT_IN_THE_FUTURE,
+    marks={
+        "book_is_not_crossed": "bid_price < ask_price",
+        "sizes_are_positive": "least(bid_quantity, ask_quantity) > 0",
         "high_is_not_below_low": "high_price >= low_price",
-    },
+        "price_is_within_the_day": "trade_count = 0 or last_price between low_price and high_price",
+    }
+    | TIMELY,
 )
 
 
 def build(messages: DataFrame) -> DataFrame:
     """The tickers among Kafka messages."""
-    strings = ", ".join(f"{name} string" for name in _DECIMALS)
-    rows = events_of(
-        messages,
-        "ticker",
-        f"{strings}, open_time bigint, close_time bigint, first_trade_id bigint, last_trade_id bigint, "
-        "trade_count bigint",
-    )
-    rows = rows.withColumns({name: exact(name) for name in _DECIMALS})
-    rows = rows.withColumns({name: moment(name) for name in ("open_time", "close_time")})
-    return placed(rows, F.col("event_time")).withColumn("ordering", preferred_source()).transform(shaped, TABLE)
+    rows = placed(events_of(messages, EVENT), F.col("event_time"))
+    return rows.withColumn("ordering", preferred_source()).transform(shaped, TABLE)

@@ -4,18 +4,23 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline.bronze.common import (
+    BROKEN_RULES,
     DATE,
     EVENT_COLUMNS,
     HOUR,
+    NOT_IN_THE_FUTURE,
     ORDERING,
+    TIMELY,
     events_of,
-    exact,
     placed,
     preferred_source,
     shaped,
+    with_day,
 )
+from shared.events import Trade
 from shared.tables import DECIMAL, Column, Table
 
+EVENT = Trade
 TABLE = Table(
     layer="bronze",
     name="trades",
@@ -30,26 +35,18 @@ TABLE = Table(
         ORDERING,
         DATE,
         HOUR,
+        BROKEN_RULES,
     ),
     key=("exchange", "symbol", "trade_id"),
     partitions=("date", "hour"),
     time="event_time",
     ordering="ordering",
-    rules={
-        "price_is_positive": "price > 0",
-        "quantity_is_positive": "quantity > 0",
-        "trade_time_is_known": "event_time is not null",
-        "source_is_known": "source in ('websocket', 'rest', 'archive')",
-    },
+    rules={"price_is_positive": "price > 0", "quantity_is_positive": "quantity > 0"} | NOT_IN_THE_FUTURE,
+    marks={"price_is_within_the_day": "price between day_low and day_high"} | TIMELY,
 )
 
 
 def build(messages: DataFrame) -> DataFrame:
     """The trades among Kafka messages; which of two of one id stays is decided when they are written."""
-    rows = events_of(
-        messages,
-        "trade",
-        "trade_id bigint, price string, quantity string, quote_quantity string, is_buyer_maker boolean",
-    )
-    rows = rows.withColumns({name: exact(name) for name in ("price", "quantity", "quote_quantity")})
+    rows = with_day(events_of(messages, EVENT), messages, "event_time", "event_time")
     return placed(rows, F.col("event_time")).withColumn("ordering", preferred_source()).transform(shaped, TABLE)

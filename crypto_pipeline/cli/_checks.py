@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from deployment import docker, health, ports, preflight, processes, services
 from deployment.supervise import Supervisor
 from shared.settings import Settings, SettingsError
-from shared.symbol_manager import Symbol, SymbolsFileError, load_symbols
+from shared.symbol_manager import Selector, Symbol, SymbolsFileError, load_watchlist
 from streaming.connection import explained
 from streaming.exchange import Exchange, UnparsableMessage, check_exchanges, exchanges
 from streaming.feed import addresses
@@ -41,13 +41,13 @@ def checks() -> Iterator[Check]:
     yield from _machine(settings)
     yield from _ports(settings)
     try:
-        symbols = load_symbols(settings.symbols_file, settings.active_symbols)
-        check_exchanges(symbols)
+        symbols, selectors, _ = load_watchlist(settings.symbols_file, settings.active_symbols)
+        check_exchanges([*symbols, *selectors])
     except SymbolsFileError as error:
         yield Check("fault", "symbols", str(error))
     else:
-        yield from limits(symbols, settings)
-        for name in sorted({name for symbol in symbols for name in symbol.exchanges}):
+        yield from limits(symbols, settings, selectors)
+        for name in sorted({name for entry in (*symbols, *selectors) for name in entry.exchanges}):
             yield _exchange(exchanges()[name](*addresses(settings, name)), settings)
     yield from _services(settings)
 
@@ -77,15 +77,17 @@ def _ports(settings: Settings) -> Iterator[Check]:
         yield Check("ok", "ports", f"all {sum(len(service.ports) for service in wanted)} are free, or ours")
 
 
-def limits(symbols: Sequence[Symbol], settings: Settings) -> Iterator[Check]:
-    """Whether the exchanges allow what is to be streamed."""
-    if len(symbols) > MANY_TOPICS and not settings.kafka_topic:
-        yield Check("warning", "symbols", f"{len(symbols)} topics cost much: set KAFKA_TOPIC to send all to one.")
+def limits(symbols: Sequence[Symbol], settings: Settings, selectors: Sequence[Selector] = ()) -> Iterator[Check]:
+    """Whether the exchanges allow what is to be streamed, if all that selectors choose is chosen by one alone."""
+    count = len(symbols) + sum(selector.top for selector in selectors)
+    if count > MANY_TOPICS and not settings.kafka_topic:
+        yield Check("warning", "symbols", f"{count} topics cost much: set KAFKA_TOPIC to send all to one.")
     else:
-        yield Check("ok", "symbols", f"{len(symbols)} in {settings.symbols_file}")
-    for name in sorted({name for symbol in symbols for name in symbol.exchanges}):
+        yield Check("ok", "symbols", f"{'up to ' * bool(selectors)}{count} in {settings.symbols_file}")
+    for name in sorted({name for entry in (*symbols, *selectors) for name in entry.exchanges}):
         venue = exchanges()[name]
         streams = sum(len(symbol.streams) for symbol in symbols if name in symbol.exchanges)
+        streams += sum(selector.top * len(selector.streams) for selector in selectors if name in selector.exchanges)
         connections = -(-streams // venue.channels_per_connection)
         message = (
             f"{streams:,} streams on {connections} connection{'s' * (connections > 1)}; it allows "

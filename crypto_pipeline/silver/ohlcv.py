@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 
+from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
@@ -15,7 +16,6 @@ from crypto_pipeline.silver.candles import (
     SERIES,
     every_source,
     finished,
-    ids_are_contiguous,
     interval_start,
     revised,
 )
@@ -35,7 +35,11 @@ TABLE = Table(
 SOURCES = (ohlcv_1m.TABLE, klines.TABLE)
 
 LONGER = {name: seconds for name, seconds in INTERVALS.items() if name != "1m"}
-_WORST_LAST = ("complete", "repaired", "pending", "partial")
+_WORST_LAST = {
+    "status": ("complete", "repaired", "pending", "partial"),
+    "proof": ("trade_ids", "agg", "exchange_kline", "none"),
+    "source": ("websocket", "trades", "rest", "archive"),
+}
 
 
 def touched(changes: Mapping[str, DataFrame], current: DataFrame, now: datetime) -> DataFrame:
@@ -93,7 +97,6 @@ def from_minutes(minutes: DataFrame, quiet: DataFrame, now: datetime) -> DataFra
     An interval is as good as its worst minute. It is partial where ids are missing between its minutes, and where a
     minute has neither a candle nor a kline that says that it was quiet (`quiet`): trades could be missing at its edges.
     """
-    rank = F.expr(f"array_position(array({', '.join(map(repr, _WORST_LAST))}), status)")
     candles = minutes.groupBy(*SERIES, "interval", "interval_seconds", "interval_start").agg(
         F.min_by("open", "minute").alias("open"),
         F.max("high").alias("high"),
@@ -104,23 +107,33 @@ def from_minutes(minutes: DataFrame, quiet: DataFrame, now: datetime) -> DataFra
         F.sum("trade_count").alias("trade_count"),
         F.sum("taker_buy_volume").alias("taker_buy_volume"),
         F.sum("taker_buy_quote_volume").alias("taker_buy_quote_volume"),
-        F.min("first_trade_id").alias("first_trade_id"),
-        F.max("last_trade_id").alias("last_trade_id"),
+        F.min_by(F.struct("first_trade_id"), "minute").getField("first_trade_id").alias("first_trade_id"),
+        F.max_by(F.struct("last_trade_id"), "minute").getField("last_trade_id").alias("last_trade_id"),
         F.count("*").cast("int").alias("minutes_present"),
-        F.max_by("status", rank).alias("worst"),
+        F.count(F.col("first_trade_id") + F.col("last_trade_id")).alias("minutes_with_ids"),
+        *(_worst(name).alias(name) for name in _WORST_LAST),
     )
-    candles = finished(candles.withColumn("source", F.lit("trades")), F.col("interval_seconds"))
+    candles = finished(candles, F.col("interval_seconds"))
     is_closed = F.col("interval_end") <= F.lit(now)
     quiet_count = quiet.groupBy(*TABLE.key).agg(F.count("*").alias("minutes_quiet"))
     minutes_known = F.col("minutes_present") + F.coalesce(F.col("minutes_quiet"), F.lit(0))
-    is_whole = ids_are_contiguous() & (minutes_known >= F.col("minutes_expected"))
+    is_contiguous = F.col("last_trade_id") - F.col("first_trade_id") + 1 == F.col("trade_count")
+    some_lack_ids = F.col("minutes_with_ids") < F.col("minutes_present")
+    is_whole = (minutes_known >= F.col("minutes_expected")) & (some_lack_ids | is_contiguous)
+    is_proven = F.col("status").isin("complete", "repaired")
     return (
         candles.join(quiet_count, on=list(TABLE.key), how="left")
         .withColumn("is_closed", is_closed)
         .withColumn(
             "status",
-            F.when(~is_closed, F.lit("pending")).when(is_whole, F.col("worst")).otherwise(F.lit("partial")),
+            F.when(~is_closed, F.lit("pending")).when(is_whole, F.col("status")).otherwise(F.lit("partial")),
         )
-        .withColumn("proof", F.when(F.col("status") == "complete", F.lit("trade_ids")).otherwise(F.lit("none")))
-        .drop("worst", "minutes_quiet")
+        .withColumn("proof", F.when(is_proven, F.col("proof")).otherwise(F.lit("none")))
+        .drop("minutes_quiet", "minutes_with_ids")
     )
+
+
+def _worst(name: str) -> Expression:
+    """Of several minutes' values the one that stands last in its order."""
+    order = ", ".join(map(repr, _WORST_LAST[name]))
+    return F.max_by(name, F.expr(f"array_position(array({order}), {name})"))

@@ -1,19 +1,33 @@
-"""One candle a minute, made from our own trades, with what proves it."""
+"""One candle a minute by the precedence of the sources, with what proves it.
+
+The first of these that there is makes the candle: the closed kline of the exchange's WebSocket; our own trades, where
+they are provably all of the minute; the exchange's kline by REST, then of its archive; our trades as far as they go.
+REST never replaces what the WebSocket said.
+
+`proof` says what the candle rests on. `trade_ids`: all the minute's trades are in `bronze.trades`, which the exchange's
+kline (its ids, or its count) or the neighbouring ids prove. `agg`: all are accounted for, some only as merged fills
+(`bronze.agg_trades`). `exchange_kline`: the exchange's own candle stands for trades that are not there. `none`: nothing
+proves it yet.
+
+`status`: `complete`, or `repaired` where it is just as sure but something of it came by REST after a hole; `pending`
+while nothing proves it and something still may; `partial` after a day of that.
+"""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column as Expression
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F  # noqa: N812
 
-from crypto_pipeline.bronze import klines, trades
+from crypto_pipeline.bronze import agg_trades, klines, trades
 from crypto_pipeline.silver.candles import (
     CANDLE_COLUMNS,
+    PRICES_AND_VOLUMES,
     RULES,
     SERIES,
     every_source,
     finished,
-    ids_are_contiguous,
     interval_start,
     revised,
 )
@@ -29,33 +43,54 @@ TABLE = Table(
     time="interval_start",
     rules=RULES,
 )
-SOURCES = (trades.TABLE, klines.TABLE)
+SOURCES = (trades.TABLE, klines.TABLE, agg_trades.TABLE)
 
 _SECONDS = 60
+_HOPE = timedelta(days=1)
+"""How long something may still prove a minute: the exchange's archive of a day comes the next."""
 
 
 def touched(changes: Mapping[str, DataFrame], current: DataFrame, now: datetime) -> DataFrame:
-    """The minutes that new trades or closed klines fall into, and those that ended since they were written."""
-    minute = interval_start(F.col("event_time"), _SECONDS).alias("interval_start")
-    traded = changes["bronze.trades"].select("exchange", "symbol", minute)
-    closed = closed_minutes(changes["bronze.klines"]).select(*TABLE.key)
-    ended = current.filter(~F.col("is_closed") & (F.col("interval_end") <= F.lit(now))).select(*TABLE.key)
-    return traded.unionByName(closed).unionByName(ended).distinct()
+    """The minutes that new trades, fills or closed klines fall into, and those that are not settled yet."""
+    minutes = [
+        changes[name].select("exchange", "symbol", minute_of("event_time"))
+        for name in (trades.TABLE.full_name, agg_trades.TABLE.full_name)
+    ]
+    closed = closed_minutes(changes["bronze.klines"]).filter("trade_count > 0").select(*TABLE.key)
+    is_over = F.col("interval_end") <= F.lit(now)
+    unsettled = current.filter(is_over & (~F.col("is_closed") | (F.col("status") == "pending"))).select(*TABLE.key)
+    return minutes[0].unionByName(minutes[1]).unionByName(closed).unionByName(unsettled).distinct()
 
 
 def needs(keys: DataFrame, _now: datetime) -> DataFrame:
-    """The hours of the tape and of the klines that the minutes `keys` lie in."""
-    hour = F.date_trunc("hour", F.col("interval_start"))
-    hours = keys.select(hour.alias("start"), hour.alias("end")).distinct()
-    return every_source(hours, SOURCES)
+    """The hours of trades, klines and fills that the minutes `keys` and their neighbours lie in."""
+    minute = F.unix_seconds("interval_start")
+    around = F.explode(F.array(*[F.timestamp_seconds(minute + shift) for shift in (-_SECONDS, 0, _SECONDS)]))
+    hours = keys.select(F.date_trunc("hour", around.alias("t")).alias("start")).distinct()
+    return every_source(hours.withColumn("end", F.col("start")), SOURCES)
 
 
 def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame, now: datetime) -> DataFrame:
     """The candles of the minutes `keys`, as far as they differ from the current ones."""
-    tape = sources["bronze.trades"].withColumn("interval_start", interval_start(F.col("event_time"), _SECONDS))
-    candles = from_trades(tape.join(keys, on=list(TABLE.key), how="left_semi"))
-    exchange_view = closed_minutes(sources["bronze.klines"]).join(keys, on=list(TABLE.key), how="left_semi")
-    return revised(proven(candles, exchange_view, now), current, TABLE.key).select(TABLE.column_names)
+
+    def of_keys(rows: DataFrame) -> DataFrame:
+        return rows.join(keys, on=list(TABLE.key), how="left_semi")
+
+    tape, merged = (
+        of_keys(sources[table.full_name].withColumn("interval_start", minute_of("event_time")))
+        for table in (trades.TABLE, agg_trades.TABLE)
+    )
+    ours = from_fills(fills(tape, merged))
+    theirs = exchange_view(of_keys(closed_minutes(sources["bronze.klines"])))
+    known = current.select(*TABLE.key, "first_trade_id", "last_trade_id").join(
+        keys, on=list(TABLE.key), how="left_anti"
+    )
+    return revised(chosen(ours, theirs, known, now), current, TABLE.key).select(TABLE.column_names)
+
+
+def minute_of(time: str) -> Expression:
+    """The minute of a time column, as `interval_start`."""
+    return interval_start(F.col(time), _SECONDS).alias("interval_start")
 
 
 def closed_minutes(klines: DataFrame) -> DataFrame:
@@ -64,53 +99,129 @@ def closed_minutes(klines: DataFrame) -> DataFrame:
     return klines.filter(is_closed_minute).withColumnRenamed("open_time", "interval_start")
 
 
-def from_trades(tape: DataFrame) -> DataFrame:
-    """Candles of the trades by `interval_start`. Order is the trade id's: Binance's are sequential."""
+def fills(tape: DataFrame, merged: DataFrame) -> DataFrame:
+    """Trades and merged fills as one tape of id ranges (`first_id` to `last_id`) that do not overlap.
+
+    A merged fill takes the place of its trades where one of them is missing; where all are there, they stay.
+    """
+    columns = [*SERIES, "interval_start", "price", "quantity", "quote_quantity", "is_buyer_maker", "source"]
+    single = tape.select(*columns, F.col("trade_id").alias("first_id"), F.col("trade_id").alias("last_id"))
+    ranges = merged.select(*columns, F.col("first_trade_id").alias("first_id"), F.col("last_trade_id").alias("last_id"))
+    both = single.withColumn("is_merged", F.lit(False)).unionByName(ranges.withColumn("is_merged", F.lit(True)))
+    minute = ["exchange", "symbol", "interval_start"]
+    in_order = Window.partitionBy(*minute).orderBy("first_id", F.desc("is_merged"))
+    merged_range = F.when(F.col("is_merged"), F.struct("first_id", "last_id"))
+    # The last merged fill that begins no later; its trades, and no others, end no later than it.
+    cover = F.last(merged_range, ignorenulls=True).over(in_order.rowsBetween(Window.unboundedPreceding, 0))
+    inside = F.col("last_id") <= F.col("cover.last_id")
+    covered = both.withColumn("cover", cover).withColumn("cover", F.when(inside, F.col("cover")))
+    of_one_cover = Window.partitionBy(*minute, "cover")
+    singles = F.count(F.when(~F.col("is_merged"), F.lit(1))).over(of_one_cover)
+    all_there = singles == F.col("cover.last_id") - F.col("cover.first_id") + 1
+    stays = F.col("cover").isNull() | (F.col("is_merged") != all_there)
+    return covered.withColumn("stays", stays).filter("stays").drop("cover", "stays")
+
+
+def from_fills(tape: DataFrame) -> DataFrame:
+    """Candles of the fills by `interval_start`. Order is the trade id's: Binance's are sequential.
+
+    `came_by_rest` and `is_merged` say that for one of its fills at least.
+    """
     taker_bought = ~F.col("is_buyer_maker")
     nothing = F.lit(0).cast("decimal(38,18)")
-    candles = tape.groupBy(*SERIES, "interval_start").agg(
-        F.min_by("price", "trade_id").alias("open"),
+    return tape.groupBy(*SERIES, "interval_start").agg(
+        F.min_by("price", "first_id").alias("open"),
         F.max("price").alias("high"),
         F.min("price").alias("low"),
-        F.max_by("price", "trade_id").alias("close"),
+        F.max_by("price", "first_id").alias("close"),
         F.sum("quantity").alias("volume"),
         F.sum("quote_quantity").alias("quote_volume"),
-        F.count("*").alias("trade_count"),
+        F.sum(F.col("last_id") - F.col("first_id") + 1).alias("trade_count"),
         F.sum(F.when(taker_bought, F.col("quantity")).otherwise(nothing)).alias("taker_buy_volume"),
         F.sum(F.when(taker_bought, F.col("quote_quantity")).otherwise(nothing)).alias("taker_buy_quote_volume"),
-        F.min("trade_id").alias("first_trade_id"),
-        F.max("trade_id").alias("last_trade_id"),
-    )
-    return finished(
-        candles.withColumn("interval", F.lit("1m"))
-        .withColumn("minutes_present", F.lit(1))
-        .withColumn("source", F.lit("trades")),
-        F.lit(_SECONDS),
+        F.min("first_id").alias("first_trade_id"),
+        F.max("last_id").alias("last_trade_id"),
+        F.max(F.col("source") == "rest").alias("came_by_rest"),
+        F.max("is_merged").alias("is_merged"),
     )
 
 
-def proven(candles: DataFrame, klines: DataFrame, now: datetime) -> DataFrame:
-    """With `is_closed`, `status` and `proof`: complete when all ids of the exchange's closed kline are there.
+def exchange_view(klines: DataFrame) -> DataFrame:
+    """The exchange's closed klines (`closed_minutes`), one a minute: of the WebSocket before REST before the archive.
 
-    `klines` are `closed_minutes`. Until one is there the minute is pending; where it counts other trades
-    than ours, partial.
+    A kline that cannot be true is as good as none.
     """
-    exchange_view = klines.groupBy("exchange", "symbol", "interval_start").agg(
-        F.max_by(F.struct("trade_count", "first_trade_id", "last_trade_id"), "ordering").alias("kline")
+    is_sane = F.expr(
+        "trade_count = 0 or (high >= greatest(open, low, close) and low <= least(open, close) and volume > 0 "
+        "and quote_volume > 0 and taker_buy_volume between 0 and volume)"
     )
-    has_all_ids = (
-        ids_are_contiguous()
-        & (F.col("kline.first_trade_id") == F.col("first_trade_id"))
-        & (F.col("kline.last_trade_id") == F.col("last_trade_id"))
+    rank = F.when(F.col("source") == "websocket", 3).when(F.col("source") == "rest", 2).otherwise(1)
+    says = [*SERIES, *PRICES_AND_VOLUMES, "trade_count", "first_trade_id", "last_trade_id", "source"]
+    best = F.max_by(F.struct(*says), F.struct(rank.alias("rank"), F.col("ordering"))).alias("kline")
+    return klines.filter(is_sane).groupBy(*TABLE.key).agg(best)
+
+
+def chosen(ours: DataFrame, theirs: DataFrame, known: DataFrame, now: datetime) -> DataFrame:
+    """The candle of each minute by precedence, with `is_closed`, `status`, `proof` and `source`.
+
+    `ours` are `from_fills`, `theirs` `exchange_view`, `known` the ids of the candles around that stay as they are.
+    """
+    says = [*SERIES, *PRICES_AND_VOLUMES, "trade_count", "first_trade_id", "last_trade_id"]
+    mine = with_neighbours(ours, known).select(
+        *TABLE.key, F.struct(*says).alias("ours"), "came_by_rest", "is_merged", "has_both_neighbours"
     )
-    has_kline = F.col("kline").isNotNull()
-    return (
-        candles.join(exchange_view, on=list(TABLE.key), how="left")
-        .withColumn("is_closed", has_kline | (F.col("interval_end") <= F.lit(now)))
+    both = mine.join(theirs, on=list(TABLE.key), how="full")
+    traded = F.coalesce(F.col("kline.trade_count") > 0, F.lit(False))
+    has_ours = F.col("ours").isNotNull()
+    is_contiguous = F.col("ours.last_trade_id") - F.col("ours.first_trade_id") + 1 == F.col("ours.trade_count")
+    names_other_ids = (F.col("kline.first_trade_id") != F.col("ours.first_trade_id")) | (
+        F.col("kline.last_trade_id") != F.col("ours.last_trade_id")
+    )
+    as_kline_says = (F.col("kline.trade_count") == F.col("ours.trade_count")) & ~F.coalesce(
+        names_other_ids, F.lit(False)
+    )
+    is_whole = F.coalesce(is_contiguous & (as_kline_says | F.col("has_both_neighbours")), F.lit(False))
+    by_trades = is_whole & ~F.col("is_merged")
+    made_from = (
+        F.when(traded & (F.col("kline.source") == "websocket"), F.lit("websocket"))
+        .when(by_trades, F.lit("trades"))
+        .when(traded, F.col("kline.source"))
+        .otherwise(F.lit("trades"))
+    )
+    candle = F.when(F.col("source") == "trades", F.col("ours"))
+    candle = candle.otherwise(F.struct(*[F.col(f"kline.{name}").alias(name) for name in says]))
+    is_proven = F.col("proof") != "none"
+    came_by_rest = (F.col("source") == "rest") | (F.coalesce(F.col("came_by_rest"), F.lit(False)) & is_whole)
+    is_closed = F.col("kline").isNotNull() | (F.col("interval_end") <= F.lit(now))
+    picked = (
+        both.filter(has_ours | traded)
+        .withColumn("source", made_from)
+        .withColumn(
+            "proof",
+            F.when(by_trades, F.lit("trade_ids"))
+            .when(is_whole, F.lit("agg"))
+            .when(traded, F.lit("exchange_kline"))
+            .otherwise(F.lit("none")),
+        )
         .withColumn(
             "status",
-            F.when(~has_kline, F.lit("pending")).when(has_all_ids, F.lit("complete")).otherwise(F.lit("partial")),
+            F.when(is_proven & came_by_rest, F.lit("repaired"))
+            .when(is_proven, F.lit("complete"))
+            .when(F.col("interval_start") < F.lit(now - _HOPE), F.lit("partial"))
+            .otherwise(F.lit("pending")),
         )
-        .withColumn("proof", F.when(has_kline & has_all_ids, F.lit("trade_ids")).otherwise(F.lit("none")))
-        .drop("kline")
+        .withColumn("candle", candle)
     )
+    extra = [name for name in says if name not in TABLE.key]
+    shaped = picked.select(*TABLE.key, *[f"candle.{name}" for name in extra], "kline", "source", "proof", "status")
+    shaped = shaped.withColumn("interval", F.lit("1m")).withColumn("minutes_present", F.lit(1))
+    return finished(shaped, F.lit(_SECONDS)).withColumn("is_closed", is_closed).drop("kline")
+
+
+def with_neighbours(ours: DataFrame, known: DataFrame) -> DataFrame:
+    """With `has_both_neighbours`: the trade before the minute's first and the one after its last are known."""
+    around = ours.withColumn("is_ours", F.lit(True)).unionByName(known, allowMissingColumns=True)
+    in_time = Window.partitionBy("exchange", "symbol").orderBy("interval_start")
+    follows = F.lag("last_trade_id").over(in_time) + 1 == F.col("first_trade_id")
+    is_followed = F.lead("first_trade_id").over(in_time) == F.col("last_trade_id") + 1
+    return around.withColumn("has_both_neighbours", follows & is_followed).filter("is_ours")

@@ -6,18 +6,28 @@ https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from itertools import count
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from urllib.parse import quote as percent_encoded
 
 import msgspec
 
-from shared.events import DepthSnapshot, Kline, LiveEvent, Ticker, Trade, UnfitDecimal, exact_decimal, exact_product
+from shared.events import (
+    AggTrade,
+    DepthSnapshot,
+    Instrument,
+    Kline,
+    LiveEvent,
+    Ticker,
+    Trade,
+    UnfitDecimal,
+    exact_decimal,
+    exact_product,
+)
 from shared.symbol_manager import Symbol
-from streaming.exchange import Exchange, UnparsableMessage
+from streaming.exchange import Answer, Ask, Exchange, Request, UnparsableMessage
+from streaming.exchanges import binance_rest
+from streaming.exchanges.binance_values import Count, Id, Time, micros, not_negative, positive
 
-Id = Annotated[int, msgspec.Meta(ge=-1, le=2**63 - 1)]
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-Time = Annotated[int, msgspec.Meta(gt=0, lt=10**17)]
 SUFFIXES = {"trade": "trade", "ticker": "ticker", "kline_1m": "kline_1m", "depth5": "depth5"}
 IN_ADDRESS = 100
 """Channels that the address names; longer addresses are refused by servers on the way."""
@@ -31,9 +41,15 @@ class Binance(Exchange):
     ws_url = "wss://data-stream.binance.vision"
     rest_url = "https://data-api.binance.vision"
     archive_url = "https://data.binance.vision"
+    history_url = "https://api.binance.com"
+    """Where single trades of the past are; `rest_url` does not have them."""
+    rest_headers: ClassVar[dict[str, str]] = {"X-MBX-TIME-UNIT": "MICROSECOND"}
+    used_weight_header = "X-MBX-USED-WEIGHT-1M"
+    trade_ids_are_contiguous = True
 
     def __init__(self, ws_url: str = "", rest_url: str = "", archive_url: str = "") -> None:
         super().__init__(ws_url, rest_url, archive_url)
+        self.base_history_url = rest_url or self.history_url
         self._ids = count(1)
 
     def native(self, base: str, quote: str) -> str:
@@ -46,19 +62,32 @@ class Binance(Exchange):
         names = percent_encoded("/".join(channels[:IN_ADDRESS]), safe="/@")
         return f"{self.base_ws_url}/stream?streams={names}&timeUnit=MICROSECOND"
 
-    def greeting(self, channels: Sequence[str]) -> list[str]:
+    def greeting(self, channels: Sequence[str]) -> list[Ask]:
         return self.subscribe(channels[IN_ADDRESS:])
 
-    def subscribe(self, channels: Sequence[str]) -> list[str]:
-        return list(self._requests("SUBSCRIBE", channels))
+    def subscribe(self, channels: Sequence[str]) -> list[Ask]:
+        return list(self._asks("SUBSCRIBE", channels))
 
-    def unsubscribe(self, channels: Sequence[str]) -> list[str]:
-        return list(self._requests("UNSUBSCRIBE", channels))
+    def unsubscribe(self, channels: Sequence[str]) -> list[Ask]:
+        return list(self._asks("UNSUBSCRIBE", channels))
 
-    def _requests(self, method: str, channels: Sequence[str]) -> Iterator[str]:
+    def _asks(self, method: str, channels: Sequence[str]) -> Iterator[Ask]:
         for start in range(0, len(channels), IN_MESSAGE):
-            params = channels[start : start + IN_MESSAGE]
-            yield msgspec.json.encode({"method": method, "params": params, "id": next(self._ids)}).decode()
+            params = tuple(channels[start : start + IN_MESSAGE])
+            number = next(self._ids)
+            text = msgspec.json.encode({"method": method, "params": params, "id": number}).decode()
+            yield Ask(text, params, str(number))
+
+    def answer(self, frame: bytes) -> Answer | None:
+        if frame.startswith(b'{"stream"'):
+            return None
+        try:
+            message = _envelope.decode(frame)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+        if message.id is None or not (message.result or message.error):
+            return None
+        return Answer(str(message.id), str(message.error.get("msg", message.error)) if message.error else "")
 
     def clock_address(self) -> str:
         return f"{self.base_rest_url}/api/v3/time"
@@ -66,9 +95,48 @@ class Binance(Exchange):
     def clock(self, reply: bytes) -> int:
         """Milliseconds: `{"serverTime":1499827319559}`."""
         try:
-            return _micros(_clock.decode(reply).serverTime)
+            return micros(_clock.decode(reply).serverTime)
         except msgspec.MsgspecError as error:
             raise UnparsableMessage(str(error)) from None
+
+    def trades_request(self, symbol: Symbol, from_id: int) -> Request:
+        return self._about(symbol, "historicalTrades", 25, self.base_history_url, fromId=from_id)
+
+    def recent_trades_request(self, symbol: Symbol) -> Request:
+        return self._about(symbol, "trades", 25)
+
+    def agg_trades_request(self, symbol: Symbol, from_time: int) -> Request:
+        return self._about(symbol, "aggTrades", 4, startTime=from_time // 1000)
+
+    def klines_request(self, symbol: Symbol, start: int, end: int) -> Request:
+        return self._about(symbol, "klines", 2, interval="1m", startTime=start // 1000, endTime=end // 1000 - 1)
+
+    def instruments_request(self) -> Request:
+        return binance_rest.request(self.base_rest_url, "exchangeInfo", 20)
+
+    def volumes_request(self) -> Request:
+        return binance_rest.request(self.base_rest_url, "ticker/24hr", 80)
+
+    def _about(self, symbol: Symbol, path: str, weight: int, base: str = "", **parameters: str | int) -> Request:
+        native = self.native(symbol.base, symbol.quote)
+        return binance_rest.request(
+            base or self.base_rest_url, path, weight, symbol=native, limit=binance_rest.LIMIT, **parameters
+        )
+
+    def trades(self, reply: bytes, symbol: Symbol) -> list[Trade]:
+        return binance_rest.trades(reply, symbol, self.name)
+
+    def agg_trades(self, reply: bytes, symbol: Symbol) -> list[AggTrade]:
+        return binance_rest.agg_trades(reply, symbol, self.name)
+
+    def klines(self, reply: bytes, symbol: Symbol, now: int) -> list[Kline]:
+        return binance_rest.klines(reply, symbol, self.name, now)
+
+    def instruments(self, reply: bytes) -> list[Instrument]:
+        return binance_rest.instruments(reply, self.name)
+
+    def volumes(self, reply: bytes) -> dict[str, Decimal]:
+        return binance_rest.volumes(reply)
 
     def says_goodbye(self, frame: bytes) -> bool:
         return b"serverShutdown" in frame[:60]
@@ -197,14 +265,14 @@ def _trade(data: msgspec.Raw, symbol: Symbol, received_at: int, connection_id: s
     """
     message = _trade_data.decode(data)
     _same(message.s, symbol)
-    price, quantity = _positive(message.p), _positive(message.q)
+    price, quantity = positive(message.p), positive(message.q)
     return Trade(
         exchange=Binance.name,
         symbol=symbol.symbol,
         base_asset=symbol.base,
         quote_asset=symbol.quote,
-        event_time=_micros(message.T),
-        published_at=_micros(message.E),
+        event_time=micros(message.T),
+        published_at=micros(message.E),
         received_at=received_at,
         source="websocket",
         connection_id=connection_id,
@@ -227,7 +295,7 @@ def _ticker(data: msgspec.Raw, symbol: Symbol, received_at: int, connection_id: 
     """
     message = _ticker_data.decode(data)
     _same(message.s, symbol)
-    published_at = _micros(message.E)
+    published_at = micros(message.E)
     return Ticker(
         exchange=Binance.name,
         symbol=symbol.symbol,
@@ -238,22 +306,22 @@ def _ticker(data: msgspec.Raw, symbol: Symbol, received_at: int, connection_id: 
         received_at=received_at,
         source="websocket",
         connection_id=connection_id,
-        last_price=_positive(message.c),
-        last_quantity=_not_negative(message.Q),
-        open_price=_not_negative(message.o),
-        high_price=_not_negative(message.h),
-        low_price=_not_negative(message.l),
+        last_price=positive(message.c),
+        last_quantity=not_negative(message.Q),
+        open_price=not_negative(message.o),
+        high_price=not_negative(message.h),
+        low_price=not_negative(message.l),
         price_change=exact_decimal(message.p),
         price_change_percent=exact_decimal(message.P),
-        weighted_average_price=_not_negative(message.w),
-        volume=_not_negative(message.v),
-        quote_volume=_not_negative(message.q),
-        bid_price=_not_negative(message.b),
-        bid_quantity=_not_negative(message.B),
-        ask_price=_not_negative(message.a),
-        ask_quantity=_not_negative(message.A),
-        open_time=_micros(message.O),
-        close_time=_micros(message.C),
+        weighted_average_price=not_negative(message.w),
+        volume=not_negative(message.v),
+        quote_volume=not_negative(message.q),
+        bid_price=not_negative(message.b),
+        bid_quantity=not_negative(message.B),
+        ask_price=not_negative(message.a),
+        ask_quantity=not_negative(message.A),
+        open_time=micros(message.O),
+        close_time=micros(message.C),
         first_trade_id=message.F,
         last_trade_id=message.L,
         trade_count=message.n,
@@ -275,7 +343,7 @@ def _kline(data: msgspec.Raw, symbol: Symbol, received_at: int, connection_id: s
     _same(candle.s, symbol)
     if candle.i != "1m":
         raise UnparsableMessage(f"a candle of {candle.i!r} in the stream of 1m")
-    published_at = _micros(message.E)
+    published_at = micros(message.E)
     return Kline(
         exchange=Binance.name,
         symbol=symbol.symbol,
@@ -287,17 +355,17 @@ def _kline(data: msgspec.Raw, symbol: Symbol, received_at: int, connection_id: s
         source="websocket",
         connection_id=connection_id,
         interval=candle.i,
-        open_time=_micros(candle.t),
-        close_time=_micros(candle.T),
-        open=_positive(candle.o),
-        high=_positive(candle.h),
-        low=_positive(candle.l),
-        close=_positive(candle.c),
-        volume=_not_negative(candle.v),
-        quote_volume=_not_negative(candle.q),
+        open_time=micros(candle.t),
+        close_time=micros(candle.T),
+        open=positive(candle.o),
+        high=positive(candle.h),
+        low=positive(candle.l),
+        close=positive(candle.c),
+        volume=not_negative(candle.v),
+        quote_volume=not_negative(candle.q),
         trade_count=candle.n,
-        taker_buy_volume=_not_negative(candle.V),
-        taker_buy_quote_volume=_not_negative(candle.Q),
+        taker_buy_volume=not_negative(candle.V),
+        taker_buy_quote_volume=not_negative(candle.Q),
         first_trade_id=candle.f,
         last_trade_id=candle.L,
         is_closed=candle.x,
@@ -323,8 +391,8 @@ def _depth5(data: msgspec.Raw, symbol: Symbol, received_at: int, connection_id: 
         connection_id=connection_id,
         update_id=message.lastUpdateId,
         levels=5,
-        bids=tuple((_positive(price), _positive(quantity)) for price, quantity in message.bids),
-        asks=tuple((_positive(price), _positive(quantity)) for price, quantity in message.asks),
+        bids=tuple((positive(price), positive(quantity)) for price, quantity in message.bids),
+        asks=tuple((positive(price), positive(quantity)) for price, quantity in message.asks),
     )
 
 
@@ -339,22 +407,3 @@ _readers: dict[str, Callable[[msgspec.Raw, Symbol, int, str], LiveEvent]] = {
 def _same(native: str, symbol: Symbol) -> None:
     if native != symbol.symbol:
         raise UnparsableMessage(f"the message is about {native!r}, its stream about {symbol.symbol!r}")
-
-
-def _micros(time: int) -> int:
-    """Microseconds from milliseconds or microseconds: 10^14 ms is the year 5138, 10^14 µs was 1973."""
-    return time * 1000 if time < 10**14 else time
-
-
-def _positive(text: str) -> Decimal:
-    value = exact_decimal(text)
-    if value <= 0:
-        raise UnparsableMessage(f"{text!r} is not above zero")
-    return value
-
-
-def _not_negative(text: str) -> Decimal:
-    value = exact_decimal(text)
-    if value < 0:
-        raise UnparsableMessage(f"{text!r} is below zero")
-    return value

@@ -4,8 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from shared.settings import SettingsError, settings
+from shared.settings import Settings, SettingsError, settings
 from streaming.simulator import SimulatorError
+from streaming.simulator.schedule import PLANTED, Entry, entries, read
 from streaming.simulator.server import Options, serve
 
 
@@ -27,6 +28,7 @@ def main() -> int:
                 recordings=arguments.replay,
                 speed=arguments.speed,
                 host=chosen.bind_address,
+                faults=wanted_faults(chosen),
             ),
             announce=lambda line: print(line, flush=True),
         )
@@ -34,6 +36,13 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def wanted_faults(chosen: Settings) -> list[Entry]:
+    """Those of `SIMULATOR_FAULTS`; else what a demo plants."""
+    if chosen.simulator_faults:
+        return read(chosen.simulator_faults)
+    return entries(PLANTED) if chosen.mode == "demo" and chosen.simulator_planted_faults else []
 
 
 if __name__ == "__main__":

@@ -2,15 +2,36 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streaming.simulator.market import Tape, Trades
+from streaming.simulator.instruments import Instrument
+from streaming.simulator.market import Trades
 from streaming.simulator.noise import Ints
 
 _TRADES_AT_ONCE = 50_000
+
+
+class TradeTape(Protocol):
+    """What candles and REST ask of one symbol's trades, made or recorded. `market.Tape` says what each is."""
+
+    instrument: Instrument
+    opening: int
+
+    def is_open(self, minutes: Ints) -> NDArray[np.bool_]: ...
+    def next_open(self, minute: int) -> int: ...
+    def minute_of(self, time: int) -> int: ...
+    def minute_start(self, minute: int) -> int: ...
+    def order_at(self, time: int) -> int: ...
+    def id_at(self, time: int) -> int: ...
+    def trades(self, first: int, last: int) -> Trades: ...
+    def trades_from(self, first: int, count: int) -> Trades: ...
+    def trades_of_orders(self, start: int, end: int) -> Trades: ...
+    def trades_before(self, start: int, end: int) -> Ints: ...
+    def trades_of_minutes(self, start: int, end: int) -> Trades: ...
+    def price_before(self, trade_id: int) -> int: ...
 
 
 class Candle(NamedTuple):
@@ -28,10 +49,7 @@ class Candle(NamedTuple):
     """How many."""
     first_id: int
     """-1 where nothing traded, as Binance writes it; then the prices are the previous close."""
-
-    @property
-    def last_id(self) -> int:
-        return self.first_id + self.trades - 1 if self.trades else -1
+    last_id: int
 
 
 @dataclass(frozen=True)
@@ -50,7 +68,7 @@ class Candles:
     def __len__(self) -> int:
         return len(self.minute)
 
-    def __getitem__(self, part: slice) -> "Candles":
+    def __getitem__(self, part: slice | NDArray[np.bool_]) -> "Candles":
         return Candles(self.minute[part], self.values[part])
 
     def rows(self) -> list[Candle]:
@@ -69,12 +87,12 @@ class Candles:
         # A day's quote volume may pass 2^63: Python's integers sum it.
         sums = [sum(traded[:, column].tolist()) for column in (4, 5, 6, 7, 8)]
         prices = [traded[0, 0], traded[:, 1].max(), traded[:, 2].min(), traded[-1, 3]]
-        return Candle._make([*map(int, prices), *sums, int(traded[0, 9])])
+        return Candle._make([*map(int, prices), *sums, int(traded[0, 9]), int(traded[-1, 10])])
 
 
 def flat(price: int) -> Candle:
     """The candle of a time without a trade: the price that stood before it."""
-    return Candle(price, price, price, price, 0, 0, 0, 0, 0, -1)
+    return Candle(price, price, price, price, 0, 0, 0, 0, 0, -1, -1)
 
 
 def candle(trades: Trades) -> Candle:
@@ -85,7 +103,7 @@ def candle(trades: Trades) -> Candle:
         int(trades.price[0]), int(trades.price.max()), int(trades.price.min()), int(trades.price[-1]),
         int(trades.quantity.sum()), int(quote.sum()),
         int(trades.quantity[bought].sum()), int(quote[bought].sum()),
-        len(trades), int(trades.id[0]),
+        len(trades), int(trades.id[0]), int(trades.id[-1]),
     )  # fmt: skip
 
 
@@ -106,14 +124,15 @@ def merged(candles: Iterable[Candle]) -> Candle:
         sum(part.taker_buy_quote for part in traded),
         sum(part.trades for part in traded),
         traded[0].first_id,
+        traded[-1].last_id,
     )
 
 
-def minute_candles(tape: Tape, start: int, end: int) -> Candles:
+def minute_candles(tape: TradeTape, start: int, end: int) -> Candles:
     """The candles of the whole minutes [start, end), both not before the opening, from all their trades."""
     minutes = np.arange(start, end)
-    edges = tape.first_ids(start, end)
-    trades = tape.trades(int(edges[0]), int(edges[-1]) - 1)
+    edges = tape.trades_before(start, end)
+    trades = tape.trades_of_minutes(start, end)
     counts = np.diff(edges)
     values = np.zeros((len(minutes), len(Candle._fields)), dtype=np.int64)
     traded = counts > 0
@@ -127,10 +146,12 @@ def minute_candles(tape: Tape, start: int, end: int) -> Candles:
         values[traded, 3] = trades.price[begins + counts[traded] - 1]
         for column, series in enumerate((trades.quantity, quote, trades.quantity * bought, quote * bought), start=4):
             values[traded, column] = np.add.reduceat(series, begins)
+        values[traded, 9] = trades.id[begins]
+        values[traded, 10] = trades.id[begins + counts[traded] - 1]
     values[:, 8] = counts
-    values[:, 9] = np.where(traded, edges[:-1], -1)
+    values[~traded, 9:] = -1
     if not traded.all():
-        _fill_quiet(values, traded, tape.price_before(int(edges[0])))
+        _fill_quiet(values, traded, tape.price_before(tape.id_at(tape.minute_start(start))))
     return Candles(minutes, values)
 
 
@@ -142,18 +163,18 @@ def _fill_quiet(values: Ints, traded: NDArray[np.bool_], price: int) -> None:
             values[row, 0:4] = price
 
 
-def open_candle(tape: Tape, minute: int, now: int) -> Candle:
+def open_candle(tape: TradeTape, minute: int, now: int) -> Candle:
     """The candle of an unfinished minute from its trades until `now`, included."""
-    first = tape.first_id(tape.orders_before(minute))
+    first = tape.id_at(tape.minute_start(minute))
     trades = tape.trades(first, tape.id_at(now + 1) - 1)
     return candle(trades) if len(trades) else flat(tape.price_before(first))
 
 
-def spans(tape: Tape, start: int, end: int) -> Iterator[tuple[int, int]]:
+def spans(tape: TradeTape, start: int, end: int) -> Iterator[tuple[int, int]]:
     """The minutes [start, end) cut into parts whose candles are quick to compute."""
     if end <= start:
         return
-    edges = tape.first_ids(start, end)
+    edges = tape.trades_before(start, end)
     begin = 0
     while begin < end - start:
         until = int(np.searchsorted(edges, edges[begin] + _TRADES_AT_ONCE))

@@ -1,10 +1,11 @@
-"""The only state of the simulated market, a small JSON file: its seed, its rate, and when it opened."""
+"""The only state of the simulated market, a small JSON file: seed, rate, when it opened, and what faults changed."""
 
 import json
 import os
 from pathlib import Path
 
 from streaming.simulator import SimulatorError
+from streaming.simulator.calendar import Calendar
 from streaming.simulator.market import MINUTE, Market
 
 
@@ -35,14 +36,15 @@ def open_market(folder: Path | None, seed: int, rate: float, history_hours: int,
 
     Where the folder has a market, its opening stands. Raises `SimulatorError` where that has another seed or rate.
     """
-    opening = now // MINUTE * MINUTE - history_hours * 60 * MINUTE
+    started = now // MINUTE * MINUTE
+    opened = Market(seed, started - history_hours * 60 * MINUTE, rate, started)
     if folder is None:
-        return Market(seed, opening, rate)
+        return opened
     path = folder / "market.json"
     kept = read_json(path)
     if kept is None:
-        write_atomically(path, json.dumps({"seed": seed, "rate": rate, "opening": opening}))
-        return Market(seed, opening, rate)
+        save_market(folder, opened)
+        return opened
     if not isinstance(kept, dict) or not {"seed", "rate", "opening"} <= kept.keys():
         raise SimulatorError(f"{path} is no checkpoint of a market: delete it to open a new market.")
     if (kept["seed"], kept["rate"]) != (seed, rate):
@@ -50,4 +52,15 @@ def open_market(folder: Path | None, seed: int, rate: float, history_hours: int,
             f"The market in {folder} has seed {kept['seed']} and rate {kept['rate']}, not seed {seed} and rate {rate}: "
             "start with those, or delete the folder to open a new market."
         )
-    return Market(seed, int(kept["opening"]), rate)
+    opening = int(kept["opening"])
+    calendars = {symbol: Calendar.of(changes) for symbol, changes in kept.get("calendars", {}).items()}
+    return Market(seed, opening, rate, int(kept.get("started", opening)), calendars)
+
+
+def save_market(folder: Path, market: Market) -> None:
+    """Writes what `open_market` reads."""
+    content = {
+        "seed": market.seed, "rate": market.rate, "opening": market.opening, "started": market.started,
+        "calendars": {symbol: calendar.content() for symbol, calendar in market.calendars.items()},
+    }  # fmt: skip
+    write_atomically(folder / "market.json", json.dumps(content))

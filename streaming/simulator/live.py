@@ -19,7 +19,6 @@ from streaming.simulator.messages import (
     trade_frames,
 )
 from streaming.simulator.noise import key
-from streaming.simulator.sent import SentRecord
 from streaming.simulator.ticker import RollingDay
 
 BEAT = 0.025
@@ -33,10 +32,9 @@ _CHUNKS_A_BEAT = 10
 class Live:
     """All symbols that someone listens to."""
 
-    def __init__(self, market: Market, hub: Hub, sent: SentRecord, clock: Clock) -> None:
+    def __init__(self, market: Market, hub: Hub, clock: Clock) -> None:
         self._market = market
         self._hub = hub
-        self._sent = sent
         self._clock = clock
         self._version = -1
         self._symbols: dict[str, _Symbol] = {}
@@ -64,19 +62,18 @@ class Live:
             if symbol not in self._symbols:
                 tape = self._market.tape(symbol)
                 assert tape is not None  # noqa: S101 (asked just above)
-                self._symbols[symbol] = _Symbol(tape, self._hub, self._sent, self._clock())
+                self._symbols[symbol] = _Symbol(tape, self._hub, self._clock())
             self._symbols[symbol].kinds = kinds
 
 
 class _Symbol:
     """One symbol from the moment that someone wanted it; trades before that are not sent."""
 
-    def __init__(self, tape: Tape, hub: Hub, sent: SentRecord, now: int) -> None:
+    def __init__(self, tape: Tape, hub: Hub, now: int) -> None:
         self.kinds: set[str] = set()
         self._tape = tape
         self._pair = tape.instrument
         self._hub = hub
-        self._sent = sent
         self._day = RollingDay(tape)
         self._warming: asyncio.Task[None] | None = None
         self._due = dict.fromkeys(_PERIODS, now)
@@ -106,6 +103,8 @@ class _Symbol:
                 break
         else:
             return  # behind: more trades in the next beat, before anything that sums them up
+        if self._tape.calendar.closure(self._tape.minute_of(now)):
+            return
         for kind in self.kinds - {"trade"}:
             if now >= self._due[kind]:
                 period = _PERIODS[kind]
@@ -133,14 +132,26 @@ class _Symbol:
         end = self._place = bisect_right(self._times, now, lo=start)
         if end == start or "trade" not in self.kinds:
             return
-        if self._hub.publish(self._trade_stream, lambda form: self._trade_frames(form).sent_at(now, start, end)):
-            first = int(self._chunk.id[start])
-            self._sent.add(self._pair.symbol, "trade", first, first + end - start - 1)
+        if self._hub.is_disturbed(self._trade_stream):
+            for place in range(start, end):
+                self._publish_trades(now, place, place + 1)
+        else:
+            self._publish_trades(now, start, end)
 
-    def _trade_frames(self, form: Form) -> TradeFrames:
-        if form not in self._frames:
-            self._frames[form] = trade_frames(self._pair, self._chunk, form)
-        return self._frames[form]
+    def _publish_trades(self, now: int, start: int, end: int) -> None:
+        first, last = int(self._chunk.id[start]), int(self._chunk.id[end - 1])
+        if last - first >= end - start:  # ids that were never issued lie between: none of them was sent
+            for place in range(start, end):
+                self._publish_trades(now, place, place + 1)
+            return
+        chunk, frames = self._chunk, self._frames  # a fault may send them later, when others are at hand
+
+        def made(form: Form) -> bytes:
+            if form not in frames:
+                frames[form] = trade_frames(self._pair, chunk, form)
+            return frames[form].sent_at(now, start, end)
+
+        self._hub.publish(self._trade_stream, made, (first, last))
 
     # --- candles
 
@@ -159,20 +170,20 @@ class _Symbol:
 
     def _close_minute(self, now: int) -> None:
         bar, start = self._count(), self._tape.minute_start(self._minute)
-        if "kline_1m" in self.kinds and self._send_kline(start, bar, now, is_closed=True):
-            self._sent.add(self._pair.symbol, "kline_1m", start // MINUTE, start // MINUTE)
+        if "kline_1m" in self.kinds and not self._tape.calendar.closure(self._minute):
+            self._send_kline(start, bar, now, is_closed=True)
         self._day.add(self._minute, bar)
         self._bar = flat(bar.close)
         self._open_minute(self._minute + 1)
         self._take(self._next_order)
 
-    def _send_kline(self, start: int, bar: Candle, now: int, *, is_closed: bool) -> bool:
+    def _send_kline(self, start: int, bar: Candle, now: int, *, is_closed: bool) -> None:
         stream = stream_name(self._pair.symbol, "kline_1m")
 
         def frames(form: Form) -> bytes:
             return event_frame(stream, kline_payload(self._pair, start, bar, now, form.unit, is_closed=is_closed), form)
 
-        return self._hub.publish(stream, frames)
+        self._hub.publish(stream, frames, (start // MINUTE, start // MINUTE) if is_closed else None)
 
     # --- what comes by the clock
 

@@ -2,7 +2,9 @@
 
 Trade ids are contiguous by construction. Taker orders (Binance's aggregate trades) are numbered from 0: minute m since
 the opening holds those from A(m) = floor(R (m + u(m))) on, with u random in [0, 1]; order a holds the trades from
-T(a) = floor(2.2 (a + v(a))) on, with v random in [0, 0.54), which makes one to four fills.
+T(a) = floor(2.2 (a + v(a))) on, with v random in [0, 0.54), which makes one to four fills. Before its first start a
+busy market trades at `HISTORY_RATE` alone, so that its history is quick to compute. What faults change (`calendar`) is
+a shift of these numbers: minutes without trading do not count, ids never issued are added.
 
 The price is fractional Brownian noise, octaves of value noise whose amplitude grows with the root of the period: a
 factor common to all symbols, and an own one.
@@ -16,7 +18,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from streaming.simulator.instruments import Instrument, instrument
+from streaming.simulator.calendar import TRADING, Calendar
+from streaming.simulator.instruments import Instrument, instrument, listed
 from streaming.simulator.noise import Floats, Ints, Words, key, smooth, uniform, words
 
 MINUTE = 60_000_000
@@ -25,12 +28,14 @@ BOOK_CLOCK = 1_000
 """The book changes at most once a millisecond; each change counts one in its update id."""
 FILLS_PER_ORDER = 2.2
 _FILL_JITTER = 1.0 - 1.0 / FILLS_PER_ORDER
+HISTORY_RATE = 2.0
+"""The most that the busiest symbol trades in a second before the market's first start."""
 _SHIFTS = np.arange(22, 43, 2)  # periods of 4 s, 17 s, … 51 days, in microseconds
 _DAY = 86_400_000_000
 _COMMON_VOLATILITY = 0.018
 _SEGMENTS = 20
 _FIXED_POINT = 2.0**40
-_ORDERS_AT_ONCE = 8_192
+_ORDERS_AT_ONCE = 8192
 """Keeps the working set of the price's octaves in the processor's cache, and memory small in a busy minute."""
 
 
@@ -66,12 +71,25 @@ class Book:
 
 
 class Market:
-    """All symbols of one seed and rate since one opening (microseconds, a whole minute)."""
+    """All symbols of one seed and rate since one opening (microseconds, a whole minute).
 
-    def __init__(self, seed: int, opening: int, rate: float) -> None:
+    It was started first at `started`, a whole minute too, from which on the rate holds.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        opening: int,
+        rate: float,
+        started: int | None = None,
+        calendars: dict[str, Calendar] | None = None,
+    ) -> None:
         self.seed = seed
         self.opening = opening
         self.rate = rate
+        self.started = opening if started is None else started
+        self.calendars = {} if calendars is None else calendars
+        """Of the symbols that a fault changed."""
         self._tapes: dict[str, Tape] = {}
 
     def tape(self, symbol: str) -> "Tape | None":
@@ -81,17 +99,40 @@ class Market:
             pair = instrument(symbol)
             if pair is None:
                 return None
-            tape = self._tapes[symbol] = Tape(self.seed, self.opening, self.rate, pair)
+            calendar = self.calendars.get(symbol) or Calendar()
+            tape = self._tapes[symbol] = Tape(self.seed, self.opening, self.rate, pair, self.started, calendar)
         return tape
+
+    def change(self, symbol: str) -> Calendar:
+        """The calendar of a symbol, to add to. Raises `KeyError` where it is no pair that could be listed."""
+        tape = self.tape(symbol)
+        if tape is None:
+            raise KeyError(symbol)
+        return self.calendars.setdefault(symbol, tape.calendar)
+
+    def statuses(self, now: int) -> dict[str, str]:
+        """What `exchangeInfo` says of each symbol that it knows of; empty of those that are not listed now."""
+        minute = (now - self.opening) // MINUTE
+        known = dict.fromkeys(listed(), TRADING)
+        return known | {symbol: calendar.status(minute) for symbol, calendar in self.calendars.items()}
+
+    def listed(self, now: int) -> list[str]:
+        """The symbols that are named when it is asked for all."""
+        return [symbol for symbol, status in self.statuses(now).items() if status]
 
 
 class Tape:
     """One symbol's market. Nothing here depends on what was asked before."""
 
-    def __init__(self, seed: int, opening: int, rate: float, pair: Instrument) -> None:
+    def __init__(
+        self, seed: int, opening: int, rate: float, pair: Instrument, started: int, calendar: Calendar
+    ) -> None:
         self.instrument = pair
         self.opening = opening
+        self.calendar = calendar
         self._orders_per_minute = rate * 60.0 * pair.liquidity / FILLS_PER_ORDER
+        self._orders_before_start = min(rate, HISTORY_RATE) * 60.0 * pair.liquidity / FILLS_PER_ORDER
+        self._start = (started - opening) // MINUTE
         self._keys = {
             name: key(seed, pair.symbol, name)
             for name in ("burst", "quiet", "fills", "pace", "jitter", "side", "quantity", "spread", "gap", "size")
@@ -120,14 +161,22 @@ class Tape:
 
     def _orders_before(self, minutes: Ints) -> Ints:
         """A(m). A quiet minute m has u(m) = 1 and u(m + 1) = 0; never two in a row."""
+        minutes = self.calendar.trading(minutes)
         share = self.instrument.quiet_share
         stream = self._keys["quiet"]
         drawn = [uniform(stream, minutes - back) < share for back in (0, 1, 2)]
         was_quiet = drawn[1] & ~drawn[2]
         jitter = np.where(drawn[0] & ~drawn[1], 1.0, uniform(self._keys["burst"], minutes))
         jitter = np.where(was_quiet | (minutes <= 0), 0.0, jitter)
-        orders: Ints = np.floor(self._orders_per_minute * (np.maximum(minutes, 0) + jitter)).astype(np.int64)
+        place, start = np.maximum(minutes, 0) + jitter, self._trading_start()
+        slow, fast = np.minimum(place, start), np.maximum(place - start, 0.0)
+        counted = self._orders_before_start * slow + self._orders_per_minute * fast
+        orders: Ints = np.floor(counted).astype(np.int64)
         return orders
+
+    def _trading_start(self) -> int:
+        """The first start, in minutes of trading."""
+        return int(self.calendar.trading(np.array([self._start]))[0])
 
     def _trades_before(self, orders: Ints) -> Ints:
         """T(a)."""
@@ -139,32 +188,65 @@ class Tape:
         """How many taker orders came before minute `minute` of the market: the number of its first one."""
         return int(self._orders_before(np.array([minute]))[0])
 
-    def first_id(self, order: int) -> int:
-        """The id of the first trade of a taker order. Ids start at 1."""
-        return int(self._trades_before(np.array([order]))[0]) + 1
-
-    def first_ids(self, start: int, end: int) -> Ints:
-        """The first trade id of each minute of [start, end], the end included: differences are counts."""
-        ids: Ints = self._trades_before(self._orders_before(np.arange(start, end + 1))) + 1
+    def _first_ids(self, orders: Ints) -> Ints:
+        ids: Ints = self._trades_before(orders) + 1 + self.calendar.skipped(orders)
         return ids
 
+    def first_id(self, order: int) -> int:
+        """The id of the first trade of a taker order. Ids start at 1."""
+        return int(self._first_ids(np.array([order]))[0])
+
+    def first_ids(self, start: int, end: int) -> Ints:
+        """The first trade id of each minute of [start, end], the end included."""
+        return self._first_ids(self._orders_before(np.arange(start, end + 1)))
+
+    def trades_before(self, start: int, end: int) -> Ints:
+        """How many trades came before each minute of [start, end], the end included: differences are counts."""
+        return self._trades_before(self._orders_before(np.arange(start, end + 1)))
+
     def order_of(self, trade_id: int) -> int:
-        """The taker order that a trade belongs to."""
-        index = max(trade_id - 1, 0)
+        """The taker order that a trade belongs to; of an id never issued, the next one."""
+        index, following = trade_id - 1, None
+        for order, skipped in self.calendar.skips:
+            if trade_id < self.first_id(order):
+                following = order
+                break
+            index -= skipped
+        index = max(index, 0)
         near = max(int(index / FILLS_PER_ORDER) - 2, 0)
         candidates = np.arange(near, near + 5)
-        return near + int(np.searchsorted(self._trades_before(candidates), index, side="right")) - 1
+        order = near + int(np.searchsorted(self._trades_before(candidates), index, side="right")) - 1
+        return order if following is None else min(order, following)
 
     def minute_of_order(self, order: int) -> int:
         """The minute since the opening in which a taker order came."""
-        low = max(math.floor(order / self._orders_per_minute) - 2, 0)
-        high = math.ceil((order + 1) / self._orders_per_minute) + 2
-        candidates = np.arange(low, high)
-        return low + int(np.searchsorted(self._orders_before(candidates), order, side="right")) - 1
+        start = self._trading_start()
+        early = self._orders_before_start * start
+        if order < early:
+            place = order / self._orders_before_start
+        else:
+            place = start + (order - early) / self._orders_per_minute
+        spare = math.ceil(1.0 / min(self._orders_before_start, self._orders_per_minute))  # a thin symbol: one in hours
+        low, high = max(math.floor(place) - 2 - spare, 0), math.ceil(place) + 2 + spare
+        minutes = np.array([self.calendar.minute(minute) for minute in range(low, high)])
+        return int(minutes[np.searchsorted(self._orders_before(minutes), order, side="right") - 1])
 
     def minute_of(self, time: int) -> int:
         """The minute since the opening that `time` is in; negative before the opening."""
         return (time - self.opening) // MINUTE
+
+    def minute_of_times(self, times: Ints) -> Ints:
+        """`minute_of` for many."""
+        return (times - self.opening) // MINUTE
+
+    def is_open(self, minutes: Ints) -> NDArray[np.bool_]:
+        """Whether each minute has a candle: trading may have been halted."""
+        return self.calendar.is_open(minutes)
+
+    def next_open(self, minute: int) -> int:
+        """The first minute from this one on that has a candle."""
+        closure = self.calendar.closure(minute)
+        return closure.end if closure else minute
 
     def minute_start(self, minute: int) -> int:
         """When a minute of the market begins."""
@@ -201,6 +283,8 @@ class Tape:
         values, steps = smooth(self._streams, self._shifts, clock)
         moved = np.rint(values * self._amplitudes).astype(np.int64).sum(axis=0).astype(np.float64) / _FIXED_POINT
         middle = self._base_ticks * (1.0 + moved + moved * moved / 2.0)  # exp(moved) to second order: never negative
+        if self.calendar.relistings:
+            middle = middle * self.calendar.price_factor(self.minute_of_times(clock))
         drawn = uniform(self._keys["spread"], clock // 500_000)
         drawn = drawn * drawn
         drawn = drawn * drawn
@@ -268,10 +352,10 @@ class Tape:
         prices = np.where(is_buy, ask, bid)
         edges = self._trades_before(np.arange(start, end + 1))
         fills = np.diff(edges)
-        ids = np.arange(edges[0], edges[-1]) + 1
-        drawn = words(self._keys["quantity"], ids)
+        numbers = np.arange(edges[0], edges[-1]) + 1
+        drawn = words(self._keys["quantity"], numbers)
         return Trades(
-            id=ids,
+            id=numbers + np.repeat(self.calendar.skipped(orders), fills) if self.calendar.skips else numbers,
             time=np.repeat(times, fills),
             price=np.repeat(prices, fills),
             quantity=self._quantities[(drawn >> np.uint64(52)).astype(np.int64)],
@@ -279,20 +363,34 @@ class Tape:
             order=np.repeat(orders, fills),
         )
 
+    def trades_of_minutes(self, start: int, end: int) -> Trades:
+        """All trades of the minutes [start, end)."""
+        return self.trades_of_orders(self.orders_before(start), self.orders_before(end))
+
     def trades(self, first: int, last: int) -> Trades:
-        """The trades with ids [first, last], both included; ids below 1 are none."""
+        """The trades with ids [first, last], both included; ids below 1, or never issued, are none."""
         first = max(first, 1)
         if last < first:
             return self.trades_of_orders(0, 0)
         found = self.trades_of_orders(self.order_of(first), self.order_of(last) + 1)
-        offset = first - int(found.id[0])
-        return found[offset : offset + last - first + 1]
+        begin, end = np.searchsorted(found.id, [first, last + 1])
+        return found[int(begin) : int(end)]
+
+    def trades_from(self, first: int, count: int) -> Trades:
+        """So many trades from id `first` on."""
+        if not self.calendar.skips:
+            return self.trades(max(first, 1), max(first, 1) + count - 1)
+        order = self.order_of(max(first, 1))
+        found = self.trades_of_orders(order, order + count + 1)
+        begin = int(np.searchsorted(found.id, first))
+        return found[begin : begin + count]
 
     def price_before(self, trade_id: int) -> int:
         """The price, in ticks, that stood before a trade: the trade's before it, or the bid at the opening."""
-        if trade_id > 1:
-            return int(self.trades(trade_id - 1, trade_id - 1).price[0])
-        return int(self.quote(np.array([self.opening]))[0][0])
+        order = self.order_of(trade_id)
+        before = self.trades_of_orders(max(order - 1, 0), order + 1)
+        place = int(np.searchsorted(before.id, trade_id))
+        return int(before.price[place - 1]) if place else int(self.quote(np.array([self.opening]))[0][0])
 
 
 def _joined(parts: list[Trades]) -> Trades:

@@ -4,12 +4,16 @@ Sources: Binance's "WebSocket Streams" and "REST API" documents, and recorded me
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from streaming.simulator.candles import Candle
 from streaming.simulator.instruments import Instrument
 from streaming.simulator.market import MINUTE, Book, Trades
+from streaming.simulator.noise import Ints
 from streaming.simulator.ticker import Statistics
 
 MILLISECOND = 1_000
@@ -47,6 +51,11 @@ def _frame_head(length: int) -> bytes:
     if length < 65_536:
         return b"\x81\x7e" + length.to_bytes(2, "big")
     return b"\x81\x7f" + length.to_bytes(8, "big")
+
+
+def payload_of(frame: bytes) -> bytes:
+    """The inverse of `text_frame`, for one frame."""
+    return frame[{126: 4, 127: 10}.get(frame[1], 2) :]
 
 
 def event_frame(stream: str, payload: str, form: Form) -> bytes:
@@ -116,12 +125,9 @@ def trade_frames(pair: Instrument, trades: Trades, form: Form) -> TradeFrames:
     symbol = json_text(pair.symbol).replace("%", "%%")
     ending = "}}" if form.is_combined else "}"
     pattern = f',"s":{symbol},"t":%d,"p":"%d.%08d","q":"%d.%08d","T":%d,"m":%s,"M":true{ending}'
-    prices = trades.price * 10 ** (8 - pair.price_decimals)
-    quantities = trades.quantity * 10 ** (8 - pair.quantity_decimals)
     columns = zip(
         trades.id.tolist(),
-        (prices // 10**8).tolist(), (prices % 10**8).tolist(),
-        (quantities // 10**8).tolist(), (quantities % 10**8).tolist(),
+        *(column.tolist() for column in _split(pair, trades)),
         (trades.time // form.unit).tolist(),
         ["true" if is_maker else "false" for is_maker in trades.buyer_is_maker.tolist()],
         strict=True,
@@ -170,6 +176,42 @@ def aggregate_rows(pair: Instrument, trades: Trades, unit: int) -> str:
         rows[-1]["q"] = quantity_text(pair, quantity)
         rows[-1]["l"] = number
     return json_text(rows)
+
+
+_TRADE_LINE = "%d,%d.%08d,%d.%08d,%d.%08d,%d,%s,True\n"
+_AGGREGATE_LINE = "%d,%d.%08d,%d.%08d,%d,%d,%d,%s,True\n"
+
+
+def trade_csv(pair: Instrument, trades: Trades) -> bytes:
+    """Lines of a public file of trades: id, price, qty, quoteQty, time (µs), isBuyerMaker, isBestMatch."""
+    quote = trades.price * trades.quantity * 10 ** (8 - pair.price_decimals - pair.quantity_decimals)
+    columns = [trades.id, *_split(pair, trades), quote // 10**8, quote % 10**8, trades.time]
+    rows = zip(*(column.tolist() for column in columns), _python_words(trades.buyer_is_maker), strict=True)
+    return "".join([_TRADE_LINE % row for row in rows]).encode()
+
+
+def aggregate_csv(pair: Instrument, trades: Trades) -> bytes:
+    """Lines of a public file of merged fills: a, p, q, f, l, T (µs), m, M."""
+    if not len(trades):
+        return b""
+    begins = np.flatnonzero(np.diff(trades.order, prepend=-1))
+    ends = np.append(begins[1:], len(trades)) - 1
+    first = Trades(*(getattr(trades, column.name)[begins] for column in fields(Trades)))
+    whole = replace(first, quantity=np.add.reduceat(trades.quantity, begins))
+    columns = [whole.order, *_split(pair, whole), whole.id, trades.id[ends], whole.time]
+    rows = zip(*(column.tolist() for column in columns), _python_words(whole.buyer_is_maker), strict=True)
+    return "".join([_AGGREGATE_LINE % row for row in rows]).encode()
+
+
+def _split(pair: Instrument, trades: Trades) -> tuple[Ints, Ints, Ints, Ints]:
+    """Price and quantity, each before and after the point of eight places."""
+    prices = trades.price * 10 ** (8 - pair.price_decimals)
+    quantities = trades.quantity * 10 ** (8 - pair.quantity_decimals)
+    return prices // 10**8, prices % 10**8, quantities // 10**8, quantities % 10**8
+
+
+def _python_words(are_true: NDArray[np.bool_]) -> list[str]:
+    return ["True" if is_true else "False" for is_true in are_true.tolist()]
 
 
 # --- candles
@@ -267,11 +309,11 @@ def depth_payload(pair: Instrument, book: Book) -> str:
     return json_text({"lastUpdateId": book.update_id, **sides})
 
 
-def exchange_info_row(pair: Instrument) -> dict[str, object]:
+def exchange_info_row(pair: Instrument, status: str) -> dict[str, object]:
     """One symbol of `/api/v3/exchangeInfo`."""
     tick, step = price_text(pair, 1), quantity_text(pair, 1)
     return {
-        "symbol": pair.symbol, "status": "TRADING",
+        "symbol": pair.symbol, "status": status,
         "baseAsset": pair.base, "baseAssetPrecision": 8,
         "quoteAsset": pair.quote, "quotePrecision": 8, "quoteAssetPrecision": 8,
         "orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET"],
@@ -279,6 +321,10 @@ def exchange_info_row(pair: Instrument) -> dict[str, object]:
         "filters": [
             {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": "10000000.00000000", "tickSize": tick},
             {"filterType": "LOT_SIZE", "minQty": step, "maxQty": "9000000.00000000", "stepSize": step},
+            {
+                "filterType": "NOTIONAL", "minNotional": "5.00000000", "applyMinToMarket": True,
+                "maxNotional": "9000000.00000000", "applyMaxToMarket": False, "avgPriceMins": 5,
+            },
         ],
         "permissions": [], "permissionSets": [["SPOT"]],
     }  # fmt: skip

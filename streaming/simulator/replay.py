@@ -11,16 +11,19 @@ import json
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from aiohttp import web
 
 from streaming.simulator import SimulatorError
+from streaming.simulator.calendar import TRADING
+from streaming.simulator.clock import Clock
 from streaming.simulator.hub import Hub
 from streaming.simulator.messages import MILLISECOND, Form, json_text, text_frame
-from streaming.simulator.rest import RequestError, json_reply, limit_of, symbol_of
-from streaming.simulator.sent import SentRecord
+from streaming.simulator.recorded import RecordedTape
+from streaming.simulator.rest import RequestError, common_routes, json_reply, limit_of, symbol_of, trade_routes
 from streaming.simulator.truth import TradeRow
 
 _AHEAD = 256 * 1024
@@ -38,6 +41,8 @@ class Message(NamedTuple):
     symbol: str
     trade_id: int
     """0 where it is no trade."""
+    time: int
+    """Of the trade, microseconds."""
 
 
 @dataclass
@@ -49,6 +54,8 @@ class Recording:
     tapes: dict[str, list[TradeRow]] = field(default_factory=dict)
     """Recorded trades by symbol, in id order."""
     books: dict[str, dict[str, Any]] = field(default_factory=dict)
+    now: int = 0
+    """The time, microseconds, up to which it was sent: of the latest trade."""
 
     @classmethod
     def load(cls, files: Sequence[Path]) -> "Recording":
@@ -88,17 +95,22 @@ class Recording:
         stream, data = content["stream"], content["data"]
         symbol = stream.partition("@")[0].upper()
         if data.get("e") != "trade":
-            return Message(received, stream, text, symbol, 0)
-        row = TradeRow(data["t"], data["p"], data["q"], data["T"] * MILLISECOND, data["m"])
+            return Message(received, stream, text, symbol, 0, 0)
+        moment = data["T"] * MILLISECOND if data["T"] < 10**14 else data["T"]
+        row = TradeRow(data["t"], data["p"], data["q"], moment, data["m"])
         self.tapes.setdefault(symbol, []).append(row)
-        return Message(received, stream, text, symbol, data["t"])
+        return Message(received, stream, text, symbol, data["t"], moment)
 
     # --- the truth
 
+    @cached_property
+    def symbols(self) -> list[str]:
+        """What was recorded."""
+        return sorted({message.symbol for message in self.messages})
+
     def market(self) -> dict[str, object]:
         """What is replayed."""
-        symbols = sorted({message.symbol for message in self.messages})
-        return {"kind": "replay", "files": [path.name for path in self.files], "symbols": symbols}
+        return {"kind": "replay", "files": [path.name for path in self.files], "symbols": self.symbols}
 
     def trades(self, symbol: str, first: int, count: int) -> Sequence[TradeRow]:
         """The recorded trades from id `first` on."""
@@ -106,8 +118,9 @@ class Recording:
         place = bisect_left(tape, first, key=lambda row: row.trade_id)
         return tape[place : place + count]
 
-    def routes(self) -> list[web.RouteDef]:
-        """The REST calls that a recording can answer: the order book with which it starts."""
+    def routes(self, clock: Clock) -> list[web.RouteDef]:
+        """What a recording can answer: its trades and whole minutes until now, and its first order book."""
+        tapes = {symbol: RecordedTape(symbol, rows) for symbol, rows in self.tapes.items()}
 
         async def depth(request: web.Request) -> web.Response:
             book = self.books.get(symbol_of(request))
@@ -116,7 +129,11 @@ class Recording:
             limit = limit_of(request, 100, 5000)
             return json_reply(json_text({**book, "bids": book["bids"][:limit], "asks": book["asks"][:limit]}))
 
-        return [web.get("/api/v3/depth", depth)]
+        return [
+            *common_routes(clock, lambda: dict.fromkeys(self.symbols, TRADING)),
+            *trade_routes(tapes.get, lambda: self.now, has_open=False),
+            web.get("/api/v3/depth", depth),
+        ]
 
 
 def frame(message: Message, form: Form) -> bytes:
@@ -127,7 +144,7 @@ def frame(message: Message, form: Form) -> bytes:
     return text_frame(message.text[start : message.text.rindex("}")].encode())
 
 
-async def replay(recording: Recording, hub: Hub, sent: SentRecord, speed: float) -> None:
+async def replay(recording: Recording, hub: Hub, speed: float) -> None:
     """Sends the recording once, beginning when someone listens to one of its streams.
 
     `speed` 1 is as recorded, 2 twice as fast, 0 as fast as the clients read.
@@ -147,6 +164,6 @@ async def replay(recording: Recording, hub: Hub, sent: SentRecord, speed: float)
             await asyncio.sleep(0)
             while hub.most_waiting() > _AHEAD:
                 await asyncio.sleep(0.002)
-        is_sent = hub.publish(message.stream, lambda form, message=message: frame(message, form))  # type: ignore[misc]
-        if is_sent and message.trade_id:
-            sent.add(message.symbol, "trade", message.trade_id, message.trade_id)
+        recording.now = max(recording.now, message.time)
+        numbers = (message.trade_id, message.trade_id) if message.trade_id else None
+        hub.publish(message.stream, partial(frame, message), numbers)

@@ -9,10 +9,12 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 
+import numpy as np
 from aiohttp import web
 
 from streaming.simulator import instruments
-from streaming.simulator.candles import Candle, Candles, minute_candles, open_candle, spans
+from streaming.simulator.calendar import TRADING
+from streaming.simulator.candles import Candle, Candles, TradeTape, minute_candles, open_candle, spans
 from streaming.simulator.clock import Clock
 from streaming.simulator.market import MINUTE, Market, Tape
 from streaming.simulator.messages import (
@@ -25,6 +27,7 @@ from streaming.simulator.messages import (
     ticker_row,
     trade_rows,
 )
+from streaming.simulator.stage import RestFaults
 from streaming.simulator.ticker import RollingDay
 from streaming.simulator.websocket import TIME_UNITS
 
@@ -87,7 +90,10 @@ async def as_binance(request: web.Request, handler: Handler) -> web.StreamRespon
     if not request.path.startswith("/api/"):
         return await handler(request)
     used = request.app[WEIGHTS_KEY].use(request.remote or "", _weight(request))
-    if used > WEIGHT_A_MINUTE:
+    refusal = request.app[FAULTS_KEY].refusal(request.path)
+    if refusal:
+        reply = _refused(*refusal)
+    elif used > WEIGHT_A_MINUTE:
         reply = _error(
             429, -1003,
             f"Too much request weight used; current limit is {WEIGHT_A_MINUTE} request weight per 1 MINUTE. "
@@ -104,6 +110,21 @@ async def as_binance(request: web.Request, handler: Handler) -> web.StreamRespon
 
 
 WEIGHTS_KEY = web.AppKey("weights", Weights)
+FAULTS_KEY = web.AppKey("faults", RestFaults)
+
+
+def _refused(status: int, retry_after: int) -> web.Response:
+    """As a fault asks for: the firewall's 403 and a gateway's 5xx are pages, the others speak Binance's JSON."""
+    if status in (418, 429):
+        reply = _error(status, -1003, "Way too much request weight used; IP banned. Please use WebSocket Streams.")
+    elif status == 500:
+        reply = _error(status, -1000, "An unknown error occurred while processing the request.")
+    else:
+        page = f"<html><head><title>{status}</title></head><body><h1>{status}</h1></body></html>"
+        reply = web.Response(status=status, text=page, content_type="text/html")
+    if retry_after:
+        reply.headers["Retry-After"] = str(retry_after)
+    return reply
 
 
 def _error(status: int, code: int, text: str) -> web.Response:
@@ -162,12 +183,12 @@ def _last_moment(request: web.Request, name: str) -> int | None:
 
 
 def unit_of(request: web.Request) -> int:
-    """The time unit that the reply is wanted in."""
+    """The time unit that the reply is wanted in, unless a fault says another."""
     asked = request.headers.get("X-MBX-TIME-UNIT") or request.query.get("timeUnit") or "MILLISECOND"
     unit = TIME_UNITS.get(asked.upper())
     if unit is None:
         raise RequestError(-1194, "Invalid value for time unit; expected either MICROSECOND or MILLISECOND.")
-    return unit
+    return MILLISECOND if request.app[FAULTS_KEY].is_in_milliseconds else unit
 
 
 def symbol_of(request: web.Request) -> str:
@@ -208,8 +229,8 @@ def _symbols_of(request: web.Request) -> list[str] | None:
 # --- what needs no market
 
 
-def common_routes(clock: Clock) -> list[web.RouteDef]:
-    """The calls that also a replay answers."""
+def common_routes(clock: Clock, listed: Callable[[], dict[str, str]]) -> list[web.RouteDef]:
+    """The calls about no trades; `listed` gives the status of each symbol that is listed now, and no others are."""
 
     async def ping(request: web.Request) -> web.Response:
         _check_names(request)
@@ -222,8 +243,10 @@ def common_routes(clock: Clock) -> list[web.RouteDef]:
     async def exchange_info(request: web.Request) -> web.Response:
         """Any pair with a known quote asset is traded here; without a parameter, the usual ones are named."""
         _check_names(request, "symbol", "symbols", "permissions", "showPermissionSets", "symbolStatus")
-        pairs = {symbol: instruments.instrument(symbol) for symbol in _symbols_of(request) or instruments.listed()}
-        if None in pairs.values():
+        statuses = listed()
+        asked = _symbols_of(request) or [symbol for symbol, status in statuses.items() if status]
+        pairs = [(instruments.instrument(symbol), statuses.get(symbol, TRADING)) for symbol in asked]
+        if not all(pair and status for pair, status in pairs):
             raise RequestError(-1121, "Invalid symbol.")
         limit = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": WEIGHT_A_MINUTE}
         return json_reply(
@@ -233,7 +256,7 @@ def common_routes(clock: Clock) -> list[web.RouteDef]:
                     "serverTime": clock() // unit_of(request),
                     "rateLimits": [limit],
                     "exchangeFilters": [],
-                    "symbols": [exchange_info_row(pair) for pair in pairs.values() if pair],
+                    "symbols": [exchange_info_row(pair, status) for pair, status in pairs if pair],
                 }
             )
         )
@@ -248,20 +271,29 @@ def common_routes(clock: Clock) -> list[web.RouteDef]:
 # --- the market
 
 
-def market_routes(market: Market, clock: Clock) -> list[web.RouteDef]:
-    """The calls about the made market, until the moment of asking."""
-    rest = _Rest(market, clock)
+def trade_routes(tape_of: Callable[[str], TradeTape | None], clock: Clock, *, has_open: bool) -> list[web.RouteDef]:
+    """The calls about trades and candles, until the moment of asking; `has_open`: with the unfinished candle."""
+    rest = _TradeCalls(tape_of, clock, has_open)
     return [
         web.get("/api/v3/klines", rest.klines),
         web.get("/api/v3/trades", rest.trades),
         web.get("/api/v3/historicalTrades", rest.historical_trades),
         web.get("/api/v3/aggTrades", rest.aggregate_trades),
+    ]
+
+
+def market_routes(market: Market, clock: Clock) -> list[web.RouteDef]:
+    """All calls about the made market."""
+    rest = _MarketCalls(market, clock)
+    return [
+        *common_routes(clock, lambda: market.statuses(clock())),
+        *trade_routes(market.tape, clock, has_open=True),
         web.get("/api/v3/depth", rest.depth),
         web.get("/api/v3/ticker/24hr", rest.ticker),
     ]
 
 
-async def closed_candles(tape: Tape, start: int, end: int) -> Candles:
+async def closed_candles(tape: TradeTape, start: int, end: int) -> Candles:
     """The candles of the minutes [start, end), computed in parts that let others run between them."""
     candles = minute_candles(tape, start, start)
     for begin, until in spans(tape, start, end):
@@ -270,14 +302,14 @@ async def closed_candles(tape: Tape, start: int, end: int) -> Candles:
     return candles
 
 
-class _Rest:
-    def __init__(self, market: Market, clock: Clock) -> None:
-        self._market = market
+class _TradeCalls:
+    def __init__(self, tape_of: Callable[[str], TradeTape | None], clock: Clock, has_open: bool) -> None:
+        self._tape_of = tape_of
         self._clock = clock
-        self._days: dict[str, RollingDay] = {}
+        self._has_open = has_open
 
-    def _tape(self, symbol: str) -> Tape:
-        tape = self._market.tape(symbol)
+    def _tape(self, symbol: str) -> TradeTape:
+        tape = self._tape_of(symbol)
         if tape is None:
             raise RequestError(-1121, "Invalid symbol.")
         return tape
@@ -296,8 +328,8 @@ class _Rest:
             _integer(request, "fromId"),
             tape.id_at(self._clock() + 1) - 1,
         )
-        first = last - limit + 1 if first is None else max(first, 1)
-        found = tape.trades(first, min(first + limit - 1, last))
+        found = tape.trades_from(max(last - limit + 1 if first is None else first, 1), limit)
+        found = found[: int(np.searchsorted(found.id, last + 1))]
         return json_reply(trade_rows(tape.instrument, found, unit_of(request)))
 
     async def aggregate_trades(self, request: web.Request) -> web.Response:
@@ -327,28 +359,44 @@ class _Rest:
         start, until = _time(request, "startTime"), _time(request, "endTime")
         begin = tape.opening // width
         end = min(now if until is None else until, now) // width + 1
-        if start is None:
-            begin = max(begin, end - limit)
-        else:
-            begin = max(begin, -(-start // width))
-            end = min(end, begin + limit)
-        if end <= begin:
-            return json_reply("[]")
-        rows = await self._kline_rows(tape, begin * width, end * width, width, now)
+        begin = max(begin, end - limit) if start is None else max(begin, -(-start // width))
+        rows: list[tuple[int, Candle]] = []
+        while begin < end and len(rows) < limit:
+            begin = max(begin, tape.minute_start(tape.next_open(tape.minute_of(begin * width))) // width)
+            part = min(end, begin + limit - len(rows))
+            rows += await self._kline_rows(tape, begin * width, part * width, width, now)
+            begin = part
         return json_reply(json_text([kline_row(tape.instrument, moment, width, bar, unit) for moment, bar in rows]))
 
-    async def _kline_rows(self, tape: Tape, start: int, end: int, width: int, now: int) -> list[tuple[int, Candle]]:
+    async def _kline_rows(
+        self, tape: TradeTape, start: int, end: int, width: int, now: int
+    ) -> list[tuple[int, Candle]]:
         first, current = max(tape.minute_of(start), 0), tape.minute_of(now)
         candles = await closed_candles(tape, first, max(min(tape.minute_of(end), current), first))
-        if tape.minute_start(current) < end:
+        if self._has_open and current >= 0 and tape.minute_start(current) < end:
             candles = candles.then(Candles.of(current, open_candle(tape, current, now)))
+        is_open = tape.is_open(candles.minute)  # a minute in which trading halted has no candle at all
         rows = []
         for moment in range(start, end, width):
             low = max(tape.minute_of(moment) - first, 0)
             part = candles[low : tape.minute_of(moment + width) - first]
+            part = part[is_open[low : low + len(part)]]
             if len(part):
                 rows.append((moment, part.whole()))
         return rows
+
+
+class _MarketCalls:
+    def __init__(self, market: Market, clock: Clock) -> None:
+        self._market = market
+        self._clock = clock
+        self._days: dict[str, RollingDay] = {}
+
+    def _tape(self, symbol: str) -> Tape:
+        tape = self._market.tape(symbol)
+        if tape is None:
+            raise RequestError(-1121, "Invalid symbol.")
+        return tape
 
     async def depth(self, request: web.Request) -> web.Response:
         _check_names(request, "symbol", "limit")
@@ -359,7 +407,7 @@ class _Rest:
         _check_names(request, "symbol", "symbols", "type")
         unit, symbols = unit_of(request), _symbols_of(request)
         rows = []
-        for tape in [self._tape(symbol) for symbol in symbols or instruments.listed()]:
+        for tape in [self._tape(symbol) for symbol in symbols or self._market.listed(self._clock())]:
             day = self._days.setdefault(tape.instrument.symbol, RollingDay(tape))
             await day.warm(self._clock())
             now = self._clock()

@@ -66,8 +66,11 @@ class SentRecord:
         if not self._path or not self._is_changed:
             return
         self._is_changed = False
-        content = {
+        write_atomically(self._path, json.dumps(self.content()))
+
+    def content(self) -> dict[str, dict[str, list[list[int]]]]:
+        """All ranges, by symbol and stream."""
+        return {
             symbol: {stream: kept.ranges for stream, kept in streams.items()}
             for symbol, streams in self._record.items()
         }
-        write_atomically(self._path, json.dumps(content))

@@ -9,16 +9,22 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from aiohttp import web
 
 from streaming.simulator import SimulatorError, rest, truth, websocket
-from streaming.simulator.checkpoint import open_market
-from streaming.simulator.clock import Clock, utc_now
+from streaming.simulator.archive import Archive
+from streaming.simulator.checkpoint import open_market, save_market
+from streaming.simulator.clock import Clock, ExchangeClock, utc_now
+from streaming.simulator.controller import Controller
 from streaming.simulator.hub import Hub
 from streaming.simulator.live import Live
+from streaming.simulator.market import Market
 from streaming.simulator.replay import Recording, replay
+from streaming.simulator.schedule import Entry
 from streaming.simulator.sent import SentRecord
+from streaming.simulator.stage import Stage
 
 _SAVE_EVERY = 1.0
 
@@ -41,25 +47,37 @@ class Options:
     speed: float = 1.0
     """Of the replay: 1 as recorded, 0 as fast as the clients read."""
     host: str = "127.0.0.1"
+    faults: Sequence[Entry] = ()
+    """What goes wrong, from the start on."""
 
 
 @contextlib.asynccontextmanager
 async def running(options: Options, clock: Clock = utc_now) -> AsyncIterator[str]:
     """Serves while the context lasts; gives the `host:port`. Raises `SimulatorError` where it cannot."""
-    hub = Hub()
+    kept = contextlib.ExitStack()
+    right, clock = clock, ExchangeClock(clock)
+    folder = None if options.recordings else options.folder
+    market = None
+    if not options.recordings:
+        market = open_market(options.folder, options.seed, options.rate, options.history_hours, right())
+    sent = SentRecord(folder)
+    hub = Hub(sent)
+    stage = Stage(hub, clock, sent, market, save=partial(_save, folder, market))
+    controller = Controller(stage, options.seed)
     app = web.Application(middlewares=[rest.as_binance])
     app[rest.WEIGHTS_KEY] = rest.Weights()
-    app.add_routes([*rest.common_routes(clock), *websocket.routes(hub)])
-    if options.recordings:
+    app[rest.FAULTS_KEY] = stage.rest
+    app.add_routes([*websocket.routes(hub), *controller.routes()])
+    if market is None:
         recording = Recording.load(options.recordings)
-        sent = SentRecord(None)
-        app.add_routes([*recording.routes(), *truth.routes(recording, sent)])
-        send = partial(replay, recording, hub, sent, options.speed)
+        app.add_routes([*recording.routes(clock), *truth.routes(recording, sent)])
+        send = partial(replay, recording, hub, options.speed)
     else:
-        market = open_market(options.folder, options.seed, options.rate, options.history_hours, clock())
-        sent = SentRecord(options.folder)
         app.add_routes([*rest.market_routes(market, clock), *truth.routes(truth.MarketTruth(market, clock), sent)])
-        send = partial(Live(market, hub, sent, clock).run)
+        files = options.folder / "archive" if options.folder else Path(kept.enter_context(TemporaryDirectory()))
+        app.add_routes(Archive(market, clock, stage.archive, files).routes())
+        send = partial(Live(market, hub, clock).run)
+    controller.follow(options.faults)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     tasks: list[asyncio.Task[None]] = []
@@ -74,8 +92,15 @@ async def running(options: Options, clock: Clock = utc_now) -> AsyncIterator[str
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await controller.end()
         await runner.cleanup()
         sent.save()
+        kept.close()
+
+
+def _save(folder: Path | None, market: Market | None) -> None:
+    if folder and market:
+        save_market(folder, market)
 
 
 @contextlib.contextmanager

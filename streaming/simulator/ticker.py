@@ -96,8 +96,7 @@ class RollingDay:
         if minute < 0:
             return None
         if self._head[0] != minute:
-            first, last = self._tape.first_ids(minute, minute + 1).tolist()
-            self._head = (minute, self._tape.trades(first, last - 1))
+            self._head = (minute, self._tape.trades_of_minutes(minute, minute + 1))
         trades = self._head[1]
         inside = trades[int(np.searchsorted(trades.time, since)) :]
         return candle(inside) if len(inside) else None

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+import numpy as np
 from aiohttp import web
 
 from streaming.simulator import instruments
@@ -62,8 +63,8 @@ class MarketTruth:
     def trades(self, symbol: str, first: int, count: int) -> Sequence[TradeRow]:
         tape = self.tape(symbol)
         pair = tape.instrument
-        first = max(first, 1)
-        found = tape.trades(first, min(first + count - 1, tape.id_at(self._clock() + 1) - 1))
+        found = tape.trades_from(first, count)
+        found = found[: int(np.searchsorted(found.id, tape.id_at(self._clock() + 1)))]
         return [
             TradeRow(number, price_text(pair, price), quantity_text(pair, quantity), time, is_maker)
             for number, price, quantity, time, is_maker in zip(
@@ -79,6 +80,7 @@ class MarketTruth:
         first = max(-(-(start - opening) // MINUTE), 0)
         last = min((end - opening) // MINUTE + 1, tape.minute_of(self._clock()))
         candles = await closed_candles(tape, first, max(last, first))
+        candles = candles[tape.is_open(candles.minute)]
         rows = [
             [
                 tape.minute_start(minute),

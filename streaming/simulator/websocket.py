@@ -67,12 +67,20 @@ class _Streams:
             return _bad_request(-1194, "Invalid value for time unit; expected either MICROSECOND or MILLISECOND.")
         if len(set(streams)) > STREAMS_A_CONNECTION or not all(map(_STREAM.match, streams)):
             return _bad_request(-1, "Illegal format ws or stream")
+        if self._hub.refuses(streams):
+            return web.Response(status=503, text="Service Unavailable")
         socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=1024 * 1024)
         await socket.prepare(request)
         transport = request.transport
         if transport is None:  # gone while it shook hands
             return socket
-        client = Client(transport, Form(is_combined, unit))
+        endings: set[asyncio.Task[bool]] = set()
+
+        def end(code: int, reason: str) -> None:
+            endings.add(asyncio.create_task(socket.close(code=code, message=reason.encode())))
+
+        client = Client(transport, Form(is_combined, unit), end)
+        self._hub.clients[client] = None
         self._hub.subscribe(client, streams)
         connection = _Connection(socket, client, self._hub)
         keeper = asyncio.create_task(connection.keep_alive())
@@ -80,6 +88,7 @@ class _Streams:
             await connection.listen()
         finally:
             keeper.cancel()
+            self._hub.clients.pop(client)
             self._hub.unsubscribe(client, client.streams)
         return socket
 
@@ -106,7 +115,8 @@ class _Connection:
             if now - opened > LONGEST_CONNECTION:
                 await self._socket.close(code=WSCloseCode.GOING_AWAY, message=b"24 hours")
                 return
-            await self._socket.ping(str(time.time_ns() // 1_000_000).encode())
+            if not self._client.is_silent:
+                await self._socket.ping(str(time.time_ns() // 1_000_000).encode())
 
     async def listen(self) -> None:
         """Answers until the client goes."""
@@ -119,9 +129,12 @@ class _Connection:
             if message.type == WSMsgType.PONG:
                 self._heard = now
             elif message.type == WSMsgType.PING:
-                await self._socket.pong(message.data)
+                if not self._client.is_silent:
+                    await self._socket.pong(message.data)
             elif message.type == WSMsgType.TEXT:
-                await self._socket.send_str(self._reply(message.data))
+                reply = self._reply(message.data)
+                if not self._client.is_silent:
+                    await self._socket.send_str(reply)
 
     def _reply(self, text: str) -> str:
         try:
@@ -164,6 +177,8 @@ class _Connection:
         streams = _stream_names(params, number)
         if len(set(streams) | self._client.streams.keys()) > STREAMS_A_CONNECTION:
             raise RefusalError(2, "Invalid request: too many parameters", number)
+        if self._hub.refuses(streams):
+            self._client.cut()
         self._hub.subscribe(self._client, streams)
 
     def _unsubscribe(self, params: list[object], number: object) -> None:

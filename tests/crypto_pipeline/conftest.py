@@ -1,16 +1,19 @@
 """A Spark session of this process for the pure transforms, and small ways to make what they read."""
 
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from shared.events import AnyEvent, Kline, Trade, encode, exact_product
+from shared.events import AggTrade, AnyEvent, Kline, Trade, encode, exact_product
 
 MINUTE = 60_000_000
 START = 1_786_000_020_000_000
 """2026-08-06 07:07:00 UTC, in microseconds."""
+KAFKA_TIME = datetime(2026, 8, 6, 7, 8, tzinfo=UTC)
+MESSAGE_COLUMNS = "value string, stream string, topic string, partition int, offset bigint, kafka_time timestamp"
 
 
 @pytest.fixture(scope="session")
@@ -38,8 +41,11 @@ def as_messages(spark: SparkSession) -> Callable[[Iterable[AnyEvent]], DataFrame
     """Events as the frame that Kafka's messages make."""
 
     def make(events: Iterable[AnyEvent]) -> DataFrame:
-        rows = [(encode(event).decode(), event.stream) for event in events]
-        return spark.createDataFrame(rows, "value string, stream string")
+        rows = [
+            (encode(event).decode(), event.__struct_config__.tag, "crypto_raw_btcusdt", 0, offset, KAFKA_TIME)
+            for offset, event in enumerate(events)
+        ]
+        return spark.createDataFrame(rows, MESSAGE_COLUMNS)
 
     return make
 
@@ -65,7 +71,29 @@ def trade(trade_id: int, at: int, cost: str, size: str, **changes: object) -> Tr
     return Trade(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def kline(start: int, first: int, last: int, count: int, **changes: object) -> Kline:
+def agg_trade(agg_trade_id: int, at: int, first: int, last: int, **changes: object) -> AggTrade:
+    """Trades `first` to `last` of BTCUSDT at a price of 1, one unit each, merged."""
+    size = Decimal(last - first + 1)
+    values: dict[str, object] = {
+        "exchange": "binance",
+        "symbol": "BTCUSDT",
+        "base_asset": "BTC",
+        "quote_asset": "USDT",
+        "event_time": at,
+        "source": "rest",
+        "connection_id": "rest",
+        "agg_trade_id": agg_trade_id,
+        "price": Decimal(1),
+        "quantity": size,
+        "quote_quantity": size,
+        "first_trade_id": first,
+        "last_trade_id": last,
+        "is_buyer_maker": False,
+    }
+    return AggTrade(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def kline(start: int, first: int | None, last: int | None, count: int, **changes: object) -> Kline:
     """A closed kline of BTCUSDT that starts at `start` (microseconds) and says which trades it counts."""
     values: dict[str, object] = {
         "exchange": "binance",

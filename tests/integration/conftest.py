@@ -1,28 +1,11 @@
-"""The whole system, deployed by `deploy.sh --demo` into a throw-away folder, on ports of its own."""
+"""One system for all tests of this folder."""
 
-import json
-import os
-import random
-import shutil
-import socket
-import subprocess
-import tempfile
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
 
-import psutil
 import pytest
 
-from shared.settings import Settings
-
-Answer = TypeVar("Answer")
-PROJECT = Path(__file__).resolve().parents[2]
-PORTS = [name.upper() for name in Settings.model_fields if name.endswith("_port")]
+from tests.system import STREAMED_ALONE, System, deployed
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -33,125 +16,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(1200))
 
 
-def wait_for(what: str, condition: Callable[[], Any], seconds: float, every: float = 0.5) -> Any:
-    """The first true value of `condition`; fails the test when the time is over."""
-    deadline = time.monotonic() + seconds
-    while True:
-        if value := condition():
-            return value
-        if time.monotonic() > deadline:
-            pytest.fail(f"after {seconds:.0f} s still not: {what}")
-        time.sleep(every)
-
-
-@dataclass(frozen=True)
-class System:
-    """The deployed system, used as a person would: by its scripts, its command and its addresses."""
-
-    environment: dict[str, str]
-    home: Path
-
-    def script(self, name: str, *arguments: str, seconds: float = 900) -> subprocess.CompletedProcess[str]:
-        """A script of the project's root; its output is shown when it fails."""
-        done = subprocess.run(
-            [str(PROJECT / name), *arguments],
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
-        assert done.returncode == 0, (
-            f"{name} ended with {done.returncode}:\n{done.stdout[-6000:]}\n{done.stderr[-3000:]}"
-        )
-        return done
-
-    def crypto(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """The command `crypto`."""
-        command = [str(PROJECT / ".venv" / "bin" / "crypto"), *arguments]
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
-
-    def query(self, sql: str, *options: str) -> list[dict[str, Any]]:
-        """The rows of an SQL query."""
-        done = self.crypto("query", sql, "--format", "json", *options)
-        assert done.returncode == 0, done.stderr
-        rows: list[dict[str, Any]] = json.loads(done.stdout)
-        return rows
-
-    def status(self) -> dict[str, Any]:
-        """What `crypto status --json` says."""
-        answer: dict[str, Any] = json.loads(self.crypto("status", "--json").stdout)
-        return answer
-
-    def unhealthy(self) -> list[str]:
-        """The services that are not healthy."""
-        return [service["name"] for service in self.status()["services"] if not service["healthy"]]
-
-    def simulator(self, path: str) -> Any:
-        """What the simulated exchange answers."""
-        with urllib.request.urlopen(
-            f"http://127.0.0.1:{self.environment['SIMULATOR_PORT']}{path}", timeout=30
-        ) as answer:
-            return json.load(answer)
-
-    def truth(self, path: str) -> list[dict[str, Any]]:
-        """The rows of one of the simulator's truth tables."""
-        table = self.simulator(f"/truth/{path}")
-        return [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
-
-    def processes(self) -> list[psutil.Process]:
-        """Everything that runs for this system: it has the home in its environment."""
-        mine = []
-        for process in psutil.process_iter():
-            try:
-                is_mine = process.environ().get("CRYPTO_HOME") == str(self.home)
-                if is_mine and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
-                    mine.append(process)
-            except psutil.Error:
-                continue
-        return mine
-
-    def asked(self, question: Callable[[psutil.Process], Answer]) -> list[tuple[psutil.Process, Answer]]:
-        """Every process with its answer; one that ends meanwhile gives none."""
-        answers = []
-        for process in self.processes():
-            with suppress(psutil.NoSuchProcess):
-                answers.append((process, question(process)))
-        return answers
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody holds now, below those that the system gives to connections of its own choice."""
-    free = []
-    for port in random.sample(range(20_000, 30_000), 10 * count):
-        with socket.socket() as one, suppress(OSError):
-            one.bind(("127.0.0.1", port))
-            free.append(port)
-    return free[:count]
-
-
 @pytest.fixture(scope="session")
 def system() -> Iterator[System]:
     """The system, healthy. It is stopped and its folder removed at the end."""
-    home = Path(tempfile.mkdtemp(prefix="crypto-lakehouse-test-"))
-    home.chmod(0o755)
-    settings = {name: str(port) for name, port in zip(PORTS, free_ports(len(PORTS)), strict=True)}
-    environment = {
-        **{name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields},
-        **settings,
-        "CRYPTO_HOME": str(home),
-        "CRYPTO_MODE": "demo",
-        "SIMULATOR_HISTORY_HOURS": "1",
-        "MEMORY_PROFILE": "6g",
-    }
-    made = System(environment, home)
-    try:
-        made.script("deploy.sh", "--demo", "--local", seconds=1500)
+    with deployed(**STREAMED_ALONE) as made:
         yield made
-    finally:
-        made.script("stop.sh")
-        left = [process.cmdline() for process in made.processes()]
-        made.script("cleanup.sh", "--yes")
-        shutil.rmtree(home, ignore_errors=True)
-    assert not left, f"stop.sh left processes behind: {left}"

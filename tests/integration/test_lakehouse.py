@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import PROJECT, System
+from tests.system import PROJECT, System
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from crypto_pipeline.silver.candles import INTERVALS
 from shared.symbol_manager import topic
-from tests.integration.conftest import PROJECT, System, wait_for
-
-SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT", "XRPUSDT")
+from tests.system import PROJECT, SYMBOLS, System, wait_for
 
 
 def candles_closed(system: System) -> int:
@@ -100,7 +98,7 @@ def test_every_complete_candle_equals_its_truth_in_every_field(system: System) -
     assert compared.total() >= 2 * len(SYMBOLS)
 
 
-def test_a_minute_is_complete_exactly_when_all_its_trades_are_there(system: System) -> None:
+def test_a_minute_is_proven_by_trade_ids_exactly_when_all_its_trades_are_there(system: System) -> None:
     for symbol in SYMBOLS:
         sent = sent_ids(system, symbol)
         rows = system.query(
@@ -112,7 +110,7 @@ def test_a_minute_is_complete_exactly_when_all_its_trades_are_there(system: Syst
         for row in rows:
             made = truth[row["start"]]
             is_whole = any(first <= made["first_trade_id"] and made["last_trade_id"] <= last for first, last in sent)
-            assert (row["status"] == "complete") == is_whole, (symbol, row, made, sent)
+            assert (row["proof"] == "trade_ids") == is_whole, (symbol, row, made, sent)
 
 
 def test_the_longer_candles_hold_the_volume_of_their_minutes(system: System) -> None:

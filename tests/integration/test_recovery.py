@@ -9,8 +9,8 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 
 from shared.symbol_manager import topic
-from tests.integration.conftest import System, wait_for
-from tests.integration.test_pipeline import SYMBOLS, candles_closed
+from tests.integration.test_pipeline import candles_closed
+from tests.system import SYMBOLS, System, wait_for
 
 SERVICES = (
     "kafka", "minio", "postgres", "spark-master", "spark-worker", "spark-connect",

@@ -1,4 +1,6 @@
 import contextlib
+from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -6,7 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from shared.symbol_manager import Symbol, SymbolsFileError, load_symbols, split_pair, symbol_of, topic
+from shared.symbol_manager import (
+    Listed,
+    Selector,
+    Symbol,
+    SymbolsFileError,
+    Watchlist,
+    load_symbols,
+    load_watchlist,
+    resolved,
+    split_pair,
+    symbol_of,
+    topic,
+)
 
 RIGHT = """\
 tiers:
@@ -66,6 +80,16 @@ HEAD = "tiers:\n  a:\n    - {symbol: BTCUSDT, name: B}\n"
         (f"{HEAD}    - {{symbol: ETHFOO, name: E, base: ETH, quote: BAR}}", 4, "ETH and BAR do not make ETHFOO"),
         (f"{HEAD}    - {{name: E}}", 4, "symbol"),
         (f"{HEAD}    - just text", 4, "valid dictionary"),
+        (f"{HEAD}    - {{quote: USDT, top: 0}}", 4, "tiers.a.1.top: Input should be greater than or equal to 1"),
+        (f"{HEAD}    - {{quote: USDT, top: many}}", 4, "valid integer"),
+        (f"{HEAD}    - {{quote: USDT}}", 4, "tiers.a.1.top: Field required"),
+        (f"{HEAD}    - {{top: 5}}", 4, "tiers.a.1.quote: Field required"),
+        (f"{HEAD}    - {{quote: usdt, top: 5}}", 4, "String should match pattern"),
+        (f"{HEAD}    - quote: USDT\n      top: 5\n      streams: [gossip]", 6, "tiers.a.1.streams.0"),
+        (f"{HEAD}    - {{quote: USDT, top: 5, symbol: ETHUSDT}}", 4, "Extra inputs are not permitted"),
+        (f"{HEAD}    - {{quote: USDT, top: 5, streams: [trade, trade]}}", 4, "streams names one twice"),
+        (f"{HEAD}    - {{quote: USDT, top: 5}}\n    - {{quote: USDT, top: 5}}", 5, "quote=USDT top=5 stands twice"),
+        ("tiers: {a: [{quote: USDT, top: 5, enabled: false}]}", None, "no symbol is enabled"),
         (f"{HEAD}tears:\n  b: []", 4, "Extra inputs are not permitted"),
         (f"{HEAD}   - {{symbol: [", 4, "not YAML"),
         ("tiers:\n  a: *nothing", 2, "not YAML: found undefined alias"),
@@ -145,3 +169,121 @@ def test_another_topic_has_no_symbol(name: str) -> None:
 )
 def test_a_pair_is_split_at_the_longest_quote_asset_that_is_known(symbol: str, pair: tuple[str, str] | None) -> None:
     assert split_pair(symbol) == pair
+
+
+SELECTING = """\
+tiers:
+  majors:
+    - {symbol: BTCUSDT, name: Bitcoin, priority: 1, streams: [trade]}
+  many:
+    - {quote: USDT, top: 3, exchanges: [binance], priority: 60, streams: [trade, kline_1m], enabled: true}
+    - {quote: BTC, top: 1, priority: 20}
+    - {quote: EUR, top: 9, enabled: false}
+    - {symbol: DOGEUSDT, name: Dogecoin, enabled: false}
+"""
+
+
+def test_selectors_stand_between_symbols(file: Path) -> None:
+    file.write_text(SELECTING)
+    watchlist = load_watchlist(file)
+    assert [entry.symbol for entry in watchlist.symbols] == ["BTCUSDT"]
+    assert [str(selector) for selector in watchlist.selectors] == ["quote=BTC top=1", "quote=USDT top=3"]
+    assert watchlist.disabled == {"DOGEUSDT"}
+    assert load_symbols(file) == watchlist.symbols
+
+
+def test_a_file_may_have_nothing_but_selectors(file: Path) -> None:
+    file.write_text("tiers: {a: [{quote: USDT, top: 5}]}")
+    assert load_watchlist(file).symbols == ()
+
+
+def test_active_symbols_silences_the_selectors(file: Path) -> None:
+    file.write_text(SELECTING)
+    watchlist = load_watchlist(file, "DOGEUSDT")
+    assert [entry.symbol for entry in watchlist.symbols] == ["DOGEUSDT"]
+    assert watchlist.selectors == ()
+
+
+def listed(*pairs: str) -> list[Listed]:
+    """Of pairs such as `ETH USDT 5` or `ETH USDT 5 HALT`."""
+    parts = [pair.split() for pair in pairs]
+    return [Listed(part[0], part[1], Decimal(part[2]), (part[3:] or ["TRADING"])[0]) for part in parts]
+
+
+def test_a_selector_takes_the_largest_that_trade_and_leaves_what_the_file_names(file: Path) -> None:
+    file.write_text(SELECTING)
+    market = listed(
+        "SOL USDT 30", "BTC USDT 90", "XRP USDT 20", "HALTED USDT 99 BREAK", "DOGE USDT 80", "ETH USDT 70",
+        "ETH BTC 3", "BNB BTC 4", "SOL EUR 900",
+    )  # fmt: skip
+    symbols, selected = resolved(load_watchlist(file), {"binance": market})
+    assert [(entry.symbol, entry.priority, entry.streams) for entry in symbols] == [
+        ("BTCUSDT", 1, ("trade",)),
+        ("BNBBTC", 20, ("trade", "ticker", "kline_1m", "depth5")),
+        ("ETHUSDT", 60, ("trade", "kline_1m")),
+        ("SOLUSDT", 60, ("trade", "kline_1m")),
+    ]
+    assert [(str(one.selector), one.rank, one.symbol.symbol, one.quote_volume) for one in selected] == [
+        ("quote=BTC top=1", 1, "BNBBTC", 4),
+        ("quote=USDT top=3", 1, "BTCUSDT", 90),
+        ("quote=USDT top=3", 2, "ETHUSDT", 70),
+        ("quote=USDT top=3", 3, "SOLUSDT", 30),
+    ]
+
+
+def test_where_selectors_overlap_the_first_sets_the_terms() -> None:
+    few = Selector(quote="USDT", top=1, priority=10)
+    many = Selector(quote="USDT", top=2, priority=60, streams=("trade",), exchanges=("binance", "other"))
+    symbols, selected = resolved(
+        Watchlist((), (few, many), frozenset()),
+        {"binance": listed("BTC USDT 2", "ETH USDT 1"), "other": listed("BTC USDT 5")},
+    )
+    assert [(entry.symbol, entry.priority, len(entry.streams), entry.exchanges) for entry in symbols] == [
+        ("BTCUSDT", 10, 4, ("binance", "other")),
+        ("ETHUSDT", 60, 1, ("binance",)),
+    ]
+    assert [(one.exchange, one.rank, one.symbol.symbol) for one in selected] == [
+        ("binance", 1, "BTCUSDT"),
+        ("binance", 1, "BTCUSDT"),
+        ("binance", 2, "ETHUSDT"),
+        ("other", 1, "BTCUSDT"),
+    ]
+
+
+def test_an_exchange_that_could_not_be_asked_gives_nothing(file: Path) -> None:
+    file.write_text(SELECTING)
+    symbols, selected = resolved(load_watchlist(file), {})
+    assert [entry.symbol for entry in symbols] == ["BTCUSDT"]
+    assert selected == ()
+
+
+def test_a_pair_that_no_topic_can_carry_is_passed_over() -> None:
+    watchlist = Watchlist((), (Selector(quote="USDT", top=2),), frozenset())
+    symbols, _ = resolved(watchlist, {"binance": listed("币安 USDT 3", "bad USDT 2", "ETH USDT 1")})
+    assert {entry.symbol for entry in symbols} == {"币安USDT", "ETHUSDT"}
+
+
+volumes = st.lists(
+    st.tuples(st.sampled_from("ABCDEFGH"), st.integers(0, 5), st.sampled_from(["TRADING", "HALT"])),
+    unique_by=lambda pair: pair[0],
+)
+
+
+@given(volumes, st.integers(1, 9), st.sets(st.sampled_from("ABCDEFGH")), st.sets(st.sampled_from("ABCDEFGH")))
+def test_a_selector_never_takes_more_nor_what_is_disabled_nor_passes_over_a_larger_one(
+    pairs: Sequence[tuple[str, int, str]], top: int, named: set[str], disabled: set[str]
+) -> None:
+    explicit = [Symbol(symbol=f"{base}USDT", name=base, priority=3) for base in sorted(named - disabled)]
+    off = frozenset(f"{base}USDT" for base in disabled)
+    market = [Listed(base, "USDT", Decimal(volume), status) for base, volume, status in pairs]
+    symbols, selected = resolved(
+        Watchlist(tuple(explicit), (Selector(quote="USDT", top=top),), off), {"binance": market}
+    )
+    allowed = [pair for pair in market if pair.status == "TRADING" and f"{pair.base}USDT" not in off]
+    chosen = {one.symbol.base for one in selected}
+    assert [one.rank for one in selected] == list(range(1, min(top, len(allowed)) + 1))
+    assert all(
+        pair.quote_volume <= min(one.quote_volume for one in selected) for pair in allowed if pair.base not in chosen
+    )
+    assert {entry.base for entry in symbols} == chosen | (named - disabled)
+    assert {entry for entry in symbols if entry.base in named} == set(explicit)

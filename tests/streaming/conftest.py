@@ -21,6 +21,13 @@ class Venue:
         """When each request came, and what it was."""
         self.pongs: list[bytes] = []
         self.refuse_with: int | None = None
+        """The HTTP status with which connections are refused."""
+        self.refused: set[str] = set()
+        """Streams whose subscription is refused."""
+        self.answers = True
+        """Whether subscriptions are answered."""
+        self.clock_ahead = 0.0
+        """Seconds by which this exchange's clock is ahead, for who asks by REST."""
         self._sockets: list[web.WebSocketResponse] = []
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
@@ -36,18 +43,22 @@ class Venue:
     def open(self) -> int:
         return len(self._sockets)
 
-    def send(self, *messages: dict[str, Any] | str) -> None:
-        """Send to every open connection."""
+    @property
+    def http_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def send(self, *messages: dict[str, Any] | str, to: slice = slice(None)) -> None:
+        """Send to every open connection, or to some of them, the oldest first."""
         for message in messages:
             text = message if isinstance(message, str) else json.dumps(message)
-            self._do(lambda text=text: [socket.send_str(text) for socket in self._sockets])
+            self._do(lambda text=text: [socket.send_str(text) for socket in self._sockets[to]])
 
     def ping(self, payload: bytes) -> None:
         self._do(lambda: [socket.ping(payload) for socket in self._sockets])
 
-    def cut(self) -> None:
-        """Close every connection."""
-        self._do(lambda: [socket.close(code=1001, message=b"gone") for socket in self._sockets])
+    def cut(self, which: slice = slice(None)) -> None:
+        """Close every connection, or some of them."""
+        self._do(lambda: [socket.close(code=1001, message=b"gone") for socket in self._sockets[which]])
 
     def stop(self) -> None:
         self._do(lambda: [self._runner.cleanup()])
@@ -69,12 +80,16 @@ class Venue:
     async def _start(self) -> None:
         app = web.Application()
         app.router.add_get("/stream", self._serve)
+        app.router.add_get("/api/v3/time", self._tell_time)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
         self.port = self._runner.addresses[0][1]
         self._started.set()
+
+    async def _tell_time(self, _request: web.Request) -> web.Response:
+        return web.json_response({"serverTime": int((time.time() + self.clock_ahead) * 1_000_000)})
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         if self.refuse_with:
@@ -86,8 +101,13 @@ class Venue:
         try:
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
-                    self.requests.append((time.monotonic(), json.loads(message.data)))
-                    await socket.send_json({"result": None, "id": self.requests[-1][1]["id"]})
+                    asked = json.loads(message.data)
+                    self.requests.append((time.monotonic(), asked))
+                    if self.refused & set(asked.get("params", ())):
+                        fault = {"code": 2, "msg": "Invalid request: invalid stream"}
+                        await socket.send_json({"error": fault, "id": asked["id"]})
+                    elif self.answers:
+                        await socket.send_json({"result": None, "id": asked["id"]})
                 elif message.type is WSMsgType.PONG:
                     self.pongs.append(bytes(message.data))
         finally:

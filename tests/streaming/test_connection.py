@@ -1,46 +1,66 @@
 import json
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
+from queue import Empty, SimpleQueue
 from typing import Any, ClassVar
 
 import pytest
 import websocket
-from hypothesis import given
-from hypothesis import strategies as st
 
+from shared.events import ConnectionReport
 from shared.symbol_manager import Symbol
 from streaming import connection as module
-from streaming.connection import Connection, Frame, backoff_seconds, explained
+from streaming.connection import STOPPED_READING, Connection, Frame, explained
+from streaming.coverage import Carried, Dropped, Over
 from streaming.exchanges.binance import Binance
 
 TRADE = {"stream": "btcusdt@trade", "data": {"e": "trade"}}
 
 
+class Fast(Binance):
+    """Binance, in a hurry."""
+
+    seconds_between_messages: ClassVar[float] = 0.01
+    answer_seconds: ClassVar[float] = 0.3
+
+
 class Setup:
     """A connection to the venue of a test, and what came of it."""
 
-    def __init__(
-        self, venue: Any, channels: Sequence[str], exchange: type[Binance] = Binance, holding: float = 0
-    ) -> None:
-        self.frames: list[Frame] = []
-        self._holding = holding
+    def __init__(self, venue: Any, channels: Sequence[str], exchange: type[Binance]) -> None:
+        self.all: list[Any] = []
+        self.queue: SimpleQueue[Any] = SimpleQueue()
         self.states: list[bool] = []
-        binance = exchange(venue.url)
+        self.wake = threading.Event()
+        binance = exchange(venue.url, venue.http_url)
         binance.learn([Symbol(symbol="BTCUSDT", name="Bitcoin")])
         self.connection = Connection(
-            binance, channels, self._take, lambda _name, state: self.states.append(state), "Retrying"
+            binance, channels, self.queue, lambda _name, state: self.states.append(state), "Retrying", self.wake
         )
         self.connection.start()
 
-    def _take(self, frame: Frame) -> None:
-        time.sleep(self._holding)
-        self.frames.append(frame)
+    def came(self, kind: type) -> list[Any]:
+        """Everything of a kind that came so far."""
+        while True:
+            try:
+                self.all.append(self.queue.get_nowait())
+            except Empty:
+                return [item for item in self.all if isinstance(item, kind)]
+
+    @property
+    def frames(self) -> list[Frame]:
+        return self.came(Frame)
+
+    @property
+    def carried(self) -> list[str]:
+        return [channel for notice in self.came(Carried) for channel in notice.channels]
 
     def stop(self) -> None:
-        self.connection.stop()
+        self.connection.stop("the test is over")
         self.connection.join(10)
         assert not self.connection.is_alive()
 
@@ -49,8 +69,8 @@ class Setup:
 def connect(venue: Any, until: Callable[..., None]) -> Iterator[Callable[..., Setup]]:
     made: list[Setup] = []
 
-    def make(*channels: str, exchange: type[Binance] = Binance, holding: float = 0) -> Setup:
-        made.append(Setup(venue, channels, exchange, holding))
+    def make(*channels: str, exchange: type[Binance] = Binance) -> Setup:
+        made.append(Setup(venue, channels, exchange))
         until(lambda: venue.open == 1)
         return made[-1]
 
@@ -86,26 +106,116 @@ def test_a_ping_is_answered_with_its_payload(venue: Any, connect: Any, until: An
     until(lambda: venue.pongs == [b"1700000000"])
 
 
-def test_a_connection_that_was_cut_is_opened_again_under_another_name(venue: Any, connect: Any, until: Any) -> None:
-    setup = connect("btcusdt@trade")
+def test_the_channels_of_the_address_are_carried_when_the_first_message_comes(
+    venue: Any, connect: Any, until: Any
+) -> None:
+    setup = connect("btcusdt@trade", "ethusdt@trade")
     venue.send(TRADE)
     until(lambda: setup.frames)
-    venue.cut()
-    until(lambda: len(venue.addresses) == 2)
-    until(lambda: venue.open == 1)
-    venue.send(TRADE)
-    until(lambda: len(setup.frames) == 2)
-    assert setup.frames[0].connection_id != setup.frames[1].connection_id
-    assert setup.states == [True, False, True]
+    notice, frame = setup.came(Carried)[0], setup.frames[0]
+    assert notice.channels == ("btcusdt@trade", "ethusdt@trade")
+    assert notice.at == frame.received_at
+    assert setup.all.index(notice) < setup.all.index(frame)
+    until(lambda: setup.connection.settled is not None)
 
 
-def test_a_shutdown_that_was_announced_is_followed_by_a_new_connection_at_once(
+def test_the_channels_of_a_quiet_address_are_carried_after_a_while(venue: Any, connect: Any, until: Any) -> None:
+    setup = connect("btcusdt@trade", exchange=Fast)
+    until(lambda: setup.carried == ["btcusdt@trade"])
+    assert setup.frames == []
+
+
+def test_a_subscribed_channel_is_carried_when_the_exchange_has_said_so(venue: Any, connect: Any, until: Any) -> None:
+    setup = connect("btcusdt@trade", exchange=Fast)
+    until(lambda: setup.carried)
+    venue.answers = False
+    setup.connection.channels = ("btcusdt@trade", "ethusdt@trade")
+    until(lambda: venue.requests)
+    assert setup.carried == ["btcusdt@trade"]
+    venue.send({"result": None, "id": venue.requests[0][1]["id"]})
+    until(lambda: setup.carried == ["btcusdt@trade", "ethusdt@trade"])
+
+
+def test_what_is_unsubscribed_is_dropped(venue: Any, connect: Any, until: Any) -> None:
+    setup = connect("btcusdt@trade", "ethusdt@trade", exchange=Fast)
+    setup.connection.channels = ("btcusdt@trade",)
+    until(lambda: [notice.channels for notice in setup.came(Dropped)] == [("ethusdt@trade",)])
+
+
+def test_a_subscription_that_is_not_answered_asks_for_another_connection(venue: Any, connect: Any, until: Any) -> None:
+    setup = connect("btcusdt@trade", exchange=Fast)
+    venue.answers = False
+    setup.connection.channels = ("btcusdt@trade", "ethusdt@trade")
+    until(lambda: "not answered" in setup.connection.replace_because)
+    assert not setup.connection.ended.is_set()
+
+
+def test_of_a_refused_subscription_all_but_the_wrong_channel_is_carried_and_that_is_asked_for_again(
     venue: Any, connect: Any, until: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "backoff_seconds", lambda _failures: 3600)
-    connect("btcusdt@trade")
-    venue.send({"stream": "!serverShutdown", "data": {"e": "serverShutdown", "E": 1770123456789}})
-    until(lambda: len(venue.addresses) == 2)
+    monkeypatch.setattr(module, "FIRST_RETRY_SECONDS", 0.2)
+    setup = connect("btcusdt@trade", exchange=Fast)
+    names = [f"s{number}usdt@trade" for number in range(9)]
+    venue.refused = {names[4]}
+    setup.connection.channels = ("btcusdt@trade", *names)
+    right = {name for name in names if name != names[4]}
+    until(lambda: right <= set(setup.carried))
+    until(lambda: [request["params"] for _, request in venue.requests].count([names[4]]) >= 3)
+    assert names[4] not in setup.carried
+    until(lambda: setup.connection.settled is not None)
+    venue.refused = set()
+    until(lambda: names[4] in setup.carried)
+    assert any(b"invalid stream" in frame.body for frame in setup.frames), "the refusal itself is handed on"
+
+
+def test_the_end_says_why_and_when_the_last_message_came(venue: Any, connect: Any, until: Any) -> None:
+    setup = connect("btcusdt@trade")
+    venue.send(TRADE, TRADE)
+    until(lambda: len(setup.frames) == 2)
+    venue.cut()
+    until(lambda: setup.came(Over))
+    [over] = setup.came(Over)
+    assert (over.connection_id, over.at) == (setup.connection.id, setup.frames[1].received_at)
+    assert over.reason == "the exchange closed the connection (gone)"
+    until(lambda: setup.connection.ended.is_set())
+    assert setup.states == [True, False]
+    reports = setup.came(ConnectionReport)
+    assert (reports[0].closed_at, reports[0].reason, reports[0].channels) == (None, "", 1)
+    assert (reports[-1].reason, reports[-1].connection_id) == (over.reason, setup.connection.id)
+    assert reports[-1].closed_at >= over.at >= reports[-1].opened_at
+
+
+def test_the_clock_of_the_exchange_is_measured(venue: Any, connect: Any, until: Any) -> None:
+    venue.clock_ahead = 100.0
+    setup = connect("btcusdt@trade")
+    until(lambda: any(report.clock_offset is not None for report in setup.came(ConnectionReport)))
+    assert setup.came(ConnectionReport)[-1].clock_offset == pytest.approx(100_000_000, abs=500_000)
+    setup.stop()
+    assert setup.came(ConnectionReport)[-1].clock_offset == pytest.approx(100_000_000, abs=500_000)
+    assert setup.came(ConnectionReport)[-1].reason == "the test is over"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [{"stream": "!serverShutdown", "data": {"e": "serverShutdown", "E": 1}}, {"e": "serverShutdown", "E": 1}],
+)
+def test_a_shutdown_that_was_announced_asks_for_another_connection_and_reads_on(
+    message: dict[str, Any], venue: Any, connect: Any, until: Any
+) -> None:
+    setup = connect("btcusdt@trade")
+    venue.send(message)
+    until(lambda: setup.connection.replace_because)
+    assert setup.wake.is_set()
+    venue.send(TRADE)
+    until(lambda: len(setup.frames) == 2)
+
+
+def test_an_old_connection_asks_for_another(venue: Any, connect: Any, until: Any) -> None:
+    class ShortLived(Binance):
+        max_age_seconds: ClassVar[float] = Binance.rotate_seconds_before
+
+    setup = connect("btcusdt@trade", exchange=ShortLived)
+    until(lambda: "old" in setup.connection.replace_because)
 
 
 def test_a_change_is_subscribed_on_the_live_connection_at_the_pace_that_is_allowed(
@@ -126,18 +236,10 @@ def test_a_change_is_subscribed_on_the_live_connection_at_the_pace_that_is_allow
 
 def test_a_silent_connection_is_given_up(venue: Any, connect: Any, until: Any) -> None:
     class Impatient(Binance):
-        silence_seconds: ClassVar[int] = 0
+        silence_seconds: ClassVar[float] = 0
 
-    connect("btcusdt@trade", exchange=Impatient)
-    until(lambda: len(venue.addresses) >= 2)
-
-
-def test_a_connection_ends_before_the_exchange_would_cut_it(venue: Any, connect: Any, until: Any) -> None:
-    class ShortLived(Binance):
-        max_age_seconds: ClassVar[int] = module.ROTATE_SECONDS_BEFORE
-
-    connect("btcusdt@trade", exchange=ShortLived)
-    until(lambda: len(venue.addresses) >= 2)
+    setup = connect("btcusdt@trade", exchange=Impatient)
+    until(lambda: [over.reason for over in setup.came(Over)] == ["nothing was heard for 0 s"])
 
 
 def test_a_venue_that_wants_to_be_pinged_is(venue: Any, connect: Any, until: Any) -> None:
@@ -151,35 +253,64 @@ def test_a_venue_that_wants_to_be_pinged_is(venue: Any, connect: Any, until: Any
     until(lambda: [request for _, request in venue.requests][:2] == [{"id": "7", "type": "ping"}] * 2)
 
 
-def test_what_was_held_too_long_is_not_dated_now(
+class Hasty(Binance):
+    """Wants its pongs within a second."""
+
+    pong_seconds: ClassVar[float] = 1
+
+
+def test_while_nothing_is_taken_the_connection_is_ended_before_a_pong_would_be_late(
     venue: Any, connect: Any, until: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "STALE_SECONDS", 0.05)
-    connect("btcusdt@trade", holding=0.2)
-    venue.send(TRADE, TRADE, TRADE)
-    until(lambda: len(venue.addresses) >= 2)
+    monkeypatch.setattr(module, "FRAMES_WAITING", 5)
+    setup = connect("btcusdt@trade", exchange=Hasty)
+    sent_at = time.monotonic()
+    venue.send(*[TRADE] * 20)
+    until(lambda: setup.connection.ended.is_set())
+    assert time.monotonic() - sent_at < Hasty.pong_seconds
+    [over] = setup.came(Over)
+    assert over.reason == STOPPED_READING
+    assert over.at == setup.frames[-1].received_at
+    assert len(setup.frames) <= 5
 
 
-def test_an_exchange_that_refuses_is_asked_again(venue: Any, connect: Any, until: Any) -> None:
+def test_a_stop_that_is_over_in_time_loses_nothing(
+    venue: Any, connect: Any, until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FRAMES_WAITING", 5)
+    setup = connect("btcusdt@trade")
+    venue.send(*[{"n": number} for number in range(20)])
+    venue.ping(b"late")
+    until(lambda: setup.queue.qsize() >= 5)
+    until(lambda: len(setup.frames) == 20)
+    until(lambda: venue.pongs == [b"late"])
+    assert [json.loads(frame.body)["n"] for frame in setup.frames] == list(range(20))
+
+
+def test_a_reader_that_keeps_up_is_never_ended_for_being_busy(venue: Any, connect: Any, until: Any) -> None:
+    setup = connect("btcusdt@trade", exchange=Hasty)
+    started = time.monotonic()
+    sent = 0
+    while time.monotonic() - started < 2 * Hasty.pong_seconds:
+        venue.send(*[TRADE] * 20)
+        sent += 20
+        assert setup.came(Over) == []
+    until(lambda: len(setup.frames) == sent)
+    assert not setup.connection.ended.is_set()
+
+
+def test_an_exchange_that_refuses_ends_the_connection(venue: Any, until: Any) -> None:
     venue.refuse_with = 451
-    setup = Setup(venue, ["btcusdt@trade"])
-    try:
-        venue.refuse_with = None
-        until(lambda: venue.open == 1)
-    finally:
-        setup.stop()
+    setup = Setup(venue, ["btcusdt@trade"], Binance)
+    until(lambda: setup.connection.ended.is_set())
+    assert setup.came(object) == []
+    assert setup.states == []
 
 
 def test_stopping_closes_the_socket(venue: Any, connect: Any, until: Any) -> None:
     setup = connect("btcusdt@trade")
     setup.stop()
     until(lambda: venue.open == 0)
-
-
-@given(st.integers(0, 10_000))
-def test_the_wait_grows_with_failures_and_stays_below_half_a_minute(failures: int) -> None:
-    whole = min(30, 2.0 ** min(failures, 10))
-    assert whole / 2 <= backoff_seconds(failures) <= whole
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -78,6 +79,13 @@ def test_without_names_those_of_the_file_are_taken() -> None:
     assert len(chosen(Settings())) == 5
 
 
+def test_what_a_selector_would_choose_is_not_printed(tmp_path: Path) -> None:
+    file = tmp_path / "symbols.yaml"
+    file.write_text("tiers: {a: [{quote: USDT, top: 5}]}")
+    with pytest.raises(ValueError, match="only selectors"):
+        chosen(Settings(symbols_file=file))
+
+
 @pytest.mark.parametrize(
     ("symbols", "streams", "reason"),
     [("FOO", "", "quote asset of FOO"), ("", "gossip", "'gossip'"), ("BTCUSDT", "trade,trade", "twice")],
@@ -90,7 +98,7 @@ def test_a_name_that_cannot_be_used_is_refused(symbols: str, streams: str, reaso
 def test_printing_ends_at_the_limit(venue: Any, until: Any, capsys: pytest.CaptureFixture[str]) -> None:
     import threading
 
-    settings = Settings(binance_ws_url=venue.url)
+    settings = Settings(binance_ws_url=venue.url, binance_rest_url=venue.http_url)
     printing = threading.Thread(target=print_events, args=(settings, chosen(settings, "BTCUSDT"), True, 2))
     printing.start()
     until(lambda: venue.open == 1)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.events import STREAMS
-from shared.symbol_manager import Symbol, SymbolsFileError
+from shared.symbol_manager import Selector, Symbol, SymbolsFileError
 from streaming.exchange import Exchange, UnparsableMessage, check_exchanges, exchanges
 
 VENUES = sorted(exchanges())
@@ -74,10 +74,13 @@ def test_every_stream_of_every_symbol_has_a_channel_of_its_own(market: Exchange)
     assert len(channels) == len(SYMBOLS) * len(STREAMS)
 
 
-def test_what_is_sent_is_json(market: Exchange) -> None:
+def test_what_is_sent_is_json_and_says_which_channels_it_is_about(market: Exchange) -> None:
     channels = [market.channel(symbol, stream) for symbol in SYMBOLS for stream in STREAMS]
-    for message in [*market.greeting(channels), *market.subscribe(channels), *market.unsubscribe(channels)]:
-        json.loads(message)
+    for asks in (market.subscribe(channels), market.unsubscribe(channels)):
+        assert [channel for ask in asks for channel in ask.channels] == channels
+        for ask in asks:
+            json.loads(ask.text)
+    assert {channel for ask in market.greeting(channels) for channel in ask.channels} <= set(channels)
     assert market.subscribe([]) == market.unsubscribe([]) == []
 
 
@@ -92,3 +95,8 @@ def test_garbage_is_refused_by_name(market: Exchange, garbage: bytes) -> None:
 def test_an_exchange_that_there_is_not_is_named_with_those_that_there_are() -> None:
     with pytest.raises(SymbolsFileError, match=r"BTCUSDT: there is no exchange 'mtgox'; there is binance"):
         check_exchanges([Symbol(symbol="BTCUSDT", name="Bitcoin", exchanges=("mtgox",))])
+
+
+def test_a_selector_s_exchange_must_be_there_too() -> None:
+    with pytest.raises(SymbolsFileError, match=r"quote=USDT top=5: there is no exchange 'mtgox'"):
+        check_exchanges([Selector(quote="USDT", top=5, exchanges=("mtgox",))])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shared.symbol_manager import SymbolsFileError
-from streaming.service import SymbolsFile
+from streaming.symbols_file import SymbolsFile
 
 ONE = "tiers:\n  a:\n    - {symbol: BTCUSDT, name: Bitcoin}\n"
 TWO = f"{ONE}    - {{symbol: ETHUSDT, name: Ether}}\n"
@@ -24,8 +24,8 @@ def path(tmp_path: Path) -> Path:
 
 
 def names(file: SymbolsFile) -> list[str] | None:
-    symbols = file.changed()
-    return None if symbols is None else [symbol.symbol for symbol in symbols]
+    watchlist = file.changed()
+    return None if watchlist is None else [symbol.symbol for symbol in watchlist.symbols]
 
 
 def test_the_file_is_read_once_for_each_content(path: Path) -> None:

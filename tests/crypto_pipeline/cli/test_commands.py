@@ -188,6 +188,17 @@ def test_the_table_of_symbols_names_their_topics(crypto: Crypto) -> None:
     assert "everything" in crypto.run("symbols").stdout
 
 
+def test_the_table_of_symbols_shows_selectors_too(crypto: Crypto, tmp_path: Path) -> None:
+    file = tmp_path / "symbols.yaml"
+    file.write_text("tiers:\n  a:\n    - {symbol: BTCUSDT, name: B}\n    - {quote: USDT, top: 50, streams: [trade]}\n")
+    crypto.environment["SYMBOLS_FILE"] = str(file)
+    shown = crypto.run("symbols").stdout
+    assert "quote=USDT top=50" in shown
+    assert "the 50 largest by turnover" in shown
+    checked = crypto.run("symbols", "--check", str(file))
+    assert checked.stdout.endswith("is right: 1 symbols, 4 streams, and of USDT the 50 largest.\n")
+
+
 def test_a_symbols_file_can_be_checked_beforehand(crypto: Crypto, tmp_path: Path) -> None:
     right = crypto.run("symbols", "--check", str(PROJECT / "config" / "symbols.yaml"))
     assert right.returncode == 0

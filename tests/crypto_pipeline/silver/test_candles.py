@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -14,11 +15,11 @@ from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from crypto_pipeline.bronze import klines, trades
+from crypto_pipeline.bronze import agg_trades, klines, trades
 from crypto_pipeline.silver import ohlcv, ohlcv_1m
 from crypto_pipeline.silver.candles import INTERVALS, interval_start
 from shared.events import AnyEvent, Trade
-from tests.crypto_pipeline.conftest import MINUTE, START, kline, trade
+from tests.crypto_pipeline.conftest import MINUTE, START, agg_trade, kline, trade
 
 Messages = Callable[[Iterable[AnyEvent]], DataFrame]
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
@@ -31,15 +32,23 @@ FEW = settings(
 )
 
 
-def minutes_of(tape: list[Trade], as_messages: Messages) -> DataFrame:
-    """The one-minute candles of some trades."""
-    rows = trades.build(as_messages(tape)).withColumn("interval_start", interval_start(F.col("event_time"), 60))
-    return ohlcv_1m.from_trades(rows)
-
-
-def closed_view(view: Iterable[AnyEvent], as_messages: Messages) -> DataFrame:
-    """The exchange's own view of the minutes."""
-    return ohlcv_1m.closed_minutes(klines.build(as_messages(view)))
+def minutes_of(
+    tape: Iterable[AnyEvent],
+    as_messages: Messages,
+    view: Iterable[AnyEvent] = (),
+    merged: Iterable[AnyEvent] = (),
+    now: datetime = LATER,
+) -> DataFrame:
+    """The one-minute candles of some trades, klines and merged fills."""
+    by_minute = ("interval_start", ohlcv_1m.minute_of("event_time"))
+    ours = ohlcv_1m.from_fills(
+        ohlcv_1m.fills(
+            trades.build(as_messages(tape)).withColumn(*by_minute),
+            agg_trades.build(as_messages(merged)).withColumn(*by_minute),
+        )
+    )
+    theirs = ohlcv_1m.exchange_view(ohlcv_1m.closed_minutes(klines.build(as_messages(view))))
+    return ohlcv_1m.chosen(ours, theirs, ours.limit(0), now)
 
 
 def longer_of(
@@ -102,8 +111,7 @@ def test_candles_equal_a_plain_loop_whatever_the_order_of_arrival(as_messages: M
     expected = by_hand(tape, 60)
     assert found(minutes, expected) == expected
 
-    closed = ohlcv_1m.proven(minutes, closed_view([], as_messages), LATER)
-    longer = longer_of(closed, as_messages)
+    longer = longer_of(minutes, as_messages)
     for name, seconds in ohlcv.LONGER.items():
         expected = by_hand(tape, seconds)
         assert found(longer.filter(F.col("interval") == name), expected) == expected, name
@@ -124,28 +132,85 @@ def test_intervals_start_at_midnight_utc(as_messages: Messages, spark: SparkSess
 
 
 class TestProof:
+    """The minute at START with the trades 5, 6 and 7, between 4 and 8 in the minutes around it."""
+
     TAPE = (trade(5, START, "1", "1"), trade(6, START + 1, "1", "1"), trade(7, START + 2, "1", "1"))
+    AROUND = (trade(4, START - 1, "1", "1"), trade(8, START + MINUTE, "1", "1"))
+    NOW = datetime.fromtimestamp(START / 1e6 + 90, UTC)
 
-    def status(self, as_messages: Messages, tape: Iterable[Trade], view: list[AnyEvent]) -> tuple[str, str, bool]:
-        now = datetime.fromtimestamp(START / 1e6 + 30, UTC)
-        row = ohlcv_1m.proven(minutes_of(list(tape), as_messages), closed_view(view, as_messages), now).first()
-        return row.status, row.proof, row.is_closed
+    def label(
+        self, as_messages: Messages, tape: Iterable[AnyEvent], *view: AnyEvent, merged: Iterable[AnyEvent] = (), **k: Any
+    ) -> tuple[str, str, str, int]:
+        rows = minutes_of(tape, as_messages, view, merged, k.get("now", self.NOW))
+        row = rows.filter(F.unix_micros("interval_start") == START).first()
+        return row.source, row.status, row.proof, row.trade_count
 
-    def test_a_minute_with_all_ids_of_its_closed_kline_is_complete(self, as_messages: Messages) -> None:
-        assert self.status(as_messages, self.TAPE, [kline(START, 5, 7, 3)]) == ("complete", "trade_ids", True)
+    def test_the_websockets_kline_makes_the_candle_and_our_ids_prove_it(self, as_messages: Messages) -> None:
+        assert self.label(as_messages, self.TAPE, kline(START, 5, 7, 3)) == ("websocket", "complete", "trade_ids", 3)
 
-    def test_a_minute_that_lacks_a_trade_is_never_complete(self, as_messages: Messages) -> None:
+    def test_a_minute_that_lacks_a_trade_rests_on_the_kline_alone(self, as_messages: Messages) -> None:
         for missing in self.TAPE:
             rest = [one for one in self.TAPE if one is not missing]
-            assert self.status(as_messages, rest, [kline(START, 5, 7, 3)]) == ("partial", "none", True)
+            label = self.label(as_messages, rest, kline(START, 5, 7, 3))
+            assert label == ("websocket", "complete", "exchange_kline", 3)
 
-    def test_a_minute_without_its_kline_is_pending(self, as_messages: Messages) -> None:
-        assert self.status(as_messages, self.TAPE, []) == ("pending", "none", False)
+    def test_a_trade_that_came_by_rest_makes_the_minute_repaired(self, as_messages: Messages) -> None:
+        tape = [*self.TAPE[:2], trade(7, START + 2, "1", "1", source="rest", received_at=None)]
+        assert self.label(as_messages, tape, kline(START, 5, 7, 3)) == ("websocket", "repaired", "trade_ids", 3)
+
+    def test_without_a_kline_the_neighbouring_ids_prove_the_minute(self, as_messages: Messages) -> None:
+        assert self.label(as_messages, [*self.TAPE, *self.AROUND]) == ("trades", "complete", "trade_ids", 3)
+
+    def test_without_a_kline_and_a_neighbour_the_minute_is_pending_and_after_a_day_partial(
+        self, as_messages: Messages
+    ) -> None:
+        for missing in self.AROUND:
+            tape = [one for one in (*self.TAPE, *self.AROUND) if one is not missing]
+            assert self.label(as_messages, tape) == ("trades", "pending", "none", 3)
+            assert self.label(as_messages, tape, now=LATER) == ("trades", "partial", "none", 3)
+
+    def test_a_minute_that_lacks_a_trade_within_is_not_proven_by_its_neighbours(self, as_messages: Messages) -> None:
+        tape = [self.TAPE[0], self.TAPE[2], *self.AROUND]
+        assert self.label(as_messages, tape) == ("trades", "pending", "none", 2)
+
+    def test_the_websocket_goes_before_our_trades_and_these_before_rest_and_that_before_the_archive(
+        self, as_messages: Messages
+    ) -> None:
+        live = kline(START, 5, 7, 3)
+        rest = kline(START, None, None, 3, source="rest", received_at=None)  # type: ignore[arg-type]
+        archive = kline(START, None, None, 3, source="archive", received_at=None)  # type: ignore[arg-type]
+        assert self.label(as_messages, self.TAPE, live, rest, archive)[0] == "websocket"
+        assert self.label(as_messages, self.TAPE, rest, archive) == ("trades", "complete", "trade_ids", 3)
+        assert self.label(as_messages, self.TAPE[:2], rest, archive) == ("rest", "repaired", "exchange_kline", 3)
+        assert self.label(as_messages, [], archive) == ("archive", "complete", "exchange_kline", 3)
+
+    def test_merged_fills_stand_for_trades_that_are_missing_and_count_none_twice(self, as_messages: Messages) -> None:
+        merged = [agg_trade(9, START, 5, 6), agg_trade(10, START + 2, 7, 7)]
+        around = [self.TAPE[1], *self.AROUND]
+        assert self.label(as_messages, around, merged=merged) == ("trades", "repaired", "agg", 3)
+        assert self.label(as_messages, self.TAPE, kline(START, 5, 7, 3), merged=merged)[2] == "trade_ids"
+        assert self.label(as_messages, self.TAPE[:1], kline(START, 5, 7, 3), merged=merged)[2] == "agg"
+
+    def test_a_kline_that_cannot_be_true_is_as_good_as_none(self, as_messages: Messages) -> None:
+        wrong = kline(START, 5, 7, 3, high=Decimal("0.5"))
+        assert self.label(as_messages, self.TAPE, wrong) == ("trades", "pending", "none", 3)
+
+    def test_a_quiet_minute_has_no_candle(self, as_messages: Messages) -> None:
+        assert minutes_of([], as_messages, [kline(START, -1, -1, 0)]).count() == 0
+
+
+def sources_of(tape: Iterable[AnyEvent], view: Iterable[AnyEvent], as_messages: Messages) -> dict[str, DataFrame]:
+    """What the candles are built from."""
+    return {
+        "bronze.trades": trades.build(as_messages(tape)),
+        "bronze.klines": klines.build(as_messages(view)),
+        "bronze.agg_trades": agg_trades.build(as_messages([])),
+    }
 
 
 class TestRevision:
     def versions(self, spark: SparkSession, as_messages: Messages, tape: list[Trade], current: DataFrame) -> DataFrame:
-        source = {"bronze.trades": trades.build(as_messages(tape)), "bronze.klines": klines.build(as_messages([]))}
+        source = sources_of(tape, [], as_messages)
         keys = minutes_of(tape, as_messages).select(*ohlcv_1m.TABLE.key)
         return ohlcv_1m.build(keys, source, current, LATER)
 
@@ -176,10 +241,7 @@ class TestRevision:
     ) -> None:
         tape = [trade(1, START, "1", "1")]
         first = self.versions(spark, as_messages, tape, self.nothing(spark)).cache()
-        source = {
-            "bronze.trades": trades.build(as_messages(tape)),
-            "bronze.klines": klines.build(as_messages([kline(START, 1, 1, 1)])),
-        }
+        source = sources_of(tape, [kline(START, 1, 1, 1)], as_messages)
         row = ohlcv_1m.build(first.select(*ohlcv_1m.TABLE.key), source, first, LATER).first()
         assert (row.status, row.revision, row.known_at) == ("complete", 1, first.first().known_at)
 
@@ -187,7 +249,7 @@ class TestRevision:
 def test_an_interval_with_ids_missing_between_its_minutes_is_partial(as_messages: Messages) -> None:
     tape = [trade(1, START, "1", "1"), trade(3, START + MINUTE, "1", "1")]
     view = [kline(START, 1, 1, 1), kline(START + MINUTE, 3, 3, 1)]
-    minutes = ohlcv_1m.proven(minutes_of(tape, as_messages), closed_view(view, as_messages), LATER)
+    minutes = minutes_of(tape, as_messages, view)
     assert {row.status for row in minutes.collect()} == {"complete"}
     longer = longer_of(minutes, as_messages)
     assert {row.status for row in longer.collect()} == {"partial"}
@@ -202,8 +264,7 @@ class TestWholeness:
         tape = [trade(i, self.FIRST + m * MINUTE, "1", "1") for i, m in enumerate(minutes, start=1)]
         view: list[AnyEvent] = [kline(self.FIRST + m * MINUTE, i, i, 1) for i, m in enumerate(minutes, start=1)]
         view += [kline(self.FIRST + m * MINUTE, -1, -1, 0) for m in quiet]
-        proven = ohlcv_1m.proven(minutes_of(tape, as_messages), closed_view(view, as_messages), LATER)
-        row = longer_of(proven, as_messages, view).filter("interval = '5m'").first()
+        row = longer_of(minutes_of(tape, as_messages, view), as_messages, view).filter("interval = '5m'").first()
         return str(row.status)
 
     def test_all_minutes_there_is_complete(self, as_messages: Messages) -> None:
@@ -220,9 +281,7 @@ class TestWholeness:
 
 
 def test_an_unfinished_interval_is_there_and_marked(as_messages: Messages) -> None:
-    minutes = ohlcv_1m.proven(
-        minutes_of([trade(1, START, "1", "1")], as_messages), closed_view([kline(START, 1, 1, 1)], as_messages), LATER
-    )
+    minutes = minutes_of([trade(1, START, "1", "1")], as_messages, [kline(START, 1, 1, 1)])
     now = datetime.fromtimestamp(START / 1e6 + 61, UTC)
     rows = longer_of(minutes, as_messages, now=now).collect()
     assert {(row.interval, row.is_closed, row.status) for row in rows} == {
@@ -243,8 +302,7 @@ def test_candles_of_real_trades_equal_those_that_another_program_made(
     if interval == "1m":
         made = minutes
     else:
-        closed = ohlcv_1m.proven(minutes, closed_view([], as_messages), LATER)
-        made = longer_of(closed, as_messages).filter(F.col("interval") == interval)
+        made = longer_of(minutes, as_messages).filter(F.col("interval") == interval)
     ours = made.orderBy("interval_start").toPandas()
     theirs = pd.read_feather(folder / f"XRP_ETH-{interval}.feather")
     assert len(ours) == len(theirs) == count

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from shared.events import AnyEvent, DepthSnapshot, Kline, Ticker, Trade, decode, encode
 from shared.symbol_manager import Symbol
-from streaming.exchange import UnparsableMessage
+from streaming.exchange import Answer, UnparsableMessage
 from streaming.exchanges.binance import Binance
 
 RECEIVED = 1_795_249_793_614_275
@@ -127,6 +127,31 @@ def test_an_answer_or_an_announcement_is_no_event(message: dict[str, Any]) -> No
     assert parse(message) == []
 
 
+@pytest.mark.parametrize(
+    ("message", "answer"),
+    [
+        ({"result": None, "id": 7}, Answer("7")),
+        ({"id": 7, "result": None}, Answer("7")),
+        (
+            {"error": {"code": 2, "msg": "Invalid request: invalid stream"}, "id": 7},
+            Answer("7", "Invalid request: invalid stream"),
+        ),
+        ({"error": {"code": 2}, "id": 7}, Answer("7", "{'code': 2}")),
+        ({"error": {"code": 2, "msg": "Invalid request"}, "id": None}, None),
+        ({"stream": "btcusdt@trade", "data": {"e": "trade", "id": 7, "result": None}}, None),
+        ({"e": "serverShutdown", "E": 1770123456789}, None),
+        ("garbage", None),
+    ],
+)
+def test_an_answer_names_the_request_and_a_refusal_its_reason(message: Any, answer: Answer | None) -> None:
+    assert BINANCE.answer(json.dumps(message).encode()) == answer
+
+
+def test_what_is_no_json_answers_nothing() -> None:
+    for frame in (b"", b"\xff\x00", b"{", b"[" * 100_000):
+        assert BINANCE.answer(frame) is None
+
+
 def test_the_announcement_of_a_shutdown_is_recognised_and_a_trade_is_none() -> None:
     assert BINANCE.says_goodbye(b'{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1770123456789}}')
     assert BINANCE.says_goodbye(b'{"e":"serverShutdown","E":1770123456789}')
@@ -237,15 +262,17 @@ def test_the_address_asks_for_microseconds_and_names_no_more_streams_than_fit() 
     assert address.endswith("&timeUnit=MICROSECOND")
     assert len(address) < 4096
     asked = address.split("streams=")[1].split("&")[0].split("/")
-    for message in BINANCE.greeting(channels):
-        request = json.loads(message)
-        assert request["method"] == "SUBSCRIBE"
-        asked += request["params"]
+    for ask in BINANCE.greeting(channels):
+        request = json.loads(ask.text)
+        assert (request["method"], request["params"]) == ("SUBSCRIBE", list(ask.channels))
+        asked += ask.channels
     assert asked == channels
 
 
 def test_requests_carry_rising_numbers() -> None:
-    requests = [json.loads(text) for text in [*BINANCE.subscribe(["a@trade"]), *BINANCE.unsubscribe(["a@trade"])]]
+    asks = [*BINANCE.subscribe(["a@trade"]), *BINANCE.unsubscribe(["a@trade"])]
+    requests = [json.loads(ask.text) for ask in asks]
+    assert [str(request["id"]) for request in requests] == [ask.id for ask in asks]
     assert [request["method"] for request in requests] == ["SUBSCRIBE", "UNSUBSCRIBE"]
     assert requests[0]["id"] < requests[1]["id"]
 

@@ -33,7 +33,7 @@ def _by_hand(tape: Tape, first: int, last: int) -> Candle:
         prices[0], max(prices), min(prices), prices[-1],
         sum(quantities), sum(p * q for p, q in zip(prices, quantities, strict=True)),
         sum(takers), sum(p * q for p, q in zip(prices, takers, strict=True)),
-        len(prices), int(trades.id[0]),
+        len(prices), int(trades.id[0]), int(trades.id[-1]),
     )  # fmt: skip
 
 
@@ -110,7 +110,7 @@ def test_a_closed_candle_that_is_handed_over_is_not_computed_again() -> None:
     tape = _tape("LINKUSDT")
     rolling = RollingDay(tape)
     asyncio.run(rolling.warm(OPENING + 10 * MINUTE))
-    known = Candle(*[5] * 10)
+    known = Candle(*[5] * 11)
     rolling.add(10, known)
     whole = rolling.statistics(OPENING + 11 * MINUTE, flat(1)).candle
     assert whole.close == 5

@@ -1,8 +1,11 @@
 """A recording is sent again exactly."""
 
 import asyncio
+import contextlib
 import gzip
+import itertools
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import pytest
 from streaming.simulator import SimulatorError
 from streaming.simulator.replay import Recording
 from streaming.simulator.server import Options, running
+from tests.streaming.simulator.client import run, serving
 
 TRADE = (
     '{"stream":"btcusdt@trade","data":{"e":"trade","E":1723161255343,"s":"BTCUSDT","t":%d,"p":"61837.63000000",'
@@ -105,3 +109,61 @@ def test_a_file_that_is_no_recording_is_refused_with_its_name(tmp_path: Path, te
 def test_a_missing_file_is_refused_with_its_name(tmp_path: Path) -> None:
     with pytest.raises(SimulatorError, match=r"away\.gz"):
         Recording.load([tmp_path / "away.gz"])
+
+
+def test_rest_has_the_recorded_trades_and_whole_minutes_also_after_cuts(recorded: Path) -> None:
+    async def scenario() -> None:
+        files = _files(recorded)
+        real = [json.loads(text)["data"] for text in _lines(files[0]) if "@trade" in text]
+        options = Options(port=0, recordings=files, speed=200.0)
+        async with serving(options) as api:
+            async with api.socket("/ws/btcusdt@trade") as stream:
+                first = json.loads((await stream.receive()).data)["t"]
+            found = {}
+            while len(found) < len(real) - (first - real[0]["t"]):
+                missing = next(number for number in range(first, first + len(real)) if number not in found)
+                path = f"/api/v3/historicalTrades?symbol=BTCUSDT&limit=1000&fromId={missing}"
+                found |= {row["id"]: row for row in await api.get(path)}
+                with contextlib.suppress(aiohttp.WSServerHandshakeError):
+                    async with api.socket("/ws/btcusdt@trade") as stream:
+                        await api.post("/faults", {"kind": "cut", "seconds": 0.1})
+                while (await api.get("/truth/faults"))["faults"][-1]["to"] is None:
+                    await asyncio.sleep(0.02)
+            ours = [[trade[key] for key in ("t", "p", "q", "T", "m")] for trade in real if trade["t"] >= first]
+            keys = ("id", "price", "qty", "time", "isBuyerMaker")
+            assert [[found[number][key] for key in keys] for number in sorted(found)] == ours
+            rows = await api.get("/api/v3/klines?symbol=BTCUSDT&interval=1m")
+            assert [row[0] for row in rows] == [1723161300000 + 60_000 * place for place in range(5)]
+            for row in rows:
+                inside = [trade for trade in real if row[0] <= trade["T"] <= row[6]]
+                prices = [Decimal(trade["p"]) for trade in inside]
+                assert [Decimal(value) for value in row[1:5]] == [prices[0], max(prices), min(prices), prices[-1]]
+                assert Decimal(row[5]) == sum(Decimal(trade["q"]) for trade in inside)
+                assert Decimal(row[7]) == sum(Decimal(trade["q"]) * Decimal(trade["p"]) for trade in inside)
+                assert row[8] == len(inside)
+            merged = await api.get(f"/api/v3/aggTrades?symbol=BTCUSDT&startTime={real[0]['T']}&limit=1000")
+            assert merged[0]["f"] == real[0]["t"]
+            assert all(one["l"] + 1 == other["f"] for one, other in itertools.pairwise(merged))
+            info = await api.get("/api/v3/exchangeInfo")
+            assert [row["symbol"] for row in info["symbols"]] == ["BTCUSDT", "ETHUSDT"]
+            error = await api.post("/faults", {"kind": "halt", "symbol": "BTCUSDT"}, status=400)
+            assert "replay" in error["error"]
+
+    run(scenario)
+
+
+def test_rest_does_not_tell_what_is_still_to_come(tmp_path: Path) -> None:
+    file = tmp_path / "short.txt"
+    file.write_text(
+        "".join(f"{number * 10**12} {TRADE % number}\n".replace("255342", f"{number}00000") for number in (1, 2))
+    )
+
+    async def scenario() -> None:
+        async with serving(Options(port=0, recordings=[file])) as api:
+            assert await api.get("/api/v3/historicalTrades?symbol=BTCUSDT&fromId=1") == []
+            async with api.socket("/ws/btcusdt@trade") as stream:
+                await stream.receive()
+                rows = await api.get("/api/v3/historicalTrades?symbol=BTCUSDT&fromId=1")
+                assert [row["id"] for row in rows] == [1]
+
+    run(scenario)

@@ -1,14 +1,12 @@
 """The whole simulator, asked by a real client over a real port."""
 
 import asyncio
-import contextlib
 import json
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,69 +15,21 @@ import aiohttp
 import pytest
 
 from streaming.simulator import SimulatorError, hub
-from streaming.simulator.clock import Clock, utc_now
 from streaming.simulator.live import Live
 from streaming.simulator.market import MINUTE
-from streaming.simulator.server import Options, running
-
-OPTIONS = Options(port=0, rate=20.0, history_hours=2)
-PATIENCE = 30.0
-
-
-class Api:
-    """A client of a running simulator."""
-
-    def __init__(self, session: aiohttp.ClientSession, address: str) -> None:
-        self.session = session
-        self.address = address
-
-    async def get(self, path: str, status: int = 200, unit: str = "") -> Any:
-        headers = {"X-MBX-TIME-UNIT": unit} if unit else {}
-        async with self.session.get(f"http://{self.address}{path}", headers=headers) as reply:
-            assert reply.status == status, await reply.text()
-            return await reply.json()
-
-    def socket(self, path: str) -> contextlib.AbstractAsyncContextManager[aiohttp.ClientWebSocketResponse]:
-        return self.session.ws_connect(f"ws://{self.address}{path}")
-
-
-@contextlib.asynccontextmanager
-async def _api(options: Options = OPTIONS, clock: Clock = utc_now) -> AsyncIterator[Api]:
-    async with running(options, clock) as address, aiohttp.ClientSession() as session:
-        yield Api(session, address)
-
-
-def _run(scenario: Callable[[], Awaitable[None]]) -> None:
-    async def limited() -> None:
-        async with asyncio.timeout(PATIENCE):
-            await scenario()
-
-    asyncio.run(limited())
-
-
-def _fast_clock(speed: int) -> Clock:
-    begun = utc_now()
-    return lambda: begun + (utc_now() - begun) * speed
-
-
-async def _until(socket: aiohttp.ClientWebSocketResponse, is_last: Callable[[Any], bool]) -> list[Any]:
-    """The messages up to the first one that is the last."""
-    messages = []
-    while True:
-        messages.append(json.loads((await socket.receive()).data))
-        if is_last(messages[-1]):
-            return messages
+from streaming.simulator.server import running
+from tests.streaming.simulator.client import OPTIONS, PATIENCE, fast_clock, run, serving, until
 
 
 async def _ask(socket: aiohttp.ClientWebSocketResponse, **request: object) -> Any:
     """The answer to a request, passing over the stream."""
     await socket.send_json(request)
-    return (await _until(socket, lambda message: "stream" not in message and "e" not in message))[-1]
+    return (await until(socket, lambda message: "stream" not in message and "e" not in message))[-1]
 
 
 def test_streamed_trades_are_contiguous_and_equal_rest_and_truth() -> None:
     async def scenario() -> None:
-        async with _api() as api, api.socket("/stream?streams=btcusdt@trade&timeUnit=MICROSECOND") as stream:
+        async with serving() as api, api.socket("/stream?streams=btcusdt@trade&timeUnit=MICROSECOND") as stream:
             found = [json.loads((await stream.receive()).data)["data"] for _ in range(60)]
             ids = [trade["t"] for trade in found]
             assert ids == list(range(ids[0], ids[0] + 60))
@@ -95,7 +45,7 @@ def test_streamed_trades_are_contiguous_and_equal_rest_and_truth() -> None:
             assert sent[0][1] >= ids[-1]
             assert len(sent) == 1
 
-    _run(scenario)
+    run(scenario)
 
 
 @pytest.mark.parametrize("symbol", ["BTCUSDT", "QWERTYBTC", "币安人生USDT"])
@@ -103,7 +53,7 @@ def test_closed_klines_are_what_rest_and_truth_say(symbol: str) -> None:
     async def scenario() -> None:
         stream_name = f"{symbol.lower()}@kline_1m"
         async with (
-            _api(clock=_fast_clock(60)) as api,
+            serving(clock=fast_clock(60)) as api,
             api.socket(f"/stream?streams={stream_name}/{symbol.lower()}@trade") as stream,
         ):
             closed: list[Any] = []
@@ -131,13 +81,13 @@ def test_closed_klines_are_what_rest_and_truth_say(symbol: str) -> None:
             assert sent[0][0] == first
             assert sent[0][1] >= first + 2 * MINUTE
 
-    _run(scenario)
+    run(scenario)
 
 
 def test_tickers_and_books_come_each_second() -> None:
     async def scenario() -> None:
         streams = "ethusdt@ticker/ethusdt@depth5/ethusdt@depth5@100ms"
-        async with _api() as api, api.socket(f"/stream?streams={streams}") as stream:
+        async with serving() as api, api.socket(f"/stream?streams={streams}") as stream:
             begun, counts = time.monotonic(), dict.fromkeys(streams.split("/"), 0)
             while time.monotonic() - begun < 3.2:
                 message = json.loads((await stream.receive()).data)
@@ -149,12 +99,12 @@ def test_tickers_and_books_come_each_second() -> None:
             assert 3 <= counts["ethusdt@depth5"] <= 5
             assert 20 <= counts["ethusdt@depth5@100ms"] <= 36
 
-    _run(scenario)
+    run(scenario)
 
 
 def test_live_subscriptions_are_answered_and_followed() -> None:
     async def scenario() -> None:
-        async with _api() as api, api.socket("/ws") as stream:
+        async with serving() as api, api.socket("/ws") as stream:
             assert await _ask(stream, method="SUBSCRIBE", params=["btcusdt@trade"], id=1) == {"result": None, "id": 1}
             assert json.loads((await stream.receive()).data)["e"] == "trade"
             await asyncio.sleep(1)
@@ -173,7 +123,7 @@ def test_live_subscriptions_are_answered_and_followed() -> None:
             sent = (await api.get("/truth/sent?symbol=BTCUSDT"))["trade"]
             assert len(sent) == 1
 
-    _run(scenario)
+    run(scenario)
 
 
 @pytest.mark.parametrize(
@@ -191,51 +141,51 @@ def test_live_subscriptions_are_answered_and_followed() -> None:
 )
 def test_a_wrong_request_is_answered_with_binances_error(text: str, code: int, words: str) -> None:
     async def scenario() -> None:
-        async with _api() as api, api.socket("/stream") as stream:
+        async with serving() as api, api.socket("/stream") as stream:
             await stream.send_str(text)
             error = json.loads((await stream.receive()).data)["error"]
             assert error["code"] == code
             assert words in error["msg"]
 
-    _run(scenario)
+    run(scenario)
 
 
 def test_a_well_formed_stream_that_does_not_exist_is_accepted_and_silent() -> None:
     async def scenario() -> None:
-        async with _api() as api, api.socket("/stream?streams=nosuchpair@trade/BTCUSDT@trade") as stream:
+        async with serving() as api, api.socket("/stream?streams=nosuchpair@trade/BTCUSDT@trade") as stream:
             with pytest.raises(TimeoutError):
                 await stream.receive(timeout=0.7)
 
-    _run(scenario)
+    run(scenario)
 
 
 def test_more_than_1024_streams_are_refused() -> None:
     async def scenario() -> None:
-        async with _api() as api, api.socket("/stream") as stream:
+        async with serving() as api, api.socket("/stream") as stream:
             names = [f"x{number}usdt@kline_5m" for number in range(1_024)]
             assert (await _ask(stream, method="SUBSCRIBE", params=names, id=1))["result"] is None
             assert "error" in await _ask(stream, method="SUBSCRIBE", params=["one@more"], id=2)
 
-    _run(scenario)
+    run(scenario)
 
 
 def test_more_than_five_messages_a_second_end_the_connection() -> None:
     async def scenario() -> None:
-        async with _api() as api, api.socket("/stream") as stream:
+        async with serving() as api, api.socket("/stream") as stream:
             for number in range(8):
                 await stream.send_json({"method": "LIST_SUBSCRIPTIONS", "id": number})
             kinds = [(await stream.receive()).type for _ in range(6)]
             assert kinds[-1] == aiohttp.WSMsgType.CLOSE
             assert stream.close_code == aiohttp.WSCloseCode.POLICY_VIOLATION
 
-    _run(scenario)
+    run(scenario)
 
 
 def test_a_client_that_does_not_read_is_disconnected_and_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "CLIENT_BUFFER", 256 * 1024)
 
     async def scenario() -> None:
-        async with _api(replace(OPTIONS, rate=20_000.0, history_hours=0)) as api:
+        async with serving(replace(OPTIONS, rate=20_000.0, history_hours=0)) as api:
             reader, writer = await _raw_socket(api.address, "/stream?streams=btcusdt@trade")
             async with api.socket("/stream?streams=btcusdt@trade") as quick:
                 last, sent = 0, [[0, 0]]
@@ -249,7 +199,7 @@ def test_a_client_that_does_not_read_is_disconnected_and_delays_nobody(monkeypat
                 pass
             writer.close()
 
-    _run(scenario)
+    run(scenario)
 
 
 async def _raw_socket(address: str, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -271,7 +221,7 @@ async def _raw_socket(address: str, path: str) -> tuple[asyncio.StreamReader, as
 
 def test_requests_are_weighed_and_too_many_are_turned_away() -> None:
     async def scenario() -> None:
-        async with _api() as api:
+        async with serving() as api:
             weights = {
                 "/api/v3/ping": 1, "/api/v3/exchangeInfo": 20, "/api/v3/depth?symbol=BTCUSDT": 5,
                 "/api/v3/depth?symbol=BTCUSDT&limit=1000": 50, "/api/v3/historicalTrades?symbol=BTCUSDT": 25,
@@ -291,7 +241,7 @@ def test_requests_are_weighed_and_too_many_are_turned_away() -> None:
                         assert (await reply.json())["code"] == -1003
                         break
 
-    _run(scenario)
+    run(scenario)
 
 
 @pytest.mark.parametrize(
@@ -314,17 +264,17 @@ def test_requests_are_weighed_and_too_many_are_turned_away() -> None:
 )
 def test_a_bad_parameter_gets_binances_error(path: str, code: int) -> None:
     async def scenario() -> None:
-        async with _api() as api:
+        async with serving() as api:
             error = await api.get(f"/api/v3/{path}", status=400)
             assert error["code"] == code
             assert error["msg"]
 
-    _run(scenario)
+    run(scenario)
 
 
 def test_klines_are_chosen_as_binance_chooses_them() -> None:
     async def scenario() -> None:
-        async with _api() as api:
+        async with serving() as api:
             base = "/api/v3/klines?symbol=BTCUSDT&interval=1m"
             every = await api.get(f"{base}&limit=1000")
             assert len(every) in (121, 122)
@@ -344,12 +294,12 @@ def test_klines_are_chosen_as_binance_chooses_them() -> None:
                     assert float(row[5]) == pytest.approx(sum(float(part[5]) for part in parts))
                     assert row[4] == parts[-1][4]
 
-    _run(scenario)
+    run(scenario)
 
 
 def test_aggregate_trades_are_found_by_id_and_by_time() -> None:
     async def scenario() -> None:
-        async with _api() as api:
+        async with serving() as api:
             base = "/api/v3/aggTrades?symbol=BTCUSDT"
             some = await api.get(f"{base}&fromId=1000&limit=200")
             assert [row["a"] for row in some] == list(range(1000, 1200))
@@ -362,29 +312,29 @@ def test_aggregate_trades_are_found_by_id_and_by_time() -> None:
             assert len(recent) == 500
             assert [row["a"] for row in recent] == list(range(recent[0]["a"], recent[0]["a"] + 500))
 
-    _run(scenario)
+    run(scenario)
 
 
 def test_the_rest_ticker_counts_its_trades() -> None:
     async def scenario() -> None:
-        async with _api() as api:
+        async with serving() as api:
             day = await api.get("/api/v3/ticker/24hr?symbol=BTCUSDT")
             assert day["lastId"] - day["firstId"] + 1 == day["count"] > 0
             assert day["firstId"] == 1
             pair = await api.get('/api/v3/ticker/24hr?symbols=["BTCUSDT","ETHUSDT"]')
             assert [row["symbol"] for row in pair] == ["BTCUSDT", "ETHUSDT"]
 
-    _run(scenario)
+    run(scenario)
 
 
 def test_a_restarted_simulator_serves_what_passed_and_keeps_its_record(tmp_path: Path) -> None:
     options = replace(OPTIONS, folder=tmp_path)
 
     async def scenario() -> None:
-        async with _api(options) as api, api.socket("/stream?streams=btcusdt@trade") as stream:
+        async with serving(options) as api, api.socket("/stream?streams=btcusdt@trade") as stream:
             trades = [json.loads((await stream.receive()).data)["data"] for _ in range(20)]
             market = await api.get("/truth/market")
-        async with _api(replace(options, history_hours=0)) as api, api.socket("/ws/btcusdt@trade") as stream:
+        async with serving(replace(options, history_hours=0)) as api, api.socket("/ws/btcusdt@trade") as stream:
             assert await api.get("/truth/market") == market
             next_trade = json.loads((await stream.receive()).data)
             assert next_trade["t"] > trades[-1]["t"]
@@ -397,7 +347,7 @@ def test_a_restarted_simulator_serves_what_passed_and_keeps_its_record(tmp_path:
             sent = (await api.get("/truth/sent?symbol=BTCUSDT"))["trade"]
             assert sent[0][0] == trades[0]["t"]
 
-    _run(scenario)
+    run(scenario)
 
 
 def test_a_busy_port_is_one_clear_sentence() -> None:
@@ -409,7 +359,7 @@ def test_a_busy_port_is_one_clear_sentence() -> None:
                 async with running(replace(OPTIONS, port=port)):
                     pass
 
-        _run(scenario)
+        run(scenario)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -445,4 +395,4 @@ def test_a_simulator_that_can_no_longer_send_fails_instead_of_looking_alive(monk
             async with running(OPTIONS):
                 await asyncio.sleep(PATIENCE)
 
-    _run(scenario)
+    run(scenario)

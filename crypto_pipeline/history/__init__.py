@@ -1,0 +1,1 @@
+"""History: what happened before we listened, from files and by REST."""

@@ -1,0 +1,166 @@
+"""What streaming remembers across restarts: how far each series is safe, the gaps that wait, what is listed.
+
+A SQLite file. What is noted goes to memory, and with `commit` to the file; a crash forgets the second before, which is
+fetched again.
+"""
+
+import logging
+import sqlite3
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from shared.events import AnyEvent, Gap, Instrument, Kline, Trade, encode
+from streaming.gaps import SeriesKey
+from streaming.series import Watermark, is_settled
+
+log = logging.getLogger(__name__)
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS watermarks (
+    exchange TEXT, symbol TEXT, stream TEXT, place INTEGER NOT NULL, time INTEGER NOT NULL,
+    PRIMARY KEY (exchange, symbol, stream)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS gaps (
+    exchange TEXT, symbol TEXT, stream TEXT, first_missing INTEGER, updated_at INTEGER NOT NULL, event BLOB NOT NULL,
+    PRIMARY KEY (exchange, symbol, stream, first_missing)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS instruments (
+    exchange TEXT, symbol TEXT, event BLOB NOT NULL, PRIMARY KEY (exchange, symbol)
+) WITHOUT ROWID;
+"""
+
+_gap = msgspec.json.Decoder(Gap)
+_instrument = msgspec.json.Decoder(Instrument)
+
+
+class Ledger:
+    """Used by one thread at a time. A damaged file is put aside with a sentence in the log, and begun anew."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._kept: set[SeriesKey] | None = None
+        self._marks: dict[SeriesKey, Watermark] = {}
+        self._new_marks: dict[SeriesKey, Watermark] = {}
+        self._changes: list[tuple[str, tuple[object, ...]]] = []
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._open(str(path))
+        except (OSError, sqlite3.Error, msgspec.MsgspecError) as error:
+            self._begin_anew(error)
+
+    def _open(self, name: str) -> None:
+        file = sqlite3.connect(name, check_same_thread=False)
+        try:
+            self._read(file)
+        except BaseException:
+            file.close()
+            raise
+        self._file = file
+
+    def _read(self, file: sqlite3.Connection) -> None:
+        file.execute("PRAGMA journal_mode=WAL")
+        file.execute("PRAGMA synchronous=NORMAL")
+        if file.execute("PRAGMA quick_check").fetchone() != ("ok",):
+            raise sqlite3.DatabaseError("its check fails")
+        file.executescript(_TABLES)
+        rows = file.execute("SELECT exchange, symbol, stream, place, time FROM watermarks")
+        self._marks = {(exchange, symbol, stream): Watermark(*mark) for exchange, symbol, stream, *mark in rows}
+        self._gaps = [_gap.decode(event) for (event,) in file.execute("SELECT event FROM gaps")]
+        self._instruments = [_instrument.decode(event) for (event,) in file.execute("SELECT event FROM instruments")]
+
+    def _begin_anew(self, error: Exception) -> None:
+        aside = self._path.with_name(f"{self._path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}")
+        try:
+            self._path.rename(aside)
+            for ending in ("-wal", "-shm"):
+                self._path.with_name(self._path.name + ending).unlink(missing_ok=True)
+            self._open(str(self._path))
+        except (OSError, sqlite3.Error) as second:
+            log.error(  # noqa: TRY400 (a sentence for the user)
+                "%s cannot be used (%s): what was missed is not known, and what is missing now is forgotten when "
+                "streaming stops. Make its folder writable.", self._path, second,
+            )  # fmt: skip
+            self._open(":memory:")
+        else:
+            log.error(
+                "%s cannot be read (%s): it is kept as %s, and a new one begins; what was missed while streaming stood "
+                "still is not known.", self._path, error, aside.name,
+            )  # fmt: skip
+
+    def watermarks(self) -> dict[SeriesKey, Watermark]:
+        """The last of each series that was safe when the file was opened."""
+        return dict(self._marks)
+
+    def gaps(self) -> list[Gap]:
+        """The gaps that were not settled when the file was opened, the oldest first."""
+        return sorted(self._gaps, key=lambda gap: gap.event_time)
+
+    def instruments(self, exchange: str) -> dict[str, Instrument]:
+        """What each pair was when the file was opened."""
+        return {event.symbol: event for event in self._instruments if event.exchange == exchange}
+
+    def keep(self, series: Iterable[SeriesKey]) -> None:
+        """Only these are wanted: forget how far others came, for nobody misses what comes after."""
+        self._kept = set(series)
+        for key in [key for key in self._marks if key not in self._kept]:
+            del self._marks[key]
+            self._new_marks.pop(key, None)
+            self._changes.append(("DELETE FROM watermarks WHERE exchange=? AND symbol=? AND stream=?", key))
+
+    def note(self, gap: Gap) -> None:
+        """A gap is sent. One that is settled stays as it was until its event is safe."""
+        if not is_settled(gap):
+            key = (gap.exchange, gap.symbol, gap.gap_stream, gap.first_missing)
+            self._changes.append(
+                ("INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?, ?, ?)", (*key, gap.updated_at, encode(gap)))
+            )
+
+    def safe(self, event: AnyEvent) -> None:
+        """Kafka has an event, or the spool: it will not be lost."""
+        if isinstance(event, Gap):
+            if is_settled(event):
+                key = (event.exchange, event.symbol, event.gap_stream, event.first_missing, event.updated_at)
+                self._changes.append(
+                    ("DELETE FROM gaps WHERE exchange=? AND symbol=? AND stream=? AND first_missing=? "
+                     "AND updated_at<=?", key)
+                )  # fmt: skip
+        elif isinstance(event, Instrument):
+            row = (event.exchange, event.symbol, encode(event))
+            self._changes.append(("INSERT OR REPLACE INTO instruments VALUES (?, ?, ?)", row))
+        elif isinstance(event, Trade):
+            self._mark(event, event.trade_id, event.event_time)
+        elif isinstance(event, Kline):
+            if event.is_closed:
+                self._mark(event, event.open_time, event.open_time)
+        elif event.source == "websocket":
+            at = event.event_time or event.received_at or 0
+            self._mark(event, at, at)
+
+    def _mark(self, event: AnyEvent, place: int, at: int) -> None:
+        key = (event.exchange, event.symbol, event.stream)
+        mark = self._marks.get(key)
+        if (mark is None or place > mark.place) and (self._kept is None or key in self._kept):
+            self._marks[key] = self._new_marks[key] = Watermark(place, at)
+
+    def commit(self) -> None:
+        """Write what was noted. A file that cannot be written is named in the log; streaming goes on."""
+        if not self._changes and not self._new_marks:
+            return
+        try:
+            with self._file:
+                for statement, values in self._changes:
+                    self._file.execute(statement, values)
+                rows = [(*key, *mark) for key, mark in self._new_marks.items()]
+                self._file.executemany("INSERT OR REPLACE INTO watermarks VALUES (?, ?, ?, ?, ?)", rows)
+        except sqlite3.Error as error:
+            log.error("%s cannot be written (%s); it is tried again", self._path, error)  # noqa: TRY400
+            return
+        self._changes.clear()
+        self._new_marks.clear()
+
+    def close(self) -> None:
+        self.commit()
+        self._file.close()

@@ -1,0 +1,355 @@
+"""Fills gaps from REST: trades by id, klines by minute, the oldest gap first, within the exchange's limits.
+
+What it finds goes back to the thread that streams, which sends it like any event and tells `Gaps`; that says what is
+still missing, and offers it again.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from queue import Empty, Full, Queue
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from shared.events import AggTrade, Gap, Kline, Trade
+from shared.symbol_manager import Symbol
+from streaming.exchange import Exchange, Request, UnparsableMessage
+from streaming.rest import Refused, RestClient, Stopped, Unreachable
+from streaming.series import MINUTE, is_settled, missing_range
+
+log = logging.getLogger(__name__)
+
+GRACE_SECONDS = 2.0
+"""How long late ones may still come by themselves."""
+VERIFY_SECONDS = 5.0
+"""After so long it is asked again, whether something is there now or the exchange really has none."""
+SLOWEST_SECONDS = 300.0
+"""How seldom at most something is asked for that the exchange does not have yet."""
+REFUSED_SECONDS = 600.0
+"""How long a refused request is not tried again."""
+HALT_MINUTES = 5
+"""A kline that REST does not have so long after its minute never comes."""
+MANY = 100_000
+"""Gaps with more missing wait until the smaller ones are filled."""
+REPLIES_WAITING = 20
+
+
+class Repaired(NamedTuple):
+    """Some of what a gap misses, and what is to be said of the gap; `detail` is empty where nothing is."""
+
+    events: tuple[Trade | Kline | AggTrade, ...]
+    gap: Gap
+    detail: str = ""
+
+
+@dataclass(eq=False)
+class _Job:
+    gap: Gap
+    not_before: float
+    is_covered: bool = False
+    cursor: int | None = None
+    """Where the next page begins; none where the gap itself says it."""
+    empty_replies: int = 0
+    """How often in a row all that is missing was missing from the reply, too."""
+    has_asked_recent: bool = False
+    agg_time: int = 0
+    """From when the next page of merged fills is asked for."""
+    agg_next: int = 0
+    """The first id that merged fills do not cover yet."""
+    agg_seen: int = -1
+    said: str = ""
+
+
+class Repairer(threading.Thread):
+    """A thread for one exchange. `is_covered` says whether the stream of a gap without an end is back."""
+
+    def __init__(
+        self, exchange: Exchange, client: RestClient, is_covered: Callable[[Gap], bool], stopping: threading.Event
+    ) -> None:
+        super().__init__(name=f"{exchange.name}-repair", daemon=True)
+        self._exchange = exchange
+        self._client = client
+        self._is_covered = is_covered
+        self._stopping = stopping
+        self._changed = threading.Condition()
+        self._jobs: dict[tuple[str, str, int], _Job] = {}
+        self._done: Queue[Repaired] = Queue(REPLIES_WAITING)
+        self._refusals: dict[tuple[str, str], tuple[float, str]] = {}
+        """Until when a kind of request is not tried, by kind and symbol (empty for all), and why."""
+        self._failures = 0
+
+    def offer(self, gap: Gap) -> None:
+        """A gap as it is now: a new one, one with less missing, or one that is settled."""
+        if gap.gap_stream not in ("trade", "kline_1m"):
+            return
+        key = (gap.symbol, gap.gap_stream, gap.first_missing)
+        with self._changed:
+            job = self._jobs.get(key)
+            if is_settled(gap):
+                self._jobs.pop(key, None)
+            elif job is None:
+                self._jobs[key] = _Job(gap, time.monotonic() + GRACE_SECONDS)
+            else:
+                if gap.last_missing != job.gap.last_missing or gap.missing != job.gap.missing:
+                    job.empty_replies = 0
+                job.gap = gap
+            self._changed.notify()
+
+    def take(self) -> Repaired | None:
+        """The next thing found, if there is one."""
+        try:
+            return self._done.get_nowait()
+        except Empty:
+            return None
+
+    def run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                job = self._next()
+                if job is None:
+                    with self._changed:
+                        self._changed.wait(0.2 if self._jobs else 1)
+                else:
+                    self._work(job)
+        except Stopped:
+            pass
+        except Exception:  # a repair that ended silently would leave every later hole open
+            log.exception("%s: the repair of gaps failed unexpectedly", self._exchange.name)
+            raise
+
+    def _next(self) -> _Job | None:
+        now = time.monotonic()
+        with self._changed:
+            due = []
+            for job in self._jobs.values():
+                if job.gap.last_missing is None:
+                    covered = self._is_covered(job.gap)
+                    if covered and not job.is_covered:
+                        job.not_before = now + GRACE_SECONDS
+                    job.is_covered = covered
+                    if not covered:
+                        continue
+                if job.not_before <= now:
+                    due.append(job)
+        return min(due, key=lambda job: ((job.gap.missing or 0) > MANY, job.gap.event_time), default=None)
+
+    def _work(self, job: _Job) -> None:
+        """One request for a gap."""
+        try:
+            if job.gap.gap_stream == "kline_1m":
+                self._klines(job)
+            elif job.gap.last_missing is None:
+                self._open_end(job)
+            else:
+                self._trades(job)
+            self._failures = 0
+        except Unreachable as error:
+            self._failures += 1
+            seconds = min(VERIFY_SECONDS * 2 ** min(self._failures - 1, 10), SLOWEST_SECONDS)
+            log.warning("%s: gaps wait %.0f s for their repair: %s", self._exchange.name, seconds, error)
+            self._stopping.wait(seconds)
+        except UnparsableMessage as error:
+            log.warning("%s: a reply for a gap of %s is not understood: %s", self._exchange.name, job.gap.symbol, error)
+            job.empty_replies += 1
+            self._later(job)
+
+    def _later(self, job: _Job, seconds: float = VERIFY_SECONDS) -> None:
+        job.cursor = None
+        job.not_before = time.monotonic() + min(seconds * 2 ** min(max(job.empty_replies - 2, 0), 10), SLOWEST_SECONDS)
+
+    def _refused(self, job: _Job) -> None:
+        job.cursor = None
+        job.not_before = time.monotonic() + REFUSED_SECONDS
+
+    def _put(self, repaired: Repaired) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._done.put(repaired, timeout=0.5)
+            except Full:
+                continue
+            return
+        raise Stopped("streaming stops")
+
+    # --- trades
+
+    def _trades(self, job: _Job) -> None:
+        gap = job.gap
+        low, high = missing_range(gap)
+        first = low if job.cursor is None else job.cursor
+        symbol = _symbol(gap)
+        reply = self._get("trades", gap, self._exchange.trades_request(symbol, max(first - 1, 0)))
+        if reply is None:
+            self._without_single_trades(job, low, high)
+            return
+        trades = self._exchange.trades(reply, symbol)
+        found = self._hand_on(job, trades, low, high)
+        last = trades[-1].trade_id if trades else -1
+        if last >= high or last < first:
+            if not found and job.cursor is None:
+                self._not_there(job, trades, low, high)
+            self._later(job)
+        else:
+            job.cursor = last + 1
+
+    def _hand_on(self, job: _Job, trades: Sequence[Trade], low: int, high: int) -> bool:
+        found = tuple(trade for trade in trades if low <= trade.trade_id <= high)
+        if found:
+            job.empty_replies = 0
+            self._put(Repaired(found, job.gap))
+        return bool(found)
+
+    def _not_there(self, job: _Job, trades: Sequence[Trade], low: int, high: int) -> None:
+        """None of the missing ids is in a reply. With their neighbours there, twice, they were never issued."""
+        job.empty_replies += 1
+        ids = {trade.trade_id for trade in trades}
+        after = min((number for number in ids if number > high), default=None)
+        if job.empty_replies >= 2 and after is not None and (low - 1 in ids or low == 0):
+            what = f"id {low}" if low == high else f"ids {low} to {high}"
+            detail = f"asked twice, the exchange gives trade {low - 1} and then trade {after}: it never issued {what}."
+            self._put(Repaired((), replace(job.gap, status="venue_gap", repaired_from=""), detail))
+
+    def _without_single_trades(self, job: _Job, low: int, high: int) -> None:
+        """The last trades where they reach back far enough, else merged fills."""
+        if not job.has_asked_recent:
+            job.has_asked_recent = True
+            symbol = _symbol(job.gap)
+            reply = self._get("recent", job.gap, self._exchange.recent_trades_request(symbol))
+            trades = self._exchange.trades(reply, symbol) if reply else []
+            found = self._hand_on(job, trades, low, high)
+            if trades and trades[0].trade_id <= max(low - 1, 0) and not found:
+                self._not_there(job, trades, low, high)
+                job.has_asked_recent = False
+                self._later(job)
+            elif found:
+                self._later(job, 1)
+            return
+        self._agg_trades(job, low, high)
+
+    def _agg_trades(self, job: _Job, low: int, high: int) -> None:
+        gap, symbol = job.gap, _symbol(job.gap)
+        if not job.agg_time:
+            job.agg_time, job.agg_next = gap.event_time - 1, low
+        reply = self._get("agg_trades", gap, self._exchange.agg_trades_request(symbol, job.agg_time))
+        if reply is None:
+            self._say(job, f"{self._why('agg_trades', gap)} Single trades and merged fills are asked for again.")
+            job.has_asked_recent = False
+            self._refused(job)
+            return
+        fills = self._exchange.agg_trades(reply, symbol)
+        new = [fill for fill in fills if fill.agg_trade_id > job.agg_seen]
+        wanted = tuple(fill for fill in new if fill.last_trade_id >= low and fill.first_trade_id <= high)
+        if wanted:
+            self._put(Repaired(wanted, gap))
+        for fill in wanted:
+            if fill.first_trade_id <= job.agg_next:
+                job.agg_next = max(job.agg_next, fill.last_trade_id + 1)
+        if new and new[-1].last_trade_id < high:
+            job.agg_seen = new[-1].agg_trade_id
+            is_stuck = new[-1].event_time // 1000 <= job.agg_time // 1000
+            job.agg_time = new[-1].event_time + (1000 if is_stuck else 0)
+            return
+        if job.agg_next > high:
+            days = sorted({_day(gap.event_time), *(_day(fill.event_time) for fill in wanted)})
+            detail = (
+                f"{self._why('trades', gap)} The merged fills (aggTrades) cover the ids {low} to {high}; "
+                f"single trades wait for the archive of {' and '.join(days)}."
+            )
+            self._put(Repaired((), replace(gap, repaired_from="agg_trades"), detail))
+        else:
+            job.empty_replies += 1
+            self._say(job, f"{self._why('trades', gap)} The merged fills (aggTrades) do not cover all ids yet.")
+        job.agg_time, job.agg_seen, job.has_asked_recent = 0, -1, False
+        self._later(job)
+
+    def _open_end(self, job: _Job) -> None:
+        """What was traded since an interruption, where no trade has come by itself yet."""
+        gap, symbol = job.gap, _symbol(job.gap)
+        low = gap.first_missing if job.cursor is None else job.cursor
+        reply = None
+        if job.cursor is None:
+            reply = self._get("recent", gap, self._exchange.recent_trades_request(symbol))
+        is_recent = reply is not None
+        if reply is None:
+            reply = self._get("trades", gap, self._exchange.trades_request(symbol, low))
+        if reply is None:
+            self._say(job, f"{self._why('trades', gap)} The next trade shows how many are missing.")
+            self._refused(job)
+            return
+        trades = self._exchange.trades(reply, symbol)
+        new = tuple(trade for trade in trades if trade.trade_id >= low)
+        if new and not is_recent:
+            self._put(Repaired(new, gap))
+            job.cursor = new[-1].trade_id + 1
+            return
+        is_whole = not new or trades[0].trade_id <= low
+        self._put(Repaired(new, replace(gap, status="repaired") if is_whole else gap))
+        self._later(job)
+
+    # --- klines
+
+    def _klines(self, job: _Job) -> None:
+        gap, symbol = job.gap, _symbol(job.gap)
+        low, high = missing_range(gap)
+        first = low if job.cursor is None else job.cursor
+        reply = self._get("klines", gap, self._exchange.klines_request(symbol, first, high + MINUTE))
+        if reply is None:
+            self._say(job, f"{self._why('klines', gap)} They are asked for again.")
+            self._refused(job)
+            return
+        now = time.time_ns() // 1000
+        found = tuple(kline for kline in self._exchange.klines(reply, symbol, now) if first <= kline.open_time <= high)
+        if found:
+            job.empty_replies = 0
+            self._put(Repaired(found, gap))
+            if found[-1].open_time < high:
+                job.cursor = found[-1].open_time + MINUTE
+                return
+        elif job.cursor is None:
+            job.empty_replies += 1
+            if job.empty_replies >= 2 and now > high + (HALT_MINUTES + 1) * MINUTE:
+                detail = "asked twice, the exchange has no kline of these minutes: trading was halted."
+                self._put(Repaired((), replace(gap, status="venue_gap", repaired_from=""), detail))
+        self._later(job)
+
+    # --- refusals
+
+    def _get(self, kind: str, gap: Gap, request: Request) -> bytes | None:
+        """The reply, or none where such a request is refused, now or shortly before."""
+        for key in ((kind, ""), (kind, gap.symbol)):
+            if self._refusals.get(key, (0.0, ""))[0] > time.monotonic():
+                return None
+        try:
+            return self._client.get(request)
+        except Refused as error:
+            log.warning("%s: %s", self._exchange.name, error)
+            key = (kind, gap.symbol if error.status == 400 else "")
+            self._refusals[key] = (time.monotonic() + REFUSED_SECONDS, str(error))
+            return None
+
+    def _why(self, kind: str, gap: Gap) -> str:
+        """The last refusal of a kind."""
+        found = [self._refusals[key] for key in ((kind, ""), (kind, gap.symbol)) if key in self._refusals]
+        return max(found)[1] if found else ""
+
+    def _say(self, job: _Job, detail: str) -> None:
+        if detail != job.said:
+            job.said = detail
+            self._put(Repaired((), job.gap, detail))
+
+
+@lru_cache(maxsize=4096)
+def _named(symbol: str, base: str, quote: str) -> Symbol:
+    return Symbol.model_validate({"symbol": symbol, "name": base, "base": base, "quote": quote})
+
+
+def _symbol(gap: Gap) -> Symbol:
+    return _named(gap.symbol, gap.base_asset, gap.quote_asset)
+
+
+def _day(moment: int) -> str:
+    return datetime.fromtimestamp(moment / 1_000_000, UTC).strftime("%Y-%m-%d")

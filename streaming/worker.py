@@ -1,0 +1,175 @@
+"""The one thread in which frames become events, are told from gaps, and go to Kafka."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from functools import partial
+
+from shared.events import AnyEvent, ConnectionReport, DeadLetter, Gap, encode, message_key
+from shared.settings import Settings
+from shared.symbol_manager import DEAD_LETTERS, REFERENCE, Resolved
+from streaming.archive import Archive
+from streaming.connection import Frame
+from streaming.coverage import Outage, Restored
+from streaming.exchange import exchanges
+from streaming.feed import Feed
+from streaming.gaps import Gaps
+from streaming.instruments import Instruments, selections
+from streaming.kafka_producer import EventProducer, address
+from streaming.ledger import Ledger
+from streaming.metrics import Metrics
+from streaming.repair import Repairer
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.2
+SECOND = 1.0
+COMPLAIN_SECONDS = 10
+"""How often refused messages are written to the log; the metric counts them all."""
+
+
+class Worker(threading.Thread):
+    """Takes from the feed and the repairers and sends, until `stop`; then it ends when nothing more comes."""
+
+    def __init__(
+        self, settings: Settings, feed: Feed, producer: EventProducer, archive: Archive | None, metrics: Metrics
+    ) -> None:
+        super().__init__(name="worker", daemon=True)
+        self._settings = settings
+        self._feed = feed
+        self._producer = producer
+        self._archive = archive
+        self._metrics = metrics
+        self.ledger = Ledger(settings.state / "streaming" / "ledger.sqlite")
+        contiguous = [name for name, venue in exchanges().items() if venue.trade_ids_are_contiguous]
+        self._gaps = Gaps(contiguous, self.ledger.watermarks(), self.ledger.gaps())
+        self.repairers: Mapping[str, Repairer] = {}
+        self.instruments: Mapping[str, Instruments] = {}
+        self.failure: Exception | None = None
+        self._stopping = threading.Event()
+        self._given_up = threading.Event()
+        self._wanted: Resolved | None = None
+        self._followed = threading.Event()
+        self._next_tick = self._next_second = 0.0
+        self._last_complaint = float("-inf")
+
+    def is_covered(self, gap: Gap) -> bool:
+        """Whether the stream of a gap is back; any thread may ask."""
+        return self._gaps.is_covered(gap)
+
+    def follow(self, wanted: Resolved) -> bool:
+        """From now on these are wanted; True when their gaps are told, so that streaming them may begin."""
+        if self._wanted is not wanted:
+            self._followed.clear()
+            self._wanted = wanted
+        return self._followed.wait(SECOND)
+
+    def stop(self) -> None:
+        """End when all that was received is sent."""
+        self._stopping.set()
+
+    def give_up(self) -> None:
+        """End now."""
+        self._given_up.set()
+        self._producer.abandon.set()
+
+    def run(self) -> None:
+        for gap in self.ledger.gaps():
+            self._offer(gap)
+        try:
+            while not self._given_up.is_set():
+                item = self._feed.take(timeout=TICK_SECONDS)
+                match item:
+                    case Frame():
+                        self._take_in(item)
+                    case Outage():
+                        gaps = self._gaps.outage(item.exchange, item.series, item.at, item.reason, item.cause)
+                        self._tell(gaps)
+                    case Restored():
+                        self._tell(self._gaps.restored(item.exchange, item.series, item.at))
+                    case ConnectionReport():
+                        self._report(item)
+                    case None if self._stopping.is_set():
+                        return
+                if time.monotonic() >= self._next_tick:
+                    self._tick()
+        except Exception as error:  # noqa: BLE001 (the main thread ends the process with it)
+            self.failure = error
+
+    def _take_in(self, frame: Frame) -> None:
+        parsed = self._feed.parsed(frame)
+        events = () if isinstance(parsed, DeadLetter) else parsed
+        if self._archive:
+            symbol = events[0].symbol if events else "_other"
+            self._archive.append(frame.body, frame.received_at, frame.connection_id, frame.exchange.name, symbol)
+        if isinstance(parsed, DeadLetter):
+            self._refuse(parsed)
+        else:
+            for event in self._feed.news(parsed, frame.received_at):
+                self._tell(self._gaps.saw(event))
+                self._send(event)
+
+    def _tick(self) -> None:
+        self._next_tick = time.monotonic() + TICK_SECONDS
+        now = time.time_ns() // 1000
+        if self._wanted and not self._followed.is_set():
+            self._begin(self._wanted, now)
+        for repairer in self.repairers.values():
+            while repaired := repairer.take():
+                for event in repaired.events:
+                    self._tell(self._gaps.saw(event))
+                    self._send(event)
+                    self._metrics.repairs.labels(event.exchange, event.stream, event.source).inc()
+                self._tell(self._gaps.settle(repaired.gap, repaired.detail))
+        for poller in self.instruments.values():
+            while instrument := poller.take():
+                self._send(instrument, REFERENCE)
+        self._producer.sweep()
+        if self._next_tick >= self._next_second:
+            self._next_second = self._next_tick + SECOND
+            self._feed.tick(now)
+            self._tell(self._gaps.tick(now))
+            self._metrics.gaps_open.set(len(self._gaps))
+            self.ledger.commit()
+
+    def _begin(self, wanted: Resolved, now: int) -> None:
+        self.ledger.keep(
+            (exchange, symbol.symbol, stream)
+            for symbol in wanted.symbols
+            for exchange in symbol.exchanges
+            for stream in symbol.streams
+        )
+        self._tell(self._gaps.follow(wanted.symbols, now))
+        for selection in selections(wanted.selected, now):
+            self._send(selection, REFERENCE)
+        self._followed.set()
+
+    def _tell(self, gaps: Iterable[Gap]) -> None:
+        for gap in gaps:
+            self._send(gap)
+            self.ledger.note(gap)
+            self._offer(gap)
+
+    def _offer(self, gap: Gap) -> None:
+        if gap.exchange in self.repairers:
+            self.repairers[gap.exchange].offer(gap)
+
+    def _send(self, event: AnyEvent, to: str = "") -> None:
+        topic, key = address(self._settings, event)
+        if to:
+            topic, key = to, message_key(event.exchange, event.stream)
+        self._producer.send(topic, key, encode(event), partial(self.ledger.safe, event))
+        self._metrics.count(event)
+
+    def _report(self, report: ConnectionReport) -> None:
+        self._producer.send(REFERENCE, message_key(report.exchange, "connection"), encode(report))
+        if report.clock_offset is not None:
+            self._metrics.clock_offset.labels(report.exchange).set(report.clock_offset / 1_000_000)
+
+    def _refuse(self, letter: DeadLetter) -> None:
+        if time.monotonic() - self._last_complaint > COMPLAIN_SECONDS:
+            self._last_complaint = time.monotonic()
+            log.warning("%s: a message was refused and kept in %s: %s", letter.exchange, DEAD_LETTERS, letter.error)
+        self._producer.send(DEAD_LETTERS, letter.exchange.encode(), encode(letter))
+        self._metrics.dead_letters.labels(letter.exchange).inc()

@@ -1,0 +1,195 @@
+"""A seeded campaign against a deployed system: each fault alone, then faults and kills mixed, then calm until all is
+settled.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from crypto_pipeline.catalog import tables
+from crypto_pipeline.lake_sql import Lake
+from crypto_pipeline.reader import LakeError, open_table
+from tests.chaos.facts import MINUTE, Disturbance, clock
+from tests.chaos.plan import Fault, Plan
+from tests.chaos.victims import kill
+from tests.system import SYMBOLS, System
+
+TICK = 0.1
+STARTED_WITHIN = 240.0
+SETTLED_WITHIN = 300.0
+OVER_WITHIN = 60.0
+"""Seconds that are granted at most."""
+PAUSE = 0.3
+"""Between two faults that come alone."""
+SILENCE_NOTICED = 20_000_000
+"""Microseconds. A shorter silence is found by what is missing, and in tickers and snapshots nothing is counted."""
+HABIT = 60_000_000
+"""Microseconds in which a new service learns how long each stream is used to be silent."""
+SETTLED = """
+    with candles as (
+        select symbol, max(interval_start) filter (where is_closed) as newest,
+               count(*) filter (where status in ('pending', 'partial') and interval_start < {until}) as unproven
+        from silver.ohlcv_1m group by symbol
+    ), holes as (
+        -- Where merged fills stand in, the archive of the next day closes it. That no kline comes of a minute in which
+        -- trading was halted is believed only minutes later.
+        select count(*) as n from bronze.gaps
+        where status = 'open' and gap_stream in ('trade', 'kline_1m') and event_time < {until}
+        and repaired_from <> 'agg_trades' and not (gap_stream = 'kline_1m' and first_missing in ({halted}))
+    )
+    select (select count(*) from candles where newest >= {until}) as symbols,
+           (select sum(unproven) from candles) as unproven, (select n from holes) as open_gaps
+"""
+
+
+def now() -> int:
+    """Microseconds since 1970."""
+    return time.time_ns() // 1000
+
+
+@dataclass
+class Campaign:
+    """What was done, and how it ended."""
+
+    system: System
+    plan: Plan
+    say: Callable[[str], None]
+    kills: list[Disturbance] = field(default_factory=list)
+    until: int = 0
+    """The end of what is judged, a whole minute."""
+    unsettled: str = ""
+    """What was not settled in time; empty where all was."""
+
+    def run(self) -> None:
+        """All of it. Takes the plan's time, and a few minutes more."""
+        self._wait_for_a_clean_minute()
+        self._refuse()
+        for fault in self.plan.slow:
+            self._ask(fault)
+        for step in self.plan.alone:
+            self._until_over([self._ask(fault) for fault in step])
+        self.say(f"a mixture of faults and {len(self.plan.kills)} kills for {self.plan.minutes:g} minutes")
+        self._ask(self.plan.mixture)
+        self._kill()
+        self.system.simulator("/faults", "DELETE")
+        self._settle()
+
+    def done(self) -> list[Disturbance]:
+        """All that was done, by the simulator's own account and ours."""
+        notes = self.system.simulator("/truth/faults")["faults"]
+        restarts = [one.start for one in self.kills if one.kind == "kill of streaming"]
+        return [*self.kills, *(_disturbance(note, restarts) for note in notes)]
+
+    def _wait_for_a_clean_minute(self) -> None:
+        """A whole minute of every symbol, so that there is one in which nothing went wrong."""
+        deadline = time.monotonic() + STARTED_WITHIN
+        while not all(sent := [self._first_sent(symbol) for symbol in SYMBOLS]):
+            assert time.monotonic() < deadline, "the streaming service did not subscribe to every symbol"
+            time.sleep(TICK)
+        whole = (max(sent) // MINUTE + 2) * MINUTE
+        self.say(f"all symbols are streamed; a whole minute ends at {clock(whole)}")
+        while now() < whole:
+            time.sleep(TICK)
+
+    def _first_sent(self, symbol: str) -> int:
+        """When the first trade that was sent happened; 0 where none was sent yet."""
+        ranges = self.system.simulator(f"/truth/sent?symbol={symbol}")["trade"]
+        if not ranges:
+            return 0
+        [trade] = self.system.truth(f"trades?symbol={symbol}&fromId={ranges[0][0]}&limit=1")
+        return int(trade["time"])
+
+    def _ask(self, fault: Fault) -> Any:
+        self.say(f"fault {dict(fault)}")
+        return self.system.simulator("/faults", "POST", fault)
+
+    def _refuse(self) -> None:
+        """A hole that only merged fills can cover. A new service asks for single trades again."""
+        self._until_over([self._ask(fault) for fault in self.plan.refused])
+        deadline = time.monotonic() + OVER_WITHIN
+        while self.system.metric("gaps_open"):
+            assert time.monotonic() < deadline, "merged fills do not cover the hole"
+            time.sleep(TICK)
+        assert self._kill_one("streaming"), "the streaming service does not run"
+
+    def _until_over(self, notes: list[Any]) -> None:
+        numbers = {note["id"] for note in notes}
+        deadline = time.monotonic() + OVER_WITHIN
+        while any(
+            note["id"] in numbers and note["to"] is None for note in self.system.simulator("/truth/faults")["faults"]
+        ):
+            assert time.monotonic() < deadline, f"the simulator does not end {notes}"
+            time.sleep(TICK)
+        time.sleep(PAUSE)
+
+    def _kill(self) -> None:
+        """The kills of the plan, each at its time, and when its victim is there."""
+        waiting = list(self.plan.kills)
+        began, seconds = time.monotonic(), self.plan.minutes * 60
+        while (at := time.monotonic() - began) < seconds or waiting:
+            for due in [one for one in waiting if one.at <= at]:
+                if self._kill_one(due.victim):
+                    waiting.remove(due)
+            assert at < seconds + STARTED_WITHIN, f"never there to be killed: {waiting}"
+            time.sleep(TICK)
+
+    def _kill_one(self, victim: str) -> bool:
+        pid = kill(self.system, victim)
+        if pid:
+            self.kills.append(Disturbance(f"kill of {victim}", now(), now(), is_outage=victim == "streaming"))
+            self.say(f"killed {victim} ({pid})")
+        return pid is not None
+
+    def _settle(self) -> None:
+        self.until = (now() // MINUTE + 1) * MINUTE
+        self.say(f"calm; all until {clock(self.until)} is to settle")
+        began = time.monotonic()
+        while True:
+            self.unsettled = self._unsettled()
+            if not self.unsettled or time.monotonic() - began > SETTLED_WITHIN:
+                self.say(f"after {time.monotonic() - began:.0f} s: {self.unsettled or 'settled'}")
+                return
+            self.say(f"not settled: {self.unsettled}")
+            time.sleep(5)
+
+    def _unsettled(self) -> str:
+        until = f"timestamptz '{datetime.fromtimestamp(self.until / 1e6, UTC)}'"
+        try:
+            [found] = self._ask_lake(SETTLED.format(until=until, halted=self._halted() or "null"))
+        except LakeError as error:
+            return str(error)
+        if found["symbols"] < len(SYMBOLS):
+            return f"{found['symbols']} of {len(SYMBOLS)} symbols have a closed candle after it"
+        if found["unproven"] or found["open_gaps"]:
+            return f"{found['unproven']} minutes pending, {found['open_gaps']} gaps open"
+        return ""
+
+    def _halted(self) -> str:
+        """The minutes in which a symbol was halted."""
+        notes = self.system.simulator("/truth/faults")["faults"]
+        spans = [note["details"]["minutes"] for note in notes if note["kind"] == "halt"]
+        return ", ".join(str(minute) for start, stop in spans for minute in range(start, stop, MINUTE))
+
+    def _ask_lake(self, sql: str) -> list[Mapping[str, Any]]:
+        settings = self.system.settings()
+        wanted = {name: tables()[name] for name in ("silver.ohlcv_1m", "bronze.gaps")}
+        with Lake(wanted, {}, lambda table: open_table(table, settings)) as lake:
+            rows: list[Mapping[str, Any]] = lake.query(sql).to_pylist()
+            return rows
+
+
+def _disturbance(note: Mapping[str, Any], restarts: Sequence[int]) -> Disturbance:
+    """A fault by the simulator's account of it."""
+    asked, start, stop = note["asked"], note["from"], note["to"] or now()
+    is_whole = note["connections"] > 0 and asked.get("connections") == "all" and not asked.get("stream")
+    is_known = stop - start > SILENCE_NOTICED and not any(start - HABIT < restart < stop for restart in restarts)
+    return Disturbance(
+        note["kind"],
+        start,
+        stop,
+        tuple(sorted({stream.partition("@")[0].upper() for stream in note["streams"]})),
+        is_outage=is_whole and (note["kind"] in ("cut", "rotate") or is_known),
+        detail=f"{ {name: value for name, value in asked.items() if value} } {note['details'] or ''}",
+    )

@@ -1,0 +1,56 @@
+"""One campaign for all verdicts of this folder."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.chaos import verdict
+from tests.chaos.campaign import Campaign
+from tests.chaos.facts import Facts, gathered
+from tests.chaos.plan import Plan
+from tests.chaos.victims import VICTIMS
+from tests.system import STREAMED_ALONE, SYMBOLS, deployed
+
+MESSAGES_A_SECOND = 2_000
+LIQUIDITY = 2.95
+"""Trades of all five symbols, for each of the busiest (`streaming.simulator.instruments`)."""
+SETTINGS = {**STREAMED_ALONE, "SIMULATOR_RATE": f"{MESSAGES_A_SECOND / LIQUIDITY:.0f}"}
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Asks the facts, and fails with what offends, what was done near it, and how to repeat the run."""
+
+    facts: Facts
+    campaign: Campaign
+
+    def none(self, sql: str) -> None:
+        """The query finds nothing. Its rows are `symbol`, `moment`, and what is of interest."""
+        offenders = self.facts.rows(f"from ({sql}) order by moment, symbol")
+        assert not offenders, f"{self.facts.report(offenders)}\n{self.campaign.plan.how_to_repeat}"
+
+
+@pytest.fixture(scope="module")
+def campaign(request: pytest.FixtureRequest) -> Iterator[Campaign]:
+    """The campaign, over; its system still runs."""
+    plan = Plan.drawn(request.config.getoption("--seed"), request.config.getoption("--minutes"), SYMBOLS, VICTIMS)
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+
+    def say(line: str) -> None:
+        with capture.global_and_fixture_disabled():
+            print(f"chaos {line}", flush=True)
+
+    say(f"seed {plan.seed}, {plan.minutes:g} minutes")
+    with deployed(**SETTINGS) as system:
+        done = Campaign(system, plan, say)
+        done.run()
+        yield done
+
+
+@pytest.fixture(scope="module")
+def judge(campaign: Campaign) -> Judge:
+    """What the lake and the simulator say after it."""
+    facts = gathered(campaign.system, SYMBOLS, campaign.done(), campaign.until)
+    verdict.prepare(facts)
+    return Judge(facts, campaign)

@@ -1,0 +1,67 @@
+"""What the sensor of the history asks for next."""
+
+from datetime import date
+
+import dagster as dg
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crypto_pipeline.history_job import Progress, Wish, history_of_new_symbols, next_wish
+
+TODAY = date(2026, 11, 21)
+BOTH = ["binance:BTCUSDT", "binance:ETHUSDT"]
+
+
+def test_new_symbols_get_their_last_days_in_one_run() -> None:
+    assert next_wish({}, BOTH, TODAY, 30, 400) == Wish(tuple(BOTH), "2026-10-22", days=30)
+
+
+def test_a_symbol_that_is_added_later_comes_before_older_history() -> None:
+    wish = next_wish({BOTH[0]: "2026-10-22"}, BOTH, TODAY, 30, 400)
+    assert wish == Wish((BOTH[1],), "2026-10-22", days=30)
+
+
+def test_older_history_comes_a_month_at_a_time_the_newest_first() -> None:
+    reached = dict.fromkeys(BOTH, "2026-10-22")
+    assert next_wish(reached, BOTH, TODAY, 30, 400) == Wish(tuple(BOTH), "2026-10-01", month="2026-10")
+    reached = dict.fromkeys(BOTH, "2026-10-01")
+    assert next_wish(reached, BOTH, TODAY, 30, 400) == Wish(tuple(BOTH), "2026-09-01", month="2026-09")
+
+
+def test_nothing_is_asked_for_when_all_is_there_or_nothing_is_wanted() -> None:
+    assert next_wish(dict.fromkeys(BOTH, "2025-10-01"), BOTH, TODAY, 30, 400) is None
+    assert next_wish({}, BOTH, TODAY, 0, 0) is None
+
+
+@given(days=st.integers(0, 60), later=st.integers(0, 800))
+def test_it_comes_to_an_end_that_reaches_far_enough(days: int, later: int) -> None:
+    reached: dict[str, str] = {}
+    for _ in range(40):
+        wish = next_wish(reached, BOTH, TODAY, days, later)
+        if wish is None:
+            break
+        reached |= dict.fromkeys(wish.series, wish.until)
+    else:
+        raise AssertionError("it never ends")
+    for day in reached.values():
+        assert (TODAY - date.fromisoformat(day)).days >= max(days, later)
+
+
+def test_what_the_sensor_remembers_survives_its_cursor() -> None:
+    progress = Progress({"binance:BTCUSDT": "2026-10-22"}, Wish(("a", "b"), "2026-10-01", month="2026-10"), 3)
+    assert Progress.of(progress.kept()) == progress
+    assert Progress.of(None) == Progress()
+
+
+def test_a_run_that_failed_is_asked_for_again_after_a_while() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        first = history_of_new_symbols(dg.build_sensor_context(instance))
+        assert isinstance(first, dg.SensorResult)
+        assert first.run_requests
+        assert first.run_requests[0].job_name == "newest_history"
+        # The run was never made: it counts as failed.
+        second = history_of_new_symbols(dg.build_sensor_context(instance, cursor=first.cursor))
+        assert isinstance(second, dg.SensorResult)
+        assert not second.run_requests
+        assert Progress.of(second.cursor).wish is None
+        assert Progress.of(second.cursor).not_before

@@ -1,0 +1,174 @@
+"""Real servers for tests, as the deployment runs them, in folders and on ports of their own."""
+
+import io
+import random
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+import boto3
+import pytest
+from botocore.config import Config
+from kafka import KafkaConsumer, TopicPartition
+from pydantic import SecretStr
+
+from deployment import jars, kafka, minio, probes
+from deployment.command import Command
+from deployment.console import Console
+from deployment.paths import child_environment
+from deployment.steps import InstallError, Shell
+from shared.settings import Settings
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody holds now, below those that the system gives to connections of its own choice."""
+    free = []
+    for port in random.sample(range(20_000, 30_000), 10 * count):
+        with socket.socket() as one, suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            free.append(port)
+    return free[:count]
+
+
+class Server:
+    """A process that can be stopped in all the ways in which servers stop."""
+
+    def __init__(self, folder: Path, command: Callable[[], Command], probe: Callable[[], None]) -> None:
+        self._folder = folder
+        self._command = command
+        self._probe = probe
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log: IO[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, or start it again, and wait until it answers."""
+        folder = self._folder
+        folder.mkdir(parents=True, exist_ok=True)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("CRYPTO_HOME", str(folder))
+            command = self._command()
+        self._log = (folder / "log").open("ab")
+        self._process = subprocess.Popen(
+            command.argv, env=child_environment(**command.env), stdout=self._log, stderr=subprocess.STDOUT
+        )
+        deadline = time.monotonic() + 60
+        while not self._answers():
+            assert self._process.poll() is None, f"it ended: {(folder / 'log').read_text()[-2000:]}"
+            assert time.monotonic() < deadline, "it does not answer"
+            time.sleep(0.1)
+
+    def _answers(self) -> bool:
+        try:
+            self._probe()
+        except probes.UnhealthyError:
+            return False
+        return True
+
+    def pause(self) -> None:
+        """Its sockets stay open, and nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """As the kernel does when memory ends."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self.resume()
+            self._end(signal.SIGTERM)
+
+    def _signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def _end(self, number: int) -> None:
+        process, self._process = self._process, None
+        assert process is not None
+        process.send_signal(number)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(30)
+        if self._log is not None:
+            self._log.close()
+
+
+class KafkaServer(Server):
+    """A broker."""
+
+    def __init__(self, folder: Path) -> None:
+        if not jars.folder("kafka").is_dir():
+            try:
+                jars.fetch("kafka", Shell(Console(io.StringIO())))
+            except (InstallError, OSError) as error:
+                pytest.skip(f"Kafka's jars cannot be had: {error}")
+        port, controller = free_ports(2)
+        self.settings = Settings(kafka_port=port, kafka_controller_port=controller, memory_profile="6g")
+        super().__init__(folder, lambda: kafka.command(self.settings), lambda: probes.kafka(self.settings))
+
+    def read(self, topic: str, count: int, seconds: float = 30) -> list[tuple[bytes, bytes, list[tuple[str, bytes]]]]:
+        """Key, value and headers of the messages of a topic of one partition, at least `count`, in order."""
+        consumer = KafkaConsumer(bootstrap_servers=self.settings.kafka, auto_offset_reset="earliest")
+        found: list[tuple[bytes, bytes, list[tuple[str, bytes]]]] = []
+        try:
+            consumer.assign([TopicPartition(topic, 0)])
+            consumer.seek_to_beginning()
+            deadline = time.monotonic() + seconds
+            while len(found) < count or consumer.end_offsets([TopicPartition(topic, 0)])[
+                TopicPartition(topic, 0)
+            ] > len(found):
+                assert time.monotonic() < deadline, f"{topic} has {len(found)} messages of {count}"
+                for messages in consumer.poll(timeout_ms=200).values():
+                    found += [(message.key, message.value, list(message.headers)) for message in messages]
+        finally:
+            consumer.close()
+        return found
+
+
+class MinioServer(Server):
+    """An object store with an empty bucket."""
+
+    def __init__(self, folder: Path) -> None:
+        if minio.program() is None:
+            pytest.skip("MinIO is not installed: ./deploy.sh builds it")
+        port, console = free_ports(2)
+        self.settings = Settings(
+            minio_port=port,
+            minio_console_port=console,
+            s3_access_key="tester",
+            s3_secret_key=SecretStr("tester-secret"),
+            s3_bucket="tests",
+        )
+        self.client = boto3.client(
+            "s3",
+            endpoint_url=self.settings.s3_url,
+            region_name=self.settings.s3_region,
+            aws_access_key_id=self.settings.s3_access_key,
+            aws_secret_access_key=self.settings.s3_secret_key.get_secret_value(),
+            config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
+        )
+        super().__init__(folder, lambda: minio.command(self.settings), lambda: probes.minio(self.settings))
+
+    def start(self) -> None:
+        super().start()
+        if self.settings.bucket not in {bucket["Name"] for bucket in self.client.list_buckets()["Buckets"]}:
+            self.client.create_bucket(Bucket=self.settings.bucket)
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """The names of the objects, sorted."""
+        listed = self.client.list_objects_v2(Bucket=self.settings.bucket, Prefix=prefix).get("Contents", [])
+        return sorted(item["Key"] for item in listed)
+
+    def clear(self) -> None:
+        """Remove all objects."""
+        for key in self.keys():
+            self.client.delete_object(Bucket=self.settings.bucket, Key=key)

@@ -1,0 +1,444 @@
+"""What is missing is told, exactly, at once, and never twice; against any order, loss and repetition."""
+
+from collections.abc import Iterable
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from shared.events import Gap, GapCause
+from shared.symbol_manager import Symbol
+from streaming.gaps import Gaps, SeriesKey
+from streaming.series import MINUTE, Watermark, missing_range
+from tests.events import START, depth_event, kline_event, ticker_event, trade_event
+
+BTC = Symbol(symbol="BTCUSDT", name="Bitcoin")
+SECOND = 1_000_000
+TRADES: SeriesKey = ("binance", "BTCUSDT", "trade")
+
+
+class Told:
+    """The tracker, and the last row of each gap that it told."""
+
+    def __init__(self, marks: dict[SeriesKey, Watermark] | None = None, gaps: Iterable[Gap] = ()) -> None:
+        self.rows: dict[tuple[str, int], Gap] = {}
+        self.history: list[Gap] = []
+        self.gaps = Gaps({"binance"}, marks or {}, gaps)
+        self.note(gaps)
+        self.note(self.gaps.follow([BTC], START))
+
+    def note(self, rows: Iterable[Gap]) -> list[Gap]:
+        rows = list(rows)
+        for row in rows:
+            key = (row.gap_stream, row.first_missing)
+            before = self.rows.get(key)
+            if before is not None:
+                assert row.event_time == before.event_time
+                assert row.updated_at > before.updated_at or row == before
+            self.rows[key] = row
+            self.history.append(row)
+        return rows
+
+    def see(self, *ids: int, source: str = "websocket", at: int = START) -> list[Gap]:
+        return [row for number in ids for row in self.note(self.gaps.saw(trade_event(number, source, at)))]
+
+    def tick(self, now: int = START) -> list[Gap]:
+        return self.note(self.gaps.tick(now))
+
+    def cut(self, *streams: str, at: int = START, cause: GapCause = "disconnect") -> list[Gap]:
+        return self.note(self.gaps.outage("binance", [(BTC, s) for s in streams], at, "the socket broke", cause))
+
+    def back(self, *streams: str, at: int = START) -> list[Gap]:
+        return self.note(self.gaps.restored("binance", [(BTC, s) for s in streams], at))
+
+    def missing(self, stream: str = "trade") -> list[int]:
+        """What the open rows say."""
+        step = MINUTE if stream == "kline_1m" else 1
+        found: list[int] = []
+        for row in self.rows.values():
+            if row.gap_stream == stream and row.status == "open" and row.last_missing is not None:
+                low, high = missing_range(row)
+                assert low >= row.first_missing
+                found += range(low, high + step, step)
+        return sorted(found)
+
+
+# --- trades
+
+
+def test_contiguous_trades_and_repetitions_tell_nothing() -> None:
+    told = Told()
+    assert told.see(5, 6, 7, 6, 7, 5, 8) == []
+    assert told.tick() == []
+
+
+def test_a_jump_is_a_gap_at_once() -> None:
+    told = Told()
+    [row] = told.see(5, 9)
+    assert (row.gap_stream, row.first_missing, row.last_missing, row.missing) == ("trade", 6, 8, 3)
+    assert (row.cause, row.status, row.repaired_from) == ("id_jump", "open", "")
+    assert row.event_time == START + 5
+    assert (row.base_asset, row.quote_asset, row.source, row.connection_id) == ("BTC", "USDT", "websocket", "c1")
+
+
+def test_late_trades_that_fill_a_hole_repair_it() -> None:
+    told = Told()
+    assert len(told.see(5, 9, 8, 6)) == 1
+    [row] = told.see(7)
+    assert (row.first_missing, row.status, row.missing, row.repaired_from) == (6, "repaired", 0, "websocket")
+
+
+def test_a_hole_filled_in_its_middle_is_two() -> None:
+    told = Told()
+    told.see(5, 11, 8)
+    assert len(told.tick()) == 2
+    assert [(row.first_missing, row.last_missing, row.missing) for row in told.rows.values()] == [
+        (6, 7, 2), (9, 10, 2),
+    ]  # fmt: skip
+    assert [row.event_time for row in told.rows.values()] == [START + 5, START + 8]
+
+
+def test_an_enormous_jump_is_one_gap() -> None:
+    told = Told()
+    [row] = told.see(5, 10**9)
+    assert row.missing == 10**9 - 6
+
+
+def test_an_exchange_that_counts_anew_is_followed_from_there() -> None:
+    told = Told()
+    assert told.see(10**9, 1, 2, 3, 4) == []
+    [row] = told.see(7)
+    assert (row.first_missing, row.last_missing) == (5, 6)
+
+
+def test_one_stray_old_id_is_no_new_count() -> None:
+    told = Told()
+    assert told.see(10**9, 1, 10**9 + 1, 2, 10**9 + 2, 3, 10**9 + 3) == []
+
+
+def test_an_interruption_is_a_gap_at_once_and_ends_with_the_next_trade() -> None:
+    told = Told()
+    told.see(5)
+    [row] = told.cut("trade", at=START + SECOND)
+    assert (row.first_missing, row.last_missing, row.missing, row.cause) == (6, None, None, "disconnect")
+    assert "the socket broke" in row.detail
+    assert not told.gaps.is_covered(row)
+    assert told.back("trade", at=START + 2 * SECOND) == []
+    assert told.gaps.is_covered(row)
+    [row] = told.see(9)
+    assert (row.first_missing, row.last_missing, row.missing, row.cause) == (6, 8, 3, "disconnect")
+
+
+def test_an_interruption_in_which_nothing_was_traded_is_repaired_by_the_next_trade() -> None:
+    told = Told()
+    told.see(5)
+    told.cut("trade")
+    told.back("trade")
+    [row] = told.see(6)
+    assert (row.status, row.missing, row.first_missing) == ("repaired", 0, 6)
+    assert "nothing was traded" in row.detail
+    assert told.see(7, 8) == []
+
+
+def test_rest_can_say_that_nothing_was_traded() -> None:
+    told = Told()
+    told.see(5)
+    [gap] = told.cut("trade")
+    verdict = replace(gap, status="repaired")
+    assert told.gaps.settle(verdict, "") == []  # not while it lasts
+    told.back("trade")
+    [row] = told.note(told.gaps.settle(verdict, ""))
+    assert (row.status, row.missing, row.repaired_from) == ("repaired", 0, "rest")
+    assert told.see(6, 7) == []
+
+
+def test_an_answer_from_before_a_second_interruption_says_nothing_of_it() -> None:
+    told = Told()
+    told.see(5)
+    [gap] = told.cut("trade")
+    told.back("trade")
+    told.cut("trade", at=START + SECOND)
+    told.back("trade", at=START + SECOND)
+    assert told.gaps.settle(replace(gap, status="repaired"), "") == []
+
+
+def test_what_rest_brought_after_a_quiet_interruption_ends_the_gap() -> None:
+    told = Told()
+    told.see(5)
+    [gap] = told.cut("trade")
+    told.back("trade")
+    assert told.see(6, 7, 8, source="rest") == []
+    [row] = told.note(told.gaps.settle(replace(gap, status="repaired"), ""))
+    assert (row.first_missing, row.last_missing, row.missing, row.repaired_from) == (6, 8, 0, "rest")
+    assert told.see(9, 10) == []
+
+
+def test_a_silent_stream_gives_its_cause() -> None:
+    told = Told()
+    told.see(5)
+    told.cut("trade", cause="silence")
+    [row] = told.see(8)
+    assert row.cause == "silence"
+
+
+def test_trades_from_rest_repair() -> None:
+    told = Told()
+    [gap] = told.see(5, 9)
+    told.see(6, 7, source="rest")
+    [row] = told.note(told.gaps.settle(gap, ""))
+    assert (row.first_missing, row.last_missing, row.missing, row.status) == (6, 8, 1, "open")
+    [row] = told.see(8, source="rest")
+    assert (row.status, row.repaired_from) == ("repaired", "rest")
+
+
+def test_ids_that_were_never_issued_are_cut_out_of_a_hole() -> None:
+    told = Told()
+    [gap] = told.see(5, 20)
+    verdict = replace(gap, first_missing=10, last_missing=12, missing=3, status="venue_gap")
+    rows = told.note(told.gaps.settle(verdict, "never issued."))
+    settled, before, after = sorted(rows, key=lambda row: (row.status == "open", row.first_missing))
+    assert (settled.first_missing, settled.last_missing, settled.missing) == (10, 12, 3)
+    assert (settled.status, settled.detail) == ("venue_gap", "never issued.")
+    assert missing_range(before) == (6, 9)
+    assert missing_range(after) == (13, 19)
+    assert told.missing() == [6, 7, 8, 9, *range(13, 20)]
+
+
+def test_a_hole_that_merged_fills_cover_is_left_to_the_archive() -> None:
+    told = Told()
+    [gap] = told.see(5, 9)
+    [row] = told.note(told.gaps.settle(replace(gap, repaired_from="agg_trades"), "waits."))
+    assert (row.status, row.repaired_from, row.missing, row.detail) == ("open", "agg_trades", 3, "waits.")
+    assert len(told.gaps) == 0
+
+
+def test_what_happened_while_the_service_was_down_is_a_gap() -> None:
+    told = Told({TRADES: Watermark(100, START - 7)})
+    [row] = told.rows.values()
+    assert (row.first_missing, row.last_missing, row.cause) == (101, None, "service_stopped")
+    assert row.event_time == START - 7
+    [row] = told.see(151)
+    assert (row.first_missing, row.last_missing, row.missing, row.cause) == (101, 150, 50, "service_stopped")
+
+
+def test_gaps_of_before_go_on() -> None:
+    before = Told()
+    [old] = before.see(5, 9)
+    told = Told({TRADES: Watermark(9, START)}, [old])
+    told.see(10, 6, 7)
+    assert [row.missing for row in told.tick()] == [1]
+    [row] = told.see(8)
+    assert (row.first_missing, row.status) == (6, "repaired")
+
+
+def test_what_was_on_the_way_to_kafka_when_streaming_was_killed_is_missing_too() -> None:
+    before = Told()
+    [old] = before.see(5, 9)  # 6 to 8 are missing; only 3 was safe
+    told = Told({TRADES: Watermark(3, START)}, [old])
+    told.see(20)
+    assert told.missing() == [4, 5, *range(6, 9), *range(9, 20)]
+
+
+def test_an_interruption_goes_on_across_a_restart() -> None:
+    before = Told()
+    before.see(5)
+    [old] = before.cut("trade")
+    told = Told({TRADES: Watermark(5, START)}, [old])
+    [row] = told.see(9)
+    assert (row.first_missing, row.last_missing, row.cause) == (6, 8, "disconnect")
+
+
+def test_a_quiet_symbol_counts_as_covered_after_the_start_when_its_other_streams_come() -> None:
+    told = Told({TRADES: Watermark(5, START)})
+    [gap] = told.rows.values()
+    told.tick(START + 6 * SECOND)
+    assert not told.gaps.is_covered(gap)
+    told.note(told.gaps.saw(ticker_event(START + 6 * SECOND)))
+    told.tick(START + 7 * SECOND)
+    assert told.gaps.is_covered(gap)
+
+
+def test_what_nobody_wants_any_more_can_still_be_repaired() -> None:
+    told = Told()
+    told.see(5, 9)
+    told.note(told.gaps.follow([], START))
+    told.see(6, 7, source="rest")
+    [row] = told.see(8, source="rest")
+    assert (row.first_missing, row.status) == (6, "repaired")
+    told.tick()
+    assert told.see(100, 200) == []
+
+
+def test_a_symbol_that_is_wanted_again_begins_anew() -> None:
+    told = Told()
+    told.see(5)
+    told.note(told.gaps.follow([], START))
+    told.tick()
+    told.note(told.gaps.follow([BTC], START + SECOND))
+    assert told.see(100, 101) == []
+
+
+def test_trades_of_an_exchange_whose_ids_jump_are_not_judged() -> None:
+    gaps = Gaps(set(), {}, [])
+    gaps.follow([BTC], START)
+    assert [*gaps.saw(trade_event(1)), *gaps.saw(trade_event(9))] == []
+
+
+@given(
+    first=st.integers(0, 5),
+    delivered=st.lists(st.tuples(st.integers(0, 40), st.sampled_from(["websocket", "rest"])), max_size=120),
+    ticks=st.sets(st.integers(0, 120)),
+)
+def test_the_open_gaps_are_exactly_what_was_not_delivered(
+    first: int, delivered: list[tuple[int, str]], ticks: set[int]
+) -> None:
+    told = Told()
+    told.see(first)
+    came = {first}
+    for place, (number, source) in enumerate(delivered):
+        told.see(number, source=source, at=START + place)
+        came.add(number)
+        if place in ticks:
+            told.tick(START + place)
+            assert told.missing() == [n for n in range(first, max(came)) if n not in came]
+    told.tick(START + 1000)
+    assert told.missing() == [n for n in range(first, max(came)) if n not in came]
+    assert len(told.gaps) == sum(row.status == "open" for row in told.rows.values())
+    repaired: set[int] = set()
+    for row in told.history:
+        assert row.first_missing not in repaired
+        if row.status == "repaired":
+            repaired.add(row.first_missing)
+
+
+@given(
+    delivered=st.lists(st.integers(1, 30), max_size=60),
+    stops=st.lists(st.integers(0, 60), max_size=4),
+    safe=st.integers(0, 10),
+)
+def test_nothing_is_forgotten_by_a_restart(delivered: list[int], stops: list[int], safe: int) -> None:
+    """A restart knows the open gaps and a mark that may be older than what was last seen."""
+    told = Told()
+    told.see(0)
+    came, marked = [0], 0
+    for place, number in enumerate(delivered):
+        if place in stops:
+            told.tick()
+            known = came[: max(len(came) - safe, 1)]
+            marked = max(known)
+            open_rows = [row for row in told.rows.values() if row.status == "open"]
+            told = Told({TRADES: Watermark(marked, START)}, open_rows)
+            came = [n for n in came if n <= marked]
+        told.see(number)
+        came.append(number)
+    told.tick()
+    told.see(100)
+    told.tick()
+    absent = {n for n in range(100) if n not in came}
+    assert absent <= set(told.missing())
+
+
+# --- klines
+
+
+def test_a_minute_without_its_closed_kline_is_a_gap_after_ten_seconds() -> None:
+    told = Told()
+    told.note(told.gaps.saw(kline_event(START)))
+    assert told.tick(START + 2 * MINUTE + 9 * SECOND) == []
+    [row] = told.tick(START + 2 * MINUTE + 11 * SECOND)
+    assert (row.gap_stream, row.first_missing, row.last_missing) == ("kline_1m", START + MINUTE, START + MINUTE)
+    assert (row.missing, row.cause, row.status) == (1, "no_closed_kline", "open")
+
+
+def test_the_exchange_s_clock_decides_when_a_kline_is_late() -> None:
+    told = Told()
+    told.note(told.gaps.saw(kline_event(START, lag=30 * SECOND)))
+    assert told.tick(START + 2 * MINUTE + 35 * SECOND) == []
+    assert len(told.tick(START + 2 * MINUTE + 41 * SECOND)) == 1
+
+
+def test_an_unfinished_kline_closes_nothing() -> None:
+    told = Told()
+    told.note(told.gaps.saw(kline_event(START, is_closed=False)))
+    assert len(told.tick(START + MINUTE + 11 * SECOND)) == 1
+
+
+def test_a_late_closed_kline_repairs_its_minute() -> None:
+    told = Told()
+    told.tick(START + MINUTE + 11 * SECOND)
+    [row] = told.note(told.gaps.saw(kline_event(START)))
+    assert (row.status, row.repaired_from, row.missing) == ("repaired", "websocket", 0)
+
+
+def test_minutes_in_a_row_are_one_gap() -> None:
+    told = Told()
+    told.cut("kline_1m", at=START)
+    told.tick(START + MINUTE + 11 * SECOND)
+    [row] = told.tick(START + 4 * MINUTE + 11 * SECOND)
+    assert (row.first_missing, row.last_missing, row.missing) == (START, START + 3 * MINUTE, 4)
+    assert row.cause == "disconnect"
+    told.note(told.gaps.saw(kline_event(START + MINUTE, source="rest")))
+    told.tick(START + 4 * MINUTE + 12 * SECOND)
+    assert told.missing("kline_1m") == [START, START + 2 * MINUTE, START + 3 * MINUTE]
+
+
+def test_a_minute_that_had_begun_before_it_was_wanted_is_not_missed() -> None:
+    told = Told()
+    told.gaps.follow([], START)
+    told.note(told.gaps.follow([BTC], START + 1))
+    assert told.tick(START + MINUTE + 30 * SECOND) == []
+    assert len(told.tick(START + 2 * MINUTE + 30 * SECOND)) == 1
+
+
+def test_a_minute_whose_end_an_interruption_touched_says_so() -> None:
+    told = Told()
+    told.cut("kline_1m", at=START + 58 * SECOND)
+    told.back("kline_1m", at=START + 63 * SECOND)
+    [row] = told.tick(START + MINUTE + 11 * SECOND)
+    assert row.cause == "disconnect"
+    [row] = told.tick(START + 2 * MINUTE + 11 * SECOND)
+    assert row.cause == "no_closed_kline"
+
+
+def test_minutes_while_the_service_was_down_are_missing() -> None:
+    told = Told({("binance", "BTCUSDT", "kline_1m"): Watermark(START - 4 * MINUTE, START - 4 * MINUTE)})
+    [row] = told.tick(START)
+    assert (row.first_missing, row.missing, row.cause) == (START - 3 * MINUTE, 2, "service_stopped")
+    [row] = told.tick(START + 11 * SECOND)
+    assert (row.first_missing, row.missing) == (START - 3 * MINUTE, 3)
+
+
+def test_a_known_gap_of_minutes_is_not_told_again_after_a_restart() -> None:
+    before = Told()
+    [old] = before.tick(START + MINUTE + 11 * SECOND)
+    told = Told({("binance", "BTCUSDT", "kline_1m"): Watermark(START - MINUTE, START)}, [old])
+    told.note(told.gaps.saw(kline_event(START + MINUTE)))
+    assert told.tick(START + 2 * MINUTE + 11 * SECOND) == []
+    assert told.missing("kline_1m") == [START]
+
+
+# --- tickers and books
+
+
+def test_time_without_tickers_or_books_is_recorded_as_lost() -> None:
+    told = Told()
+    told.note(told.gaps.saw(ticker_event(START + SECOND)))
+    told.note(told.gaps.saw(depth_event(START + 2 * SECOND)))
+    rows = told.cut("ticker", "depth5", at=START + 3 * SECOND)
+    assert [(row.gap_stream, row.first_missing) for row in rows] == [
+        ("ticker", START + SECOND), ("depth5", START + 2 * SECOND),
+    ]  # fmt: skip
+    assert all(row.last_missing is None and row.status == "open" for row in rows)
+    told.back("ticker", "depth5", at=START + 9 * SECOND)
+    [row] = told.note(told.gaps.saw(ticker_event(START + 11 * SECOND)))
+    assert (row.first_missing, row.last_missing, row.status) == (START + SECOND, START + 11 * SECOND, "lost")
+    assert "10.0 s" in row.detail
+    [row] = told.note(told.gaps.saw(depth_event(START + 12 * SECOND)))
+    assert (row.status, row.missing) == ("lost", None)
+    assert told.note(told.gaps.saw(depth_event(START + 13 * SECOND))) == []
+
+
+def test_time_without_tickers_while_the_service_was_down_is_lost() -> None:
+    told = Told({("binance", "BTCUSDT", "ticker"): Watermark(START - 9, START - 9)})
+    [row] = told.note(told.gaps.saw(ticker_event(START + SECOND)))
+    assert (row.first_missing, row.cause, row.status) == (START - 9, "service_stopped", "lost")

@@ -1,0 +1,159 @@
+"""What streaming remembers across a restart or a kill."""
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from shared.events import Instrument
+from streaming.ledger import Ledger
+from streaming.series import Watermark
+from tests.events import depth_event, gap_event, kline_event, ticker_event, trade_event
+
+TRADES = ("binance", "BTCUSDT", "trade")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "streaming" / "ledger.sqlite"
+
+
+def reopened(ledger: Ledger, path: Path) -> Ledger:
+    ledger.close()
+    return Ledger(path)
+
+
+def test_what_was_safe_is_known_after_a_restart(path: Path) -> None:
+    ledger = Ledger(path)
+    for event in (trade_event(7), trade_event(5), kline_event(60_000_000), ticker_event(11), depth_event(12)):
+        ledger.safe(event)
+    ledger.safe(kline_event(120_000_000, is_closed=False))
+    again = reopened(ledger, path)
+    assert again.watermarks() == {
+        TRADES: Watermark(7, trade_event(7).event_time),
+        ("binance", "BTCUSDT", "kline_1m"): Watermark(60_000_000, 60_000_000),
+        ("binance", "BTCUSDT", "ticker"): Watermark(11, 11),
+        ("binance", "BTCUSDT", "depth5"): Watermark(12, 12),
+    }
+    again.close()
+
+
+def test_a_gap_is_kept_until_its_settlement_is_safe(path: Path) -> None:
+    gap = gap_event(6, 8)
+    settled = replace(gap, status="repaired", missing=0, updated_at=gap.updated_at + 1)
+    ledger = Ledger(path)
+    ledger.note(gap)
+    ledger = reopened(ledger, path)
+    assert ledger.gaps() == [gap]
+    ledger.note(settled)  # sent, not safe
+    ledger.safe(gap)
+    ledger = reopened(ledger, path)
+    assert ledger.gaps() == [gap]
+    ledger.safe(settled)
+    ledger = reopened(ledger, path)
+    assert ledger.gaps() == []
+    ledger.close()
+
+
+def test_a_gap_that_opens_again_outlives_its_earlier_settlement(path: Path) -> None:
+    gap = gap_event(6, 8)
+    ledger = Ledger(path)
+    ledger.note(gap)
+    opened_again = replace(gap, updated_at=gap.updated_at + 2)
+    ledger.note(opened_again)
+    ledger.safe(replace(gap, status="repaired", updated_at=gap.updated_at + 1))
+    ledger = reopened(ledger, path)
+    assert ledger.gaps() == [opened_again]
+    ledger.close()
+
+
+def test_a_gap_that_waits_for_the_archive_is_no_longer_ours(path: Path) -> None:
+    gap = gap_event(6, 8)
+    ledger = Ledger(path)
+    ledger.note(gap)
+    ledger.safe(replace(gap, repaired_from="agg_trades", updated_at=gap.updated_at + 1))
+    ledger = reopened(ledger, path)
+    assert ledger.gaps() == []
+    ledger.close()
+
+
+def test_the_oldest_gap_comes_first(path: Path) -> None:
+    gaps = [replace(gap_event(number, number), event_time=10 - number) for number in (1, 2, 3)]
+    ledger = Ledger(path)
+    for gap in gaps:
+        ledger.note(gap)
+    ledger = reopened(ledger, path)
+    assert [gap.first_missing for gap in ledger.gaps()] == [3, 2, 1]
+    ledger.close()
+
+
+def test_a_series_that_nobody_wants_is_forgotten(path: Path) -> None:
+    ledger = Ledger(path)
+    ledger.safe(trade_event(7))
+    ledger.commit()
+    ledger.keep([])
+    ledger.safe(trade_event(8))  # its last messages
+    ledger = reopened(ledger, path)
+    assert ledger.watermarks() == {}
+    ledger.close()
+
+
+def test_what_is_listed_is_kept_once_it_is_safe(path: Path) -> None:
+    pair = Instrument(
+        exchange="binance", symbol="BTCUSDT", base_asset="BTC", quote_asset="USDT", event_time=1, source="rest",
+        connection_id="rest", status="TRADING", tick_size=None, step_size=None, min_notional=None,
+    )  # fmt: skip
+    ledger = Ledger(path)
+    ledger.safe(pair)
+    ledger = reopened(ledger, path)
+    assert ledger.instruments("binance") == {"BTCUSDT": pair}
+    assert ledger.instruments("kraken") == {}
+    ledger.close()
+
+
+def test_a_damaged_file_is_put_aside_and_streaming_goes_on(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"no database" * 1000)
+    ledger = Ledger(path)
+    [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert "cannot be read" in record.message
+    assert len(list(path.parent.glob("ledger.sqlite.damaged-*"))) == 1
+    ledger.safe(trade_event(7))
+    ledger = reopened(ledger, path)
+    assert ledger.watermarks()[TRADES].place == 7
+    ledger.close()
+
+
+def test_a_folder_that_cannot_be_written_does_not_stop_streaming(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    ledger = Ledger(tmp_path / "file" / "ledger.sqlite")
+    assert "cannot be used" in caplog.text
+    ledger.safe(trade_event(7))
+    ledger.commit()
+    ledger.close()
+
+
+def test_what_was_committed_survives_a_kill(path: Path) -> None:
+    script = f"""
+import os, signal
+from pathlib import Path
+from streaming.ledger import Ledger
+from tests.events import gap_event, trade_event
+ledger = Ledger(Path({str(path)!r}))
+ledger.note(gap_event(6, 8))
+ledger.safe(trade_event(9))
+ledger.commit()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", script], cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, timeout=30)
+    ledger = Ledger(path)
+    assert ledger.watermarks()[TRADES].place == 9
+    assert ledger.gaps() == [gap_event(6, 8)]
+    ledger.close()

@@ -1,0 +1,168 @@
+"""The whole system for tests: deployed by `deploy.sh --demo` into a throw-away folder, on ports of its own."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import pytest
+
+from deployment.supervise import Supervisor
+from shared.settings import Settings
+from tests.servers import free_ports
+
+Answer = TypeVar("Answer")
+PROJECT = Path(__file__).resolve().parents[1]
+PORTS = [name.upper() for name in Settings.model_fields if name.endswith("_port")]
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT", "XRPUSDT")
+"""What the demo streams."""
+STREAMED_ALONE = {
+    "SIMULATOR_HISTORY_HOURS": "1",
+    "SIMULATOR_PLANTED_FAULTS": "false",
+    "HISTORY_DAYS": "0",
+    "HISTORY_DAYS_LATER": "0",
+}
+"""Settings with which there is nothing but what is streamed, and no hole that nobody asked for."""
+
+
+def wait_for(what: str, condition: Callable[[], Any], seconds: float, every: float = 0.5) -> Any:
+    """The first true value of `condition`; fails the test when the time is over."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if value := condition():
+            return value
+        if time.monotonic() > deadline:
+            pytest.fail(f"after {seconds:.0f} s still not: {what}")
+        time.sleep(every)
+
+
+@dataclass(frozen=True)
+class System:
+    """The deployed system, used as a person would: by its scripts, its command and its addresses."""
+
+    environment: dict[str, str]
+    home: Path
+
+    def script(self, name: str, *arguments: str, seconds: float = 900) -> subprocess.CompletedProcess[str]:
+        """A script of the project's root; its output is shown when it fails."""
+        done = subprocess.run(
+            [str(PROJECT / name), *arguments],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        assert done.returncode == 0, (
+            f"{name} ended with {done.returncode}:\n{done.stdout[-6000:]}\n{done.stderr[-3000:]}"
+        )
+        return done
+
+    def crypto(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The command `crypto`."""
+        command = [str(PROJECT / ".venv" / "bin" / "crypto"), *arguments]
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
+
+    def query(self, sql: str, *options: str) -> list[dict[str, Any]]:
+        """The rows of an SQL query."""
+        done = self.crypto("query", sql, "--format", "json", *options)
+        assert done.returncode == 0, done.stderr
+        rows: list[dict[str, Any]] = json.loads(done.stdout)
+        return rows
+
+    def status(self) -> dict[str, Any]:
+        """What `crypto status --json` says."""
+        answer: dict[str, Any] = json.loads(self.crypto("status", "--json").stdout)
+        return answer
+
+    def unhealthy(self) -> list[str]:
+        """The services that are not healthy."""
+        return [service["name"] for service in self.status()["services"] if not service["healthy"]]
+
+    def simulator(self, path: str, method: str = "GET", body: object = None) -> Any:
+        """What the simulated exchange answers."""
+        url = f"http://127.0.0.1:{self.environment['SIMULATOR_PORT']}{path}"
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(url, json.dumps(body).encode() if body else None, headers, method=method)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
+
+    def truth(self, path: str) -> list[dict[str, Any]]:
+        """The rows of one of the simulator's truth tables."""
+        table = self.simulator(f"/truth/{path}")
+        return [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
+
+    def metric(self, name: str) -> float:
+        """A figure that the streaming service tells, as it is now; of several series the sum."""
+        url = f"http://127.0.0.1:{self.environment['METRICS_PORT']}/metrics"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if re.match(rf"{name}[{{ ]", line))
+
+    def processes(self) -> list[psutil.Process]:
+        """Everything that runs for this system: it has the home in its environment."""
+        mine = []
+        for process in psutil.process_iter():
+            try:
+                is_mine = process.environ().get("CRYPTO_HOME") == str(self.home)
+                if is_mine and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+                    mine.append(process)
+            except psutil.Error:
+                continue
+        return mine
+
+    def supervisor(self) -> Supervisor:
+        """What keeps its services running, and knows their pids."""
+        return Supervisor(self.home / "var" / "demo")
+
+    def settings(self) -> Settings:
+        """Its settings, to read its tables in this process."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            return Settings.load()
+
+    def asked(self, question: Callable[[psutil.Process], Answer]) -> list[tuple[psutil.Process, Answer]]:
+        """Every process with its answer; one that ends meanwhile gives none."""
+        answers = []
+        for process in self.processes():
+            with suppress(psutil.NoSuchProcess):
+                answers.append((process, question(process)))
+        return answers
+
+
+@contextmanager
+def deployed(**given: str) -> Iterator[System]:
+    """The system with these settings, healthy. It is stopped and its folder removed at the end."""
+    home = Path(tempfile.mkdtemp(prefix="crypto-lakehouse-test-"))
+    home.chmod(0o755)
+    settings = {name: str(port) for name, port in zip(PORTS, free_ports(len(PORTS)), strict=True)}
+    environment = {
+        **{name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields},
+        **settings,
+        "CRYPTO_HOME": str(home),
+        "CRYPTO_MODE": "demo",
+        "MEMORY_PROFILE": "6g",
+        **given,
+    }
+    made = System(environment, home)
+    try:
+        made.script("deploy.sh", "--demo", "--local", seconds=1500)
+        yield made
+    finally:
+        made.script("stop.sh")
+        left = [process.cmdline() for process in made.processes()]
+        made.script("cleanup.sh", "--yes")
+        shutil.rmtree(home, ignore_errors=True)
+    assert not left, f"stop.sh left processes behind: {left}"
