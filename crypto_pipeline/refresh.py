@@ -88,7 +88,7 @@ def _window(lake: Lakehouse, source: Table, spans: list[Row]) -> DataFrame:
         by_interval.setdefault(span.interval, []).append(span)
     parts = []
     for interval, of_interval in by_interval.items():
-        rows = lake.read(source, _hours(of_interval))
+        rows = lake.read(source, _hours(of_interval)) if source.partitions else lake.read(source)
         parts.append(rows if interval is None else rows.filter(F.col("interval") == interval))
     return reduce(lambda left, right: left.unionByName(right), parts)
 

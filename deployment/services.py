@@ -46,7 +46,8 @@ def _module(name: str) -> Callable[[Settings], Command]:
 _ALWAYS_READ = ("mode", "bind_address", "containers", "memory_profile")
 _PYTHON = ("requirements.lock", "shared")
 _LAKE = ("s3_", "minio_port", "kafka_", "spark_", "postgres_")
-_EXCHANGE = ("kafka_", "binance_", "simulator_port", "symbols_file", "active_symbols", "stream_", "metrics_port")
+_EXCHANGE = ("binance_", "simulator_port", "symbols_file", "active_symbols")
+_STREAM = (*_EXCHANGE, "kafka_", "stream_", "metrics_port", "raw_archive", "s3_", "minio_port")
 _DAGSTER = ("config/dagster.yaml", "config/workspace.yaml", "deployment/dagster.py", "requirements.lock")
 
 TABLE = (
@@ -124,8 +125,8 @@ TABLE = (
         memory_mb=(2048, 1536),
         needs=("postgres",),
         ports=("dagster_code_port",),
-        code=("crypto_pipeline", "shared", *_DAGSTER),
-        reads=(*_LAKE, "dagster_", "pipeline_"),
+        code=("crypto_pipeline", "shared", "streaming", *_DAGSTER),
+        reads=(*_LAKE, *_EXCHANGE, "dagster_", "pipeline_", "history_"),
     ),
     Service(
         name="dagster-webserver",
@@ -164,7 +165,8 @@ TABLE = (
         needs=("kafka", "simulator"),
         ports=("metrics_port",),
         code=("streaming", *_PYTHON),
-        reads=_EXCHANGE,
+        reads=_STREAM,
+        stop_seconds=40,
     ),
 )
 

@@ -97,7 +97,7 @@ class Settings(BaseSettings):
     simulator_history_hours: Annotated[int, Field(ge=0)] = 402 * 24
     """How long before its first start the simulated market opened."""
     simulator_planted_faults: bool = True
-    """The demo's exchange cuts its connections in its third minute and then each half hour, so that one sees it heal."""
+    """The demo cuts its connections in its third minute and then each half hour, so that one sees it heal."""
     simulator_faults: str = ""
     """What goes wrong there instead: a YAML file, or the text itself, such as `chaos`."""
 

@@ -146,7 +146,7 @@ class Archive:
         self._buffers: dict[Key, bytearray] = {}
         self._bytes = 0
         self._dropped: dict[str, int] = {}
-        self._is_paused = False
+        self._is_paused = self._is_slow = False
         self._hours: dict[Key, _Hour] = {}
         self._compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
         self._closing = threading.Event()
@@ -197,8 +197,9 @@ class Archive:
             taken, dropped, self._dropped = self._bytes, self._dropped, {}
         for exchange, count in dropped.items():
             self._metrics.archive_dropped.labels(exchange).inc(count)
-        if dropped and not self._is_paused:
+        if dropped and not self._is_paused and not self._is_slow:
             log.error("the disk of %s is too slow: %d frames are not archived", self._folder, sum(dropped.values()))
+        self._is_slow = bool(dropped)
         for key, buffer in buffers.items():
             try:
                 self._write(key, buffer)

@@ -97,6 +97,9 @@ class Repairer(threading.Thread):
             else:
                 if gap.last_missing != job.gap.last_missing or gap.missing != job.gap.missing:
                     job.empty_replies = 0
+                if job.gap.last_missing is None and gap.last_missing is not None:
+                    job.not_before = time.monotonic() + GRACE_SECONDS
+                    job.cursor = None
                 job.gap = gap
             self._changed.notify()
 
@@ -158,9 +161,10 @@ class Repairer(threading.Thread):
             job.empty_replies += 1
             self._later(job)
 
-    def _later(self, job: _Job, seconds: float = VERIFY_SECONDS) -> None:
+    def _later(self, job: _Job) -> None:
         job.cursor = None
-        job.not_before = time.monotonic() + min(seconds * 2 ** min(max(job.empty_replies - 2, 0), 10), SLOWEST_SECONDS)
+        seconds = min(VERIFY_SECONDS * 2 ** min(max(job.empty_replies - 2, 0), 10), SLOWEST_SECONDS)
+        job.not_before = time.monotonic() + seconds
 
     def _refused(self, job: _Job) -> None:
         job.cursor = None
@@ -187,7 +191,7 @@ class Repairer(threading.Thread):
             self._without_single_trades(job, low, high)
             return
         trades = self._exchange.trades(reply, symbol)
-        found = self._hand_on(job, trades, low, high)
+        found = self._hand_on(job, trades, first, high)
         last = trades[-1].trade_id if trades else -1
         if last >= high or last < first:
             if not found and job.cursor is None:
@@ -226,7 +230,7 @@ class Repairer(threading.Thread):
                 job.has_asked_recent = False
                 self._later(job)
             elif found:
-                self._later(job, 1)
+                self._later(job)
             return
         self._agg_trades(job, low, high)
 

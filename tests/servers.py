@@ -115,6 +115,14 @@ class KafkaServer(Server):
         self.settings = Settings(kafka_port=port, kafka_controller_port=controller, memory_profile="6g")
         super().__init__(folder, lambda: kafka.command(self.settings), lambda: probes.kafka(self.settings))
 
+    def has(self, topic: str) -> bool:
+        """Whether there is such a topic."""
+        consumer = KafkaConsumer(bootstrap_servers=self.settings.kafka)
+        try:
+            return topic in consumer.topics()
+        finally:
+            consumer.close()
+
     def read(self, topic: str, count: int, seconds: float = 30) -> list[tuple[bytes, bytes, list[tuple[str, bytes]]]]:
         """Key, value and headers of the messages of a topic of one partition, at least `count`, in order."""
         consumer = KafkaConsumer(bootstrap_servers=self.settings.kafka, auto_offset_reset="earliest")

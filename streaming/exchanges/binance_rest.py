@@ -93,7 +93,7 @@ def request(base: str, path: str, weight: int, **parameters: str | int) -> Reque
 
 
 def trades(reply: bytes, symbol: Symbol, exchange: str) -> list[Trade]:
-    """`/api/v3/trades` and `/api/v3/historicalTrades`. `quoteQty` is rounded, so the product is made anew.
+    """`/api/v3/trades` and `/api/v3/historicalTrades`. `quoteQty` is cut to eight places, so the product is made anew.
 
     [{"id":28457,"price":"4.00000100","qty":"12.00000000","quoteQty":"48.000012","time":1499865549590,
       "isBuyerMaker":true,"isBestMatch":true}]

@@ -3,7 +3,7 @@
 from datetime import date
 
 import dagster as dg
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto_pipeline.history_job import Progress, Wish, history_of_new_symbols, next_wish
@@ -33,6 +33,7 @@ def test_nothing_is_asked_for_when_all_is_there_or_nothing_is_wanted() -> None:
     assert next_wish({}, BOTH, TODAY, 0, 0) is None
 
 
+@settings(deadline=None)
 @given(days=st.integers(0, 60), later=st.integers(0, 800))
 def test_it_comes_to_an_end_that_reaches_far_enough(days: int, later: int) -> None:
     reached: dict[str, str] = {}

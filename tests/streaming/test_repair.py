@@ -260,7 +260,7 @@ def test_minutes_of_a_halt_are_the_exchange_s_own_gap(
     venue: RestVenue, worker: Worker, until: Callable[..., None]
 ) -> None:
     begin = START - 60 * MINUTE
-    venue.minutes = {begin + place * MINUTE for place in (0, 1, 4, 5)}
+    venue.minutes = {begin + place * MINUTE for place in range(60) if place not in (2, 3)}
     worker.gaps.follow([], START)
     worker.gaps.follow([BTC], begin)
     worker.tell(worker.gaps.tick(begin + 6 * MINUTE + 11 * SECOND))
@@ -268,7 +268,6 @@ def test_minutes_of_a_halt_are_the_exchange_s_own_gap(
     [row] = [row for row in worker.rows.values() if row.status == "venue_gap"]
     assert (row.last_missing, row.missing) == (begin + 3 * MINUTE, 2)
     assert "halted" in row.detail
-    assert len(worker.events) == 4
 
 
 def test_a_repair_goes_on_when_the_exchange_answers_again(

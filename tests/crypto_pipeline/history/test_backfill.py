@@ -2,7 +2,7 @@
 
 from datetime import date, timedelta
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto_pipeline.history.backfill import Day, runs, whole
@@ -33,6 +33,7 @@ def test_a_missing_id_within_the_day_is_seen() -> None:
     assert whole(found, "trades", DAYS) == set()
 
 
+@settings(deadline=None)
 @given(st.sets(st.dates(date(2026, 1, 1), date(2026, 3, 1))))
 def test_runs_hold_every_day_once_and_have_no_holes(days: set[date]) -> None:
     found = list(runs(sorted(days)))

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto_pipeline.history.repair import Tape, judged
@@ -39,6 +39,7 @@ def test_ids_before_the_archive_begins_are_not_called_never_issued() -> None:
     assert answers(5, 8, [7, 8], (7, 20)) == []
 
 
+@settings(deadline=None)
 @given(st.integers(2, 30), st.sets(st.integers(0, 30)))
 def test_the_rows_cover_the_hole_exactly(last: int, ids: set[int]) -> None:
     found = answers(1, last, sorted(ids), (0, 31))

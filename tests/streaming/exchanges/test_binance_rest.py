@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -65,9 +65,7 @@ def test_recorded_trades_are_read_exactly(replies: dict[str, list[dict[str, Any]
     assert [trade.trade_id for trade in trades] == sorted(row["id"] for row in rows)
     for trade, row in zip(trades, rows, strict=True):
         assert trade.quote_quantity == Decimal(row["price"]) * Decimal(row["qty"])
-        assert trade.quote_quantity.quantize(Decimal("0.00000001")) == Decimal(row["quoteQty"]).quantize(
-            Decimal("0.00000001")
-        )
+        assert trade.quote_quantity.quantize(Decimal("0.00000001"), ROUND_DOWN) == Decimal(row["quoteQty"])
         assert trade.event_time == row["time"] * 1000
         assert trade.is_buyer_maker is row["isBuyerMaker"]
         assert (trade.source, trade.received_at, trade.published_at, trade.connection_id) == (

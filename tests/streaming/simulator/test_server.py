@@ -182,7 +182,7 @@ def test_more_than_five_messages_a_second_end_the_connection() -> None:
 
 
 def test_a_client_that_does_not_read_is_disconnected_and_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "CLIENT_BUFFER", 256 * 1024)
+    monkeypatch.setattr(hub, "CLIENT_BUFFER", 2 * 1024 * 1024)
 
     async def scenario() -> None:
         async with serving(replace(OPTIONS, rate=20_000.0, history_hours=0)) as api:

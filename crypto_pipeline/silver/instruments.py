@@ -1,0 +1,89 @@
+"""What each pair was when: its status, steps and limits over time, and which asset a ticker named then."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F  # noqa: N812
+
+from crypto_pipeline.bronze import instruments
+from crypto_pipeline.silver.candles import every_source
+from shared.tables import DECIMAL, Column, Table
+
+_SAYS = ("base_asset", "quote_asset", "status", "tick_size", "step_size", "min_notional")
+DELISTED = "DELISTED"
+
+TABLE = Table(
+    layer="silver",
+    name="instruments",
+    grain="One row per exchange, symbol and span of time in which the exchange said the same of it",
+    columns=(
+        Column("exchange", "string", "the market"),
+        Column("symbol", "string", "canonical"),
+        Column("base_asset", "string", "what is traded"),
+        Column("quote_asset", "string", "what it is priced in"),
+        Column("instrument_id", "string", "exchange:symbol:n; n counts up when a delisted ticker is listed again"),
+        Column("valid_from", "timestamp", "since when the exchange said so, inclusive; of the first span, when we asked"),
+        Column("valid_to", "timestamp", "until when, exclusive; null: it still does"),
+        Column("status", "string", "the exchange's word (TRADING, HALT, BREAK), or DELISTED where it lists it no more"),
+        Column("tick_size", DECIMAL, "the step of prices, in the quote asset"),
+        Column("step_size", DECIMAL, "the step of quantities, in the base asset"),
+        Column("min_notional", DECIMAL, "the least value of an order, in the quote asset"),
+        Column("listed_at", "timestamp", "when we first saw this instrument_id: it was listed then, or earlier"),
+        Column("delisted_at", "timestamp", "when we first saw this instrument_id gone; null: it is listed"),
+        Column("ingestion_ts", "timestamp", "when the row was written"),
+    ),
+    key=("exchange", "symbol", "valid_from"),
+    buckets=1,
+    rules={"it_ends_after_it_began": "valid_to is null or valid_to > valid_from"},
+)
+SOURCES = (instruments.TABLE,)
+
+_SERIES = ("exchange", "symbol")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def touched(changes: Mapping[str, DataFrame], _current: DataFrame, _now: datetime) -> DataFrame:
+    """The pairs of which the exchange said something new."""
+    return changes["bronze.instruments"].select(*_SERIES).distinct()
+
+
+def needs(keys: DataFrame, now: datetime) -> DataFrame:
+    """All that was ever said of them; the source is small and has no partitions."""
+    spans = keys.limit(1).select(F.lit(_EPOCH).alias("start"), F.lit(now).alias("end"))
+    return every_source(spans, SOURCES)
+
+
+def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame, _now: datetime) -> DataFrame:
+    """The spans of the pairs `keys` that differ from the current ones.
+
+    An exchange's word comes in order, so a span that was written never vanishes: only its end is set.
+    """
+    said = sources["bronze.instruments"].join(keys, on=list(_SERIES), how="left_semi")
+    in_time = Window.partitionBy(*_SERIES).orderBy("event_time")
+    says = F.struct(*_SAYS)
+    spans = (
+        said.withColumn("before", F.lag(says).over(in_time))
+        .filter(F.col("before").isNull() | ~F.col("before").eqNullSafe(says))
+        .withColumn("valid_from", F.col("event_time"))
+        .withColumn("valid_to", F.lead("event_time").over(in_time))
+    )
+    comes_again = (F.col("before.status") == DELISTED) & (F.col("status") != DELISTED)
+    number = F.sum(F.coalesce(comes_again, F.lit(False)).cast("int")).over(in_time) + 1
+    of_one = Window.partitionBy("instrument_id")
+    gone = F.when(F.col("status") == DELISTED, F.col("valid_from"))
+    built = (
+        spans.withColumn("instrument_id", F.concat_ws(":", *_SERIES, number))
+        .withColumn("listed_at", F.min("valid_from").over(of_one))
+        .withColumn("delisted_at", F.min(gone).over(of_one))
+    )
+    compared = [name for name in TABLE.column_names if name not in (*TABLE.key, "ingestion_ts")]
+    new = built.select(*TABLE.key, F.struct(*compared).alias("new"))
+    old = current.select(*TABLE.key, F.struct(*compared).alias("old"))
+    return (
+        new.join(old, on=list(TABLE.key), how="left")
+        .filter(~F.col("new").eqNullSafe(F.col("old")))
+        .select(*TABLE.key, "new.*")
+        .withColumn("ingestion_ts", F.current_timestamp())
+        .select(TABLE.column_names)
+    )

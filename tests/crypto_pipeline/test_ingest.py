@@ -1,0 +1,135 @@
+"""Which tables a run writes, and how far each of them is."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crypto_pipeline.bronze import gaps, trades
+from crypto_pipeline.ingest import QUIET, Place, expired, places, sources, to_write
+from crypto_pipeline.kafka_source import Lost, Offsets, furthest
+from crypto_pipeline.lakehouse import Notes
+from shared.tables import OFFSETS, Table
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+FRESH, OLD = "20261121115900000", "20261121105900000"
+TOPIC = "crypto_raw_btcusdt"
+TOPICS = {"bronze.trades": {TOPIC}, "bronze.gaps": {TOPIC}}
+STREAMS = {"bronze.trades": "trade", "bronze.gaps": "gap"}
+
+
+def at(offset: int) -> Offsets:
+    """A place in the one topic."""
+    return {TOPIC: {"0": offset}}
+
+
+class Notebook:
+    """Stands for the lakehouse where only its notes are asked for."""
+
+    def __init__(self, notes: Mapping[str, Notes]) -> None:
+        self._notes = notes
+
+    def notes(self, table: Table, _name: str) -> Notes | None:
+        return self._notes.get(table.full_name)
+
+
+def place_of_gaps(notes: Mapping[str, Notes]) -> Offsets:
+    lake: Any = Notebook(notes)
+    return places(lake, [trades, gaps], TOPICS)["bronze.gaps"].offsets
+
+
+def noted(commit: str, offset: int, quiet: Mapping[str, str] | None = None) -> Notes:
+    return Notes(commit, {OFFSETS: json.dumps(at(offset)), QUIET: json.dumps(quiet or {})})
+
+
+def test_a_table_without_rows_moves_on_with_the_commit_of_one_that_has_some() -> None:
+    notes = {"bronze.trades": noted("c9", 90, {"bronze.gaps": "c5"}), "bronze.gaps": noted("c5", 50)}
+    assert place_of_gaps(notes) == at(90)
+
+
+def test_what_was_said_of_a_commit_that_is_not_the_latest_any_more_counts_for_nothing() -> None:
+    notes = {"bronze.trades": noted("c9", 90, {"bronze.gaps": "c5"}), "bronze.gaps": noted("c6", 60)}
+    assert place_of_gaps(notes) == at(60)
+
+
+def test_a_table_that_was_made_anew_reads_from_the_beginning() -> None:
+    assert place_of_gaps({"bronze.trades": noted("c9", 90, {"bronze.gaps": "c5"})}) == {}
+
+
+def test_a_table_that_never_had_a_row_is_not_read_again_from_the_beginning() -> None:
+    assert place_of_gaps({"bronze.trades": noted("c9", 90, {"bronze.gaps": ""})}) == at(90)
+
+
+def written(found: Mapping[str, int], gaps_commit: str = FRESH, gaps_at: int = 50) -> set[str]:
+    read = {"bronze.trades": Place(at(50), FRESH), "bronze.gaps": Place(at(gaps_at), gaps_commit)}
+    ends = {name: furthest(place.offsets, at(70)) for name, place in read.items()}
+    return to_write(STREAMS, found, read, ends, TOPICS, NOW)
+
+
+def test_a_table_without_rows_is_not_written() -> None:
+    assert written({"trade": 5}) == {"bronze.trades"}
+
+
+def test_a_quiet_table_is_written_once_an_hour() -> None:
+    assert written({"trade": 5}, gaps_commit=OLD) == {"bronze.trades", "bronze.gaps"}
+
+
+def test_where_nothing_came_for_any_table_one_of_them_says_so() -> None:
+    assert len(written({"foreign": 5})) == 1
+
+
+def test_a_table_that_is_further_than_this_step_looked_says_nothing_of_others() -> None:
+    assert "bronze.gaps" in written({"gap": 1}, gaps_at=99)
+    assert "bronze.trades" in written({"gap": 1}, gaps_at=99), "it moved, and gaps, which is ahead, cannot tell"
+
+
+@given(st.lists(st.tuples(st.sampled_from(["trade", "gap", "ticker"]), st.booleans(), st.integers(0, 2)), max_size=40))
+def test_whatever_is_killed_whenever_every_message_comes_to_its_table(
+    story: list[tuple[str, bool, int]],
+) -> None:
+    """A model of runs: each message is one offset; of what a run writes, only so many commits are done."""
+    log: list[str] = []
+    notes: dict[str, Notes] = {}
+    stored: dict[str, set[int]] = {name: set() for name in STREAMS}
+
+    def run(commits: int | None) -> None:
+        lake: Any = Notebook(notes)
+        read = places(lake, [trades, gaps], TOPICS)
+        ends = {name: furthest(place.offsets, at(len(log))) for name, place in read.items()}
+        start = min(place.offsets.get(TOPIC, {}).get("0", 0) for place in read.values())
+        found = {stream: log[start:].count(stream) for stream in set(log[start:])}
+        wanted = to_write(STREAMS, found, read, ends, TOPICS, NOW)
+        for name in sorted(wanted)[:commits]:
+            stored[name] |= {offset for offset in range(start, len(log)) if log[offset] == STREAMS[name]}
+            quiet = {other: read[other].commit for other in read if other not in wanted}
+            values = {OFFSETS: json.dumps(ends[name]), QUIET: json.dumps(quiet)}
+            notes[name] = Notes(f"{NOW:%Y%m%d}{len(log):09}{name}", values)
+
+    for stream, runs, commits in story:
+        log.append(stream)
+        if runs:
+            run(commits)
+    run(None)
+    for name, stream in STREAMS.items():
+        assert stored[name] == {offset for offset, kind in enumerate(log) if kind == stream}
+
+
+def test_expired_offsets_are_the_same_gap_however_often_they_are_found() -> None:
+    lost = Lost(TOPIC, "0", 40, 100)
+    columns = gaps.TABLE.column_names
+    first, again = (dict(zip(columns, expired("bronze.trades", lost, OLD, now), strict=True)) for now in (NOW, NOW))
+    assert [first[name] for name in gaps.TABLE.key] == [again[name] for name in gaps.TABLE.key]
+    assert (first["symbol"], first["cause"], first["status"]) == ("BTCUSDT", "offsets_expired", "lost")
+    assert first["date"] == "2026-11-21"
+    assert "crypto_raw_btcusdt[0] 40 to 99" in str(first["detail"])
+
+
+@pytest.mark.parametrize("module", sources(), ids=lambda module: module.TABLE.full_name)
+def test_every_table_from_kafka_names_its_own_event(module: ModuleType) -> None:
+    tags = [other.EVENT.__struct_config__.tag for other in sources()]
+    assert tags.count(module.EVENT.__struct_config__.tag) == 1
