@@ -23,8 +23,6 @@ _UNDER_WAY = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
-COMPACT_AFTER = 20
-"""Commits after which a table's log files are merged into its base files."""
 
 
 def due_minute(now: datetime, seconds_after: int) -> str:
@@ -54,22 +52,36 @@ def every_minute(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest 
     yield dg.RunRequest(run_key=minute)
 
 
-@dg.op(description="Merges the log files of every table that had enough commits since the last time.")
-def compact_tables(context: dg.OpExecutionContext, spark: SparkConnect) -> None:
-    with spark.lakehouse("compaction", context.run_id) as lake:
+class MaintenanceConfig(dg.Config):
+    """`everywhere` looks at every partition, not only at what was written since the last compaction."""
+
+    everywhere: bool = False
+
+
+@dg.op(description="Merges the log files of hours that are over and of files that have many; removes what is replaced.")
+def maintain_tables(context: dg.OpExecutionContext, config: MaintenanceConfig, spark: SparkConnect) -> None:
+    now = datetime.now(UTC)
+    with spark.lakehouse("maintenance", context.run_id) as lake:
         for table in tables().values():
-            files = lake.compact(table, COMPACT_AFTER)
-            context.log.info(f"{table.full_name}: {files} file groups compacted")
+            compacted = lake.compact(table, now, everywhere=config.everywhere)
+            removed = lake.clean(table)
+            context.log.info(f"{table.full_name}: {compacted} files compacted, {removed} removed")
 
 
 @dg.job(executor_def=dg.in_process_executor, description="Keeps reads quick; runs beside the pipeline, which goes on.")
 def maintenance() -> None:
-    compact_tables()
+    maintain_tables()
 
 
-compaction = dg.ScheduleDefinition(
+@dg.schedule(
     name="every_quarter_hour",
     job=maintenance,
     cron_schedule="7-59/15 * * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="What was written since the last time; once a day, at 03:07, every partition.",
 )
+def compaction(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """One run; the daily one finds an hour that was written only before it was over and the tables were compacted."""
+    at = context.scheduled_execution_time
+    config = MaintenanceConfig(everywhere=(at.hour, at.minute) == (3, 7))
+    return dg.RunRequest(run_config=dg.RunConfig({"maintain_tables": config}))

@@ -23,7 +23,9 @@ TABLE = Table(
         Column("base_asset", "string", "what is traded"),
         Column("quote_asset", "string", "what it is priced in"),
         Column("instrument_id", "string", "exchange:symbol:n; n counts up when a delisted ticker is listed again"),
-        Column("valid_from", "timestamp", "since when the exchange said so, inclusive; of the first span, when we asked"),
+        Column(
+            "valid_from", "timestamp", "since when the exchange said so, inclusive; of the first span, when we asked"
+        ),
         Column("valid_to", "timestamp", "until when, exclusive; null: it still does"),
         Column("status", "string", "the exchange's word (TRADING, HALT, BREAK), or DELISTED where it lists it no more"),
         Column("tick_size", DECIMAL, "the step of prices, in the quote asset"),

@@ -9,11 +9,7 @@ from typing import Any
 
 import pytest
 
-from shared.symbol_manager import SymbolsFileError
-from streaming.symbols_file import SymbolsFile
-
 ONE = "tiers:\n  a:\n    - {symbol: BTCUSDT, name: Bitcoin}\n"
-TWO = f"{ONE}    - {{symbol: ETHUSDT, name: Ether}}\n"
 
 
 @pytest.fixture
@@ -21,48 +17,6 @@ def path(tmp_path: Path) -> Path:
     file = tmp_path / "symbols.yaml"
     file.write_text(ONE)
     return file
-
-
-def names(file: SymbolsFile) -> list[str] | None:
-    watchlist = file.changed()
-    return None if watchlist is None else [symbol.symbol for symbol in watchlist.symbols]
-
-
-def test_the_file_is_read_once_for_each_content(path: Path) -> None:
-    file = SymbolsFile(path, "")
-    assert names(file) == ["BTCUSDT"]
-    assert names(file) is None
-    path.touch()
-    assert names(file) is None
-    path.write_text(TWO)
-    assert names(file) == ["BTCUSDT", "ETHUSDT"]
-    assert names(file) is None
-
-
-def test_a_wrong_file_is_reported_once_and_a_mended_one_is_read(path: Path) -> None:
-    file = SymbolsFile(path, "")
-    assert names(file) == ["BTCUSDT"]
-    path.write_text(TWO.replace("ETHUSDT", "BTCUSDT"))
-    with pytest.raises(SymbolsFileError, match=r"symbols.yaml:4: BTCUSDT stands twice\."):
-        file.changed()
-    assert names(file) is None
-    path.write_text(TWO)
-    assert names(file) == ["BTCUSDT", "ETHUSDT"]
-
-
-def test_a_file_that_is_gone_is_reported_once(path: Path) -> None:
-    file = SymbolsFile(path, "")
-    names(file)
-    path.unlink()
-    with pytest.raises(SymbolsFileError, match="cannot be read"):
-        file.changed()
-    assert names(file) is None
-
-
-def test_an_exchange_that_there_is_not_is_a_fault_of_the_file(path: Path) -> None:
-    path.write_text(ONE.replace("name: Bitcoin", "name: Bitcoin, exchanges: [mtgox]"))
-    with pytest.raises(SymbolsFileError, match="no exchange 'mtgox'"):
-        SymbolsFile(path, "").changed()
 
 
 def free_port() -> int:

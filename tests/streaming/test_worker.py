@@ -72,7 +72,9 @@ class Scene:
 
     def gaps(self, symbol: str, stream: str) -> list[dict[str, Any]]:
         """The gaps of a stream in their latest state."""
-        latest = {event["first_missing"]: event for event in self.events(symbol, "gap") if event["gap_stream"] == stream}
+        latest = {
+            event["first_missing"]: event for event in self.events(symbol, "gap") if event["gap_stream"] == stream
+        }
         return list(latest.values())
 
     def trades(self, symbol: str) -> set[int]:

@@ -1,0 +1,117 @@
+"""Past days from the simulated exchange, over HTTP: its archive and its REST tell the same."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from crypto_pipeline.history.archives import Kind
+from crypto_pipeline.history.fetch import FetchError, Piece, Source
+from shared.symbol_manager import Symbol
+from streaming.exchange import Request
+from streaming.exchanges.binance import Binance
+from streaming.rest import Refused, RestClient
+from streaming.simulator.server import Options, running
+from tests.crypto_pipeline.history.conftest import BTC
+
+QUIET = Symbol.model_validate({"symbol": "XRPUSDT", "name": "a quiet one"})
+YESTERDAY = datetime.now(UTC).date() - timedelta(days=1)
+
+
+@pytest.fixture(scope="module")
+def venue() -> Iterator[Binance]:
+    """The simulated exchange, open for two days and some hours."""
+    loop = asyncio.new_event_loop()
+    ended = asyncio.Event()
+    started: list[str] = []
+    is_up = threading.Event()
+
+    async def serve() -> None:
+        async with running(Options(port=0, rate=0.5, history_hours=60)) as address:
+            started.append(address)
+            is_up.set()
+            await ended.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
+    thread.start()
+    assert is_up.wait(60), "the simulator did not start"
+    address = f"http://{started[0]}"
+    yield Binance(rest_url=address, archive_url=address)
+    loop.call_soon_threadsafe(ended.set)
+    thread.join(30)
+    loop.close()
+
+
+@pytest.fixture
+def source(venue: Binance, tmp_path: Path) -> Iterator[Source]:
+    """Both of its ways."""
+    with RestClient(venue) as rest:
+        yield Source(venue, rest, tmp_path)
+
+
+def piece(kind: Kind, symbol: Symbol = BTC, day: date = YESTERDAY) -> Piece:
+    return Piece(kind, symbol, day, day + timedelta(days=1))
+
+
+def said(source: Source, wanted: Piece, *, by_rest: bool) -> list[dict[str, object]]:
+    """The rows without where they are from, the oldest first."""
+    parts = list(source.by_rest(wanted) if by_rest else source.parts(wanted))
+    rows = pa.concat_tables([part.rows for part in parts], promote_options="default").to_pylist()
+    unlike = ("source", "connection_id", "published_at", "received_at", "first_trade_id", "last_trade_id")
+    plain = [{name: value for name, value in row.items() if name not in unlike} for row in rows]
+    return sorted(plain, key=lambda row: (row["event_time"], row.get("trade_id", 0), row.get("agg_trade_id", 0)))
+
+
+@pytest.mark.parametrize("kind", ["klines", "trades", "agg-trades"])
+def test_the_archive_and_rest_say_the_same(source: Source, kind: Kind) -> None:
+    of_archive, of_rest = (said(source, piece(kind, QUIET), by_rest=way) for way in (False, True))
+    assert len(of_archive) > 100
+    assert of_archive == of_rest
+
+
+def test_a_whole_day_of_klines_has_every_minute_once(source: Source) -> None:
+    opens = [row["open_time"] for row in said(source, piece("klines"), by_rest=True)]
+    assert len(opens) == len(set(opens)) == 1440
+
+
+def test_today_comes_by_rest_without_the_minute_that_is_open(source: Source) -> None:
+    today = YESTERDAY + timedelta(days=1)
+    (part,) = source.parts(piece("klines", day=today))
+    assert set(part.rows["source"].to_pylist()) == {"rest"}
+    assert max(part.rows["close_time"].to_pylist()) < datetime.now(UTC)
+
+
+def test_before_the_market_opened_there_is_nothing(source: Source) -> None:
+    assert list(source.parts(piece("klines", day=YESTERDAY - timedelta(days=40)))) == []
+
+
+def test_what_was_read_is_told_day_by_day(venue: Binance, tmp_path: Path) -> None:
+    told: list[date] = []
+    with RestClient(venue) as rest:
+        source = Source(venue, rest, tmp_path, did=told.extend)
+        list(source.parts(Piece("klines", BTC, YESTERDAY - timedelta(days=1), YESTERDAY + timedelta(days=1))))
+    assert told == [YESTERDAY, YESTERDAY - timedelta(days=1)]
+    assert list(tmp_path.iterdir()) == [], "files are removed once they are read"
+
+
+class _NoSingleTrades:
+    """A REST client to which the exchange refuses single trades, as some of its hosts do."""
+
+    def __init__(self, rest: RestClient) -> None:
+        self._rest = rest
+
+    def get(self, request: Request) -> bytes:
+        if "historicalTrades" in request.url:
+            raise Refused("It wants a key.", 401)
+        return self._rest.get(request)
+
+
+def test_where_single_trades_are_refused_it_says_when_they_can_be_had(venue: Binance, tmp_path: Path) -> None:
+    with RestClient(venue) as rest:
+        source = Source(venue, _NoSingleTrades(rest), tmp_path)
+        with pytest.raises(FetchError, match="The archive has the file of a day on the next one"):
+            list(source.parts(piece("trades", day=YESTERDAY + timedelta(days=1))))
