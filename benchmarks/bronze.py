@@ -2,11 +2,11 @@
 
     python benchmarks/bronze.py [--rows 20000] [--runs 5] [--batches 300] [--rows-a-batch 2000]
 
-It runs on a deployment that may be thrown away, with `streaming` and the sensor `every_minute` stopped: its rows go into
-the bronze tables, by a Kafka topic of its own. First `--runs` batches of `--rows` mixed messages (trades, tickers, books
-and klines of 20 symbols) are timed. Then comes a day on a shortened clock: `--batches` minutes, one after the other, with
-the maintenance after each fifteen of them, and what each cost: seconds to write, seconds to read the minute back, files,
-and the connections to the object store that are open.
+It runs on a deployment that may be thrown away, with `streaming` and the sensor `every_minute` stopped: its rows go
+into the bronze tables, by a Kafka topic of its own. First `--runs` batches of `--rows` mixed messages (trades, tickers,
+books and klines of 20 symbols) are timed. Then comes a day on a shortened clock: `--batches` minutes, one after the
+other, with the maintenance after each fifteen of them, and what each cost: seconds to write, seconds to read the minute
+back, files, and the connections to the object store that are open.
 """
 
 import argparse
@@ -45,6 +45,8 @@ class Cost(NamedTuple):
     """Of one minute."""
 
     write: float
+    cpu: float
+    """Seconds of all cores, which the machine's load does not alter."""
     read: float
     files: int
     connections: int
@@ -110,6 +112,7 @@ class Bench:
         self._topic = f"bench_bronze_{os.getpid()}"
         self._producer = KafkaProducer(bootstrap_servers=self._config.kafka, linger_ms=20)
         self._next_id = time.time_ns()
+        self._spark: list[psutil.Process] = []
         self._s3 = boto3.client(
             "s3",
             endpoint_url=self._config.s3_url,
@@ -119,19 +122,19 @@ class Bench:
             config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
         )
 
-    def batch(self, count: int, minute: datetime) -> float:
-        """Seconds from messages in Kafka to rows in the tables."""
+    def batch(self, count: int, minute: datetime) -> tuple[float, float]:
+        """Seconds, and Spark's CPU seconds, from messages in Kafka to rows in the tables."""
         for event in events(count, minute, self._next_id):
             self._producer.send(self._topic, encode(event), key=event.symbol.encode())
         self._producer.flush()
         self._next_id += count
-        began = time.monotonic()
+        began, used = time.monotonic(), self._cpu()
         done = ingest(self.lake, sources(), self._config.kafka, self._topic)
-        seconds = time.monotonic() - began
+        seconds, used = time.monotonic() - began, self._cpu() - used
         taken = sum(one.rows for one in done.values())
         if taken != count:
             raise SystemExit(f"{taken} rows came of {count}: {done}")
-        return seconds
+        return seconds, used
 
     def read(self, minute: datetime) -> float:
         """Seconds to read a minute of trades back."""
@@ -154,13 +157,20 @@ class Bench:
         return sum(page["KeyCount"] for page in pages)
 
     def connections(self) -> Counter[str]:
-        """The Java processes' connections to the object store, by state."""
+        """The connections of Spark's processes to the object store, by state."""
+        return sum((self._to_store(process) for process in self._spark), Counter())
+
+    def find_spark(self) -> None:
+        """Remember the driver and the executor: the Java processes that are connected to the object store."""
+        found = [process for process in psutil.process_iter(["name"]) if process.info["name"] == "java"]
+        self._spark = [process for process in found if self._to_store(process)]
+
+    def _to_store(self, process: psutil.Process) -> Counter[str]:
         port = urlsplit(self._config.s3_url).port
-        states: Counter[str] = Counter()
-        for process in psutil.process_iter(["name"]):
-            if process.info["name"] == "java":
-                states += Counter(c.status for c in process.net_connections("tcp") if c.raddr and c.raddr.port == port)
-        return states
+        return Counter(c.status for c in process.net_connections("tcp") if c.raddr and c.raddr.port == port)
+
+    def _cpu(self) -> float:
+        return sum(times.user + times.system for times in (process.cpu_times() for process in self._spark))
 
 
 def median(costs: list[Cost], around: int) -> Cost:
@@ -180,18 +190,20 @@ def main() -> None:
     bench = Bench()
     minute = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=2)
     bench.batch(200, minute)
+    bench.find_spark()
     times = [bench.batch(asked.rows, minute + n * MINUTE) for n in range(1, asked.runs + 1)]
     if times:
-        print(f"{asked.rows} mixed rows from Kafka: median {statistics.median(times):.2f} s of {len(times)} runs")
+        wall, cpu = (statistics.median(values) for values in zip(*times, strict=True))
+        print(f"{asked.rows} mixed rows from Kafka: median {wall:.2f} s, {cpu:.2f} s of CPU, of {len(times)} runs")
     minute += timedelta(hours=1)
     costs: list[Cost] = []
     maintenance: list[float] = []
     for number in range(1, asked.batches + 1):
         minute += MINUTE
-        write = bench.batch(asked.rows_a_batch, minute)
+        write, cpu = bench.batch(asked.rows_a_batch, minute)
         read = bench.read(minute)
         open_now = bench.connections()
-        costs.append(Cost(write, read, bench.files(), sum(open_now.values())))
+        costs.append(Cost(write, cpu, read, bench.files(), sum(open_now.values())))
         if number % 10 == 0:
             now = costs[-1]
             print(

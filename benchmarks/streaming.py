@@ -207,7 +207,8 @@ def steady(kafka: str, minutes: float, rate: int, symbols: Sequence[str]) -> Non
     p50, p99 = (latencies[int(len(latencies) * part)] for part in (0.5, 0.99))
     print(f"{count:,} messages, {count / minutes / 60:,.0f} a second, {len(symbols)} topics, {minutes:g} minutes")
     print(
-        f"socket to Kafka's log: p50 {share['p50']:.0f} ms, p99 {share['p99']:.0f} ms, longest {latencies[-1]:.0f} ms"
+        f"socket to Kafka's log: p50 {p50:.0f} ms, p99 {p99:.0f} ms, longest {latencies[-1]:.0f} ms;",
+        f"longest in the first {WARM_UP_SECONDS} s {cold:.0f} ms",
     )
     print(f"CPU {cpu / count * 1_000_000:.1f} µs a message, {cpu / minutes / 60 * 100:.0f} % of a core")
     print(f"memory {first:.0f} MB in the first {minute} s, {last:.0f} MB in the last (ratio {last / first:.2f})")

@@ -130,7 +130,7 @@ def repair_from_archives() -> None:
 
 
 repairs = dg.ScheduleDefinition(
-    name="every_hour",
+    name="repair_every_hour",
     job=repair_from_archives,
     cron_schedule="41 * * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,

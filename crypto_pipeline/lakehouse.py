@@ -52,8 +52,6 @@ _FILES_OF_COMMITS = 40
 """Cleaning leaves the files that the latest so many commits need."""
 _COMMITS_KEPT = 100
 """The timeline stays long enough to follow a table for an hour and a half of minute batches."""
-_LOG_FILES = 60
-"""A file with so many log files is compacted, where the partition is not an hour."""
 _STRATEGIES = "org.apache.hudi.table.action.compact.strategy"
 _BUCKETS = "buckets"
 """The note that keeps, in each commit, over how many files its rows were spread."""
@@ -267,11 +265,11 @@ class Lakehouse:
             options["hoodie.datasource.write.precombine.field"] = table.ordering
         rows.write.format("hudi").options(**options).mode("append").save(self.path(table))
 
-    def compact(self, table: Table, now: datetime, *, everywhere: bool = False) -> int:
+    def compact(self, table: Table, now: datetime, *, everywhere: bool = False, log_files: int = 60) -> int:
         """Merge log files into base files where it is time; gives how many files were made anew.
 
         By the hour: every hour that is over and has log files, so also one that late data came to. Else: every file
-        with 60 log files. What was not written since the last compaction is not looked at, but with `everywhere`.
+        with `log_files` of them. Only what was written since the last compaction is looked at, but with `everywhere`.
         """
         options = _GUARDS | {
             "hoodie.compact.inline.max.delta.commits": "1",
@@ -282,7 +280,7 @@ class Lakehouse:
             options["hoodie.compaction.partition.path.regex"] = _hours_that_are_over(now)
         else:
             options["hoodie.compaction.strategy"] = f"{_STRATEGIES}.LogFileNumBasedCompactionStrategy"
-            options["hoodie.compaction.logfile.num.threshold"] = str(_LOG_FILES)
+            options["hoodie.compaction.logfile.num.threshold"] = str(log_files)
         done = self.spark.sql(
             f"CALL run_compaction(op => 'scheduleAndExecute', table => '{table.full_name}', "
             f"options => '{_pairs(options)}')"

@@ -194,7 +194,7 @@ class Gap(Event, frozen=True, kw_only=True, tag="gap"):
     last_missing: int | None
     """Inclusive, in the unit of `first_missing`; null while the hole still grows or its end is not known."""
     missing: int | None
-    """How many trades or klines are still missing; null where that cannot be known."""
+    """How many trades or klines are still missing: the last ones up to `last_missing`. Null where that is not known."""
     cause: GapCause
     status: GapStatus
     repaired_from: str

@@ -12,6 +12,9 @@ from streaming.series import KINDS, Clock, Interruption, Klines, Series, Snapsho
 SETTLE = 5_000_000
 """How long after it was asked for a quiet series counts as covered, when other streams of its symbol come."""
 
+LINGER = 600_000_000
+"""For so long after the start the past of a series counts that is asked for: selectors wait for the exchange's list."""
+
 SeriesKey = tuple[str, str, str]
 """Exchange, symbol, stream."""
 
@@ -28,6 +31,7 @@ class Gaps:
     ) -> None:
         self._contiguous = contiguous
         self._watermarks = dict(watermarks)
+        self._began = 0
         self._kept: dict[SeriesKey, list[Gap]] = {}
         for gap in gaps:
             self._kept.setdefault((gap.exchange, gap.symbol, gap.gap_stream), []).append(gap)
@@ -47,6 +51,7 @@ class Gaps:
         What was missed since the ledger's last mark is told at once.
         """
         self._clock.hear(at)
+        self._began = self._began or at
         wanted: dict[SeriesKey, Symbol] = {
             (exchange, symbol.symbol, stream): symbol
             for symbol in symbols
@@ -70,7 +75,6 @@ class Gaps:
         for key, series in self._series.items():
             if series.is_wanted and key not in wanted:
                 rows += series.left(at)
-        self._watermarks.clear()
         return rows
 
     def _add(self, key: SeriesKey, base: str, quote: str) -> Trades | Klines | Snapshots:
@@ -111,6 +115,8 @@ class Gaps:
     def tick(self, now: int) -> list[Gap]:
         """What the clock shows: to be called about each second, with the microseconds of our clock."""
         self._clock.hear(now)
+        if now - self._began > LINGER:
+            self._watermarks.clear()
         rows = []
         for series in self._series.values():
             if isinstance(series, Klines) and series.is_wanted:

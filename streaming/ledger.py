@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from shared.events import AnyEvent, Gap, Instrument, Kline, Trade, encode
-from streaming.gaps import SeriesKey
+from streaming.gaps import LINGER, SeriesKey
 from streaming.series import Watermark, is_settled
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._lingers_until = time.monotonic() + LINGER / 1_000_000
         self._kept: set[SeriesKey] | None = None
         self._marks: dict[SeriesKey, Watermark] = {}
         self._new_marks: dict[SeriesKey, Watermark] = {}
@@ -103,9 +104,15 @@ class Ledger:
         return {event.symbol: event for event in self._instruments if event.exchange == exchange}
 
     def keep(self, series: Iterable[SeriesKey]) -> None:
-        """Only these are wanted: forget how far others came, for nobody misses what comes after."""
-        self._kept = set(series)
-        for key in [key for key in self._marks if key not in self._kept]:
+        """Only these are wanted: forget how far others came, for nobody misses what comes after.
+
+        Those of before the start are forgotten some minutes later: they may still be asked for.
+        """
+        before, self._kept = self._kept or set(), set(series)
+        self._forget(key for key in before if key not in self._kept)
+
+    def _forget(self, series: Iterable[SeriesKey]) -> None:
+        for key in [key for key in series if key in self._marks]:
             del self._marks[key]
             self._new_marks.pop(key, None)
             self._changes.append(("DELETE FROM watermarks WHERE exchange=? AND symbol=? AND stream=?", key))
@@ -147,6 +154,9 @@ class Ledger:
 
     def commit(self) -> None:
         """Write what was noted. A file that cannot be written is named in the log; streaming goes on."""
+        if self._kept is not None and time.monotonic() > self._lingers_until:
+            self._lingers_until = float("inf")
+            self._forget(key for key in list(self._marks) if key not in self._kept)
         if not self._changes and not self._new_marks:
             return
         try:

@@ -296,13 +296,18 @@ class Trades(Series):
     def start(self, at: int, mark: Watermark | None) -> list[Gap]:
         rows: list[Gap] = []
         if mark is not None:
-            self._highest, self._time = mark
-            ends = [hole for hole in [*self._holes, self._open_end] if hole and hole.low > mark.place]
+            if mark.place > self._highest:
+                self._highest, self._time = mark
+            ends = [hole for hole in [*self._holes, self._open_end] if hole and hole.low > self._highest]
             for hole in ends:  # what was on the way to Kafka between the mark and a later hole is lost too
-                if hole.low > self._highest + 1:
-                    before = Hole(self._highest + 1, self._highest + 1, hole.low - 1, self._time, "service_stopped")
+                low = self._highest + 1
+                if hole.key > low:
+                    before = Hole(low, low, hole.key - 1, self._time, "service_stopped")
                     self._insert(before)
                     rows.append(self._row(before))
+                if hole.low > max(hole.key, low):
+                    hole.low = max(hole.key, low)
+                    self._note(hole)
                 self._highest = hole.low - 1 if hole is self._open_end else hole.high
         elif self._open_end:
             self._highest = max(self._highest, self._open_end.key - 1)

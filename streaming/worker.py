@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 from functools import partial
 
-from shared.events import AnyEvent, ConnectionReport, DeadLetter, Gap, encode, message_key
+from shared.events import AnyEvent, ConnectionReport, DeadLetter, Gap, Instrument, Selection, encode, message_key
 from shared.settings import Settings
 from shared.symbol_manager import DEAD_LETTERS, REFERENCE, Resolved
 from streaming.archive import Archive
@@ -124,7 +124,7 @@ class Worker(threading.Thread):
                 self._tell(self._gaps.settle(repaired.gap, repaired.detail))
         for poller in self.instruments.values():
             while instrument := poller.take():
-                self._send(instrument, REFERENCE)
+                self._refer(instrument)
         self._producer.sweep()
         if self._next_tick >= self._next_second:
             self._next_second = self._next_tick + SECOND
@@ -142,7 +142,7 @@ class Worker(threading.Thread):
         )
         self._tell(self._gaps.follow(wanted.symbols, now))
         for selection in selections(wanted.selected, now):
-            self._send(selection, REFERENCE)
+            self._refer(selection)
         self._followed.set()
 
     def _tell(self, gaps: Iterable[Gap]) -> None:
@@ -155,12 +155,14 @@ class Worker(threading.Thread):
         if gap.exchange in self.repairers:
             self.repairers[gap.exchange].offer(gap)
 
-    def _send(self, event: AnyEvent, to: str = "") -> None:
+    def _send(self, event: AnyEvent) -> None:
         topic, key = address(self._settings, event)
-        if to:
-            topic, key = to, message_key(event.exchange, event.stream)
         self._producer.send(topic, key, encode(event), partial(self.ledger.safe, event))
         self._metrics.count(event)
+
+    def _refer(self, event: Instrument | Selection) -> None:
+        key = message_key(event.exchange, event.stream)
+        self._producer.send(REFERENCE, key, encode(event), partial(self.ledger.safe, event))
 
     def _report(self, report: ConnectionReport) -> None:
         self._producer.send(REFERENCE, message_key(report.exchange, "connection"), encode(report))

@@ -62,6 +62,8 @@ def backfill(
                 lake, Piece(kind, pair, start.date(), (end + timedelta(days=1)).date()), where.name
             )
         ]
+        if not pieces:
+            typer.echo("Every day of this is there: nothing is fetched.", err=True)
         with _history.Bar("reading", sum((piece.end - piece.start).days for piece in pieces)) as bar:
             source = Source(
                 where,

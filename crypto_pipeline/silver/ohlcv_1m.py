@@ -66,7 +66,7 @@ def needs(keys: DataFrame, _now: datetime) -> DataFrame:
     """The hours of trades, klines and fills that the minutes `keys` and their neighbours lie in."""
     minute = F.unix_seconds("interval_start")
     around = F.explode(F.array(*[F.timestamp_seconds(minute + shift) for shift in (-_SECONDS, 0, _SECONDS)]))
-    hours = keys.select(F.date_trunc("hour", around.alias("t")).alias("start")).distinct()
+    hours = keys.select(around.alias("time")).select(F.date_trunc("hour", "time").alias("start")).distinct()
     return every_source(hours.withColumn("end", F.col("start")), SOURCES)
 
 

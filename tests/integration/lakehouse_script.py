@@ -2,10 +2,11 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from pyspark.sql import SparkSession
 
-from crypto_pipeline.lakehouse import BEGINNING, Lakehouse
+from crypto_pipeline.lakehouse import BEGINNING, BucketsChangedError, Lakehouse
 from shared.settings import settings
 from shared.tables import Column, Table
 
@@ -44,7 +45,7 @@ def main() -> None:
     write(range(5, 15), 1, "second")
     write(range(20, 22), 1, "third")
     seen["followed"] = numbers(mark)
-    seen["files_compacted"] = lake.compact(TABLE, 1)
+    seen["files_compacted"] = lake.compact(TABLE, datetime.now(UTC), log_files=1)
     seen["followed_across_a_compaction"] = numbers(mark)
     seen["note_across_a_compaction"] = lake.note(TABLE, "place")
     seen["rows"] = sorted((row.number, row.ordering) for row in lake.read(TABLE).collect())
@@ -57,6 +58,12 @@ def main() -> None:
         before = pinned.count()
         write(range(100, 103), 1, "more")
         seen["pinned_rows_stay"] = before == pinned.count()
+    try:
+        lake.create(replace(TABLE, buckets=4))
+    except BucketsChangedError as error:
+        seen["other_buckets"] = str(error)
+    seen["files_removed"] = lake.clean(TABLE)
+    seen["rows_after_cleaning"] = lake.read(TABLE).count()
     wider = replace(TABLE, columns=(*TABLE.columns, Column("added", "double", "a later thought")))
     lake.create(wider)
     seen["added_column"] = sorted({row.added for row in lake.read(wider).collect()}, key=str)

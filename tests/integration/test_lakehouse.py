@@ -50,3 +50,11 @@ def test_a_column_added_to_the_contract_is_null_in_the_rows_that_were_there(seen
 
 def test_pinned_rows_do_not_change_under_a_later_write(seen: dict[str, Any]) -> None:
     assert seen["pinned_rows_stay"]
+
+
+def test_a_table_whose_contract_names_other_buckets_is_refused(seen: dict[str, Any]) -> None:
+    assert "gold.probe lies in 2 buckets and its contract says 4" in seen["other_buckets"]
+
+
+def test_cleaning_loses_no_row(seen: dict[str, Any]) -> None:
+    assert seen["rows_after_cleaning"] == len(seen["rows"]) + 3

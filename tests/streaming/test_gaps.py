@@ -221,6 +221,14 @@ def test_what_happened_while_the_service_was_down_is_a_gap() -> None:
     assert (row.first_missing, row.last_missing, row.missing, row.cause) == (101, 150, 50, "service_stopped")
 
 
+def test_a_symbol_that_a_selector_chooses_after_the_start_has_its_past() -> None:
+    gaps = Gaps({"binance"}, {TRADES: Watermark(100, START - 7)}, [])
+    assert gaps.follow([], START) == []
+    gaps.tick(START + SECOND)
+    [row] = gaps.follow([BTC], START + 2 * SECOND)
+    assert (row.first_missing, row.cause) == (101, "service_stopped")
+
+
 def test_gaps_of_before_go_on() -> None:
     before = Told()
     [old] = before.see(5, 9)
@@ -336,6 +344,57 @@ def test_nothing_is_forgotten_by_a_restart(delivered: list[int], stops: list[int
     told.tick()
     absent = {n for n in range(100) if n not in came}
     assert absent <= set(told.missing())
+
+
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(["live", "lost", "cut", "back", "late", "rest", "answer", "tick"]), st.integers(1, 4)
+        ),
+        max_size=60,
+    )
+)
+def test_whatever_is_interrupted_lost_and_fetched_the_open_gaps_are_what_is_missing(
+    steps: list[tuple[str, int]],
+) -> None:
+    """The exchange issues ids one by one; each comes live, or is lost, or comes later."""
+    told = Told()
+    told.see(0)
+    issued, came, is_cut = 0, {0}, False
+    for place, (step, count) in enumerate(steps):
+        at = START + place * SECOND
+        if step in ("live", "lost"):
+            for _ in range(count):
+                issued += 1
+                if step == "live" and not is_cut:
+                    told.see(issued, at=at)
+                    came.add(issued)
+        elif step == "cut":
+            told.cut("trade", at=at)
+            is_cut = True
+        elif step == "back" and is_cut:
+            told.back("trade", at=at)
+            is_cut = False
+        elif step in ("late", "rest"):
+            absent = sorted(set(range(issued + 1)) - came)[:count]
+            for number in absent:
+                if number < max(came) or step == "rest":
+                    told.see(number, source="rest" if step == "rest" else "websocket", at=at)
+                    came.add(number)
+        elif step == "answer":
+            for row in [row for row in told.rows.values() if row.status == "open" and row.last_missing is None]:
+                if told.gaps.is_covered(row):  # REST gives all there is, in order
+                    fetched = [n for n in range(row.first_missing, issued + 1) if n > max(came)]
+                    told.see(*fetched, source="rest", at=at)
+                    came.update(fetched)
+                    told.note(told.gaps.settle(replace(row, status="repaired"), ""))
+        told.tick(at)
+        assert told.missing() == sorted(set(range(max(came))) - came)
+    told.back("trade", at=START + 99 * SECOND)
+    told.see(issued + 1, at=START + 100 * SECOND)
+    told.tick(START + 101 * SECOND)
+    assert told.missing() == sorted(set(range(issued + 1)) - came)
+    assert not [row for row in told.rows.values() if row.status == "open" and row.last_missing is None]
 
 
 # --- klines

@@ -91,12 +91,30 @@ def test_the_oldest_gap_comes_first(path: Path) -> None:
     ledger.close()
 
 
-def test_a_series_that_nobody_wants_is_forgotten(path: Path) -> None:
+def test_a_series_that_nobody_wants_any_more_is_forgotten(path: Path) -> None:
     ledger = Ledger(path)
+    ledger.keep([TRADES])
     ledger.safe(trade_event(7))
     ledger.commit()
     ledger.keep([])
     ledger.safe(trade_event(8))  # its last messages
+    ledger = reopened(ledger, path)
+    assert ledger.watermarks() == {}
+    ledger.close()
+
+
+def test_a_series_that_is_not_asked_for_soon_after_the_start_is_forgotten(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = Ledger(path)
+    ledger.safe(trade_event(7))
+    ledger = reopened(ledger, path)
+    ledger.keep([])
+    ledger = reopened(ledger, path)
+    assert TRADES in ledger.watermarks()
+    monkeypatch.setattr("streaming.ledger.LINGER", -1)
+    ledger = reopened(ledger, path)
+    ledger.keep([])
     ledger = reopened(ledger, path)
     assert ledger.watermarks() == {}
     ledger.close()

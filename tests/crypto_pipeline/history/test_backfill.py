@@ -1,6 +1,7 @@
 """Which days are there, and so are not fetched again."""
 
 from datetime import date, timedelta
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -40,7 +41,7 @@ def test_runs_hold_every_day_once_and_have_no_holes(days: set[date]) -> None:
     assert [day for run in found for day in run] == sorted(days)
     for run in found:
         assert run[-1] - run[0] == timedelta(days=len(run) - 1)
-    for left, right in zip(found, found[1:], strict=False):
+    for left, right in pairwise(found):
         assert right[0] - left[-1] > timedelta(days=1)
 
 
