@@ -9,7 +9,7 @@ import time
 from kafka.errors import KafkaError
 
 from shared.settings import Settings, SettingsError, settings
-from shared.symbol_manager import DEAD_LETTERS, REFERENCE, Resolved, SymbolsFileError
+from shared.symbol_manager import DEAD_LETTERS, REFERENCE, Resolved, SymbolsFileError, Watchlist
 from streaming.archive import Archive
 from streaming.exchange import exchanges
 from streaming.feed import Feed, addresses
@@ -51,15 +51,13 @@ class Service:
         watchlist = self._file.changed()
         if watchlist is None:
             raise SymbolsFileError(f"{self._settings.symbols_file}: is empty.")
-        choice = Choice(watchlist)
         self._serve_metrics()
         self._open()
+        choice = self._choice(watchlist)
         while not self._stopping.is_set():
             try:
                 if changed := self._file.changed():
-                    choice = Choice(changed)
-                    for poller in self._instruments.values():
-                        poller.poke()
+                    choice = self._choice(changed)
             except SymbolsFileError as error:
                 log.error("%s Streaming goes on with what it had.", error)  # noqa: TRY400 (a sentence for the user)
             listed = {name: poller.listed() for name, poller in self._instruments.items()}
@@ -69,6 +67,15 @@ class Service:
                 break
             self._stopping.wait(LOOK_SECONDS)
         return self._end()
+
+    def _choice(self, watchlist: Watchlist) -> Choice:
+        """Look at the exchanges that it names: what they list now, and what is missing of theirs."""
+        names = {name for entry in (*watchlist.symbols, *watchlist.selectors) for name in entry.exchanges}
+        for name in sorted(names - self._repairers.keys()):
+            self._attend(name)
+        for poller in self._instruments.values():
+            poller.poke()
+        return Choice(watchlist)
 
     def _serve_metrics(self) -> None:
         try:
@@ -91,8 +98,6 @@ class Service:
     def _follow(self, wanted: Resolved) -> None:
         """Stream these: first what is to be known of their past, then their sockets."""
         self._prepare(wanted)
-        for name in {name for symbol in wanted.symbols for name in symbol.exchanges} - self._repairers.keys():
-            self._attend(name)
         if not self._worker.is_alive():
             self._worker.start()
         while not self._worker.follow(wanted):

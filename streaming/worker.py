@@ -107,8 +107,12 @@ class Worker(threading.Thread):
             self._refuse(parsed)
         else:
             for event in self._feed.news(parsed, frame.received_at):
-                self._tell(self._gaps.saw(event))
-                self._send(event)
+                self._take(event)
+
+    def _take(self, event: AnyEvent) -> None:
+        """Send it, then what it shows: a gap may not count as repaired before what fills it is safe."""
+        self._send(event)
+        self._tell(self._gaps.saw(event))
 
     def _tick(self) -> None:
         self._next_tick = time.monotonic() + TICK_SECONDS
@@ -118,8 +122,7 @@ class Worker(threading.Thread):
         for repairer in self.repairers.values():
             while repaired := repairer.take():
                 for event in repaired.events:
-                    self._tell(self._gaps.saw(event))
-                    self._send(event)
+                    self._take(event)
                     self._metrics.repairs.labels(event.exchange, event.stream, event.source).inc()
                 self._tell(self._gaps.settle(repaired.gap, repaired.detail))
         for poller in self.instruments.values():

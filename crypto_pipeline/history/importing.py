@@ -41,7 +41,7 @@ def import_parts(
     """Bring all parts into bronze, a batch a commit."""
     done = Done()
     for batch in batches(parts, MODULES[kind].TABLE.time):
-        rows = pa.concat_tables([part.rows for part in batch])
+        rows = pa.concat_tables([part.rows for part in batch], promote_options="default")
         refused = pa.concat_tables([part.refused for part in batch], promote_options="default")
         done.repeated += sum(part.repeated for part in batch)
         done.add(load(lake, staging, kind, rows, refused, on_conflict=lambda _state: progress(CONFLICT)))

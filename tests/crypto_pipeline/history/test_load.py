@@ -8,8 +8,11 @@ import pytest
 
 from crypto_pipeline.bronze import klines, quarantine, trades
 from crypto_pipeline.history import load as loading
-from crypto_pipeline.history.archives import checked
+from crypto_pipeline.history.archives import Part, checked
+from crypto_pipeline.history.fetch import as_rows
+from crypto_pipeline.history.importing import import_parts
 from crypto_pipeline.history.load import DISAGREES, load
+from streaming.exchanges.binance import Binance
 from tests.crypto_pipeline.history.conftest import BTC, LocalStaging, Maker, MemoryLake, kline_line, micros
 
 DAY = micros("2026-11-20")
@@ -90,3 +93,13 @@ def test_another_writer_that_was_quicker_is_waited_for(
     lake.refusals.append(RuntimeError("another fault"))
     with pytest.raises(RuntimeError, match="another fault"):
         load(lake, staging, "trades", traded(archive_file, line(2)))  # type: ignore[arg-type]
+
+
+def test_rows_of_files_and_of_rest_go_in_together(lake: MemoryLake, staging: LocalStaging, archive_file: Maker) -> None:
+    path = archive_file("BTCUSDT-1m-2026-11-20.zip", kline_line(DAY))
+    of_file = checked(path, "klines", "binance", BTC, "BTCUSDT").parts()
+    reply = f'[[{DAY + 60_000_000},"1","2","0.5","1.5","10",{DAY + 119_999_999},"15",3,"4","6","0"]]'
+    of_rest = Part(as_rows(Binance().klines(reply.encode(), BTC, DAY * 2), "klines"), pa.table({}), 0)
+    done = import_parts(lake, staging, "klines", [*of_file, of_rest])  # type: ignore[arg-type]
+    assert done.new == 2
+    assert sorted(row.source for row in lake.read(klines.TABLE).collect()) == ["archive", "rest"]
