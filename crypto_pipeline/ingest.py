@@ -19,7 +19,7 @@ from crypto_pipeline.bronze.common import CANNOT_BE_PARSED
 from crypto_pipeline.kafka_source import ExpiredOffsetsError, Lost, Offsets
 from crypto_pipeline.lakehouse import Lakehouse
 from shared.symbol_manager import symbol_of
-from shared.tables import OFFSETS, Table
+from shared.tables import OFFSETS, Notes, Table
 
 CHUNK = 500_000
 """Messages a commit at most: a long backlog is caught up in steps that each stay done."""
@@ -98,7 +98,7 @@ class _Run:
     def step(self, first: Offsets, end: Offsets, *, skip_expired: bool) -> bool:
         """Bring in one chunk. True where it was the last."""
         topics = {_name(module): _topics(module, end) for module in self._modules}
-        read = places(self._lake, self._modules, topics)
+        read = places(self._lake, self._modules)
         begins = {}
         lost: dict[str, Sequence[Lost]] = {}
         for name, place in read.items():
@@ -109,7 +109,7 @@ class _Run:
                 lost[name] = error.lost
                 begins[name] = kafka_source.starting(place.offsets, mine, its_end, skip_expired=True)
         if lost:
-            self._record(lost, read, topics)
+            self._record(lost, read)
             if not skip_expired:
                 raise ExpiredOffsetsError(sorted({one for losses in lost.values() for one in losses}, key=str))
         start = kafka_source.smallest(list(begins.values()))
@@ -181,15 +181,10 @@ class _Run:
         done.refused = dict(Counter(done.refused) + Counter(refused))
         done.marked = dict(Counter(done.marked) + Counter({name: counted[name] for name in table.marks}))
 
-    def _record(
-        self,
-        lost: Mapping[str, Sequence[Lost]],
-        read: Mapping[str, Place],
-        topics: Mapping[str, Collection[str]],
-    ) -> None:
+    def _record(self, lost: Mapping[str, Sequence[Lost]], read: Mapping[str, Place]) -> None:
         """Write down as gaps what Kafka dropped unread, once however often the run is repeated."""
         name = gaps.TABLE.full_name
-        place = read.get(name) or places(self._lake, [gaps], {name: topics[next(iter(lost))]})[name]
+        place = read.get(name) or places(self._lake, [gaps])[name]
         now = datetime.now(UTC)
         rows = [expired(table, one, read[table].commit, now) for table, losses in lost.items() for one in losses]
         columns = gaps.TABLE.columns
@@ -197,20 +192,30 @@ class _Run:
         self._lake.write(gaps.TABLE, frame, {OFFSETS: json.dumps(place.offsets)})
 
 
-def places(lake: Lakehouse, modules: Sequence[ModuleType], topics: Mapping[str, Collection[str]]) -> dict[str, Place]:
-    """How far each table is: by its own latest commit, and by what those of others say of it since."""
+def places(lake: Lakehouse, modules: Sequence[ModuleType]) -> dict[str, Place]:
+    """How far each table is, by what the commits in the lake say."""
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda module: lake.notes(module.TABLE, OFFSETS), modules))
-    notes = {_name(module): noted for module, noted in zip(modules, found, strict=True)}
+    return places_by_notes({_name(module): notes for module, notes in zip(modules, found, strict=True)})
+
+
+def places_by_notes(notes: Mapping[str, Notes | None]) -> dict[str, Place]:
+    """How far each table is: by its own latest commit, and by what those of others say of it since."""
+    offsets_of: Mapping[str, Offsets] = {
+        name: json.loads(noted.values[OFFSETS]) if noted else {} for name, noted in notes.items()
+    }
+    there = {topic for offsets in offsets_of.values() for topic in offsets}
     result = {}
-    for name, own in notes.items():
-        commit = own.commit if own else ""
-        offsets: Offsets = json.loads(own.values[OFFSETS]) if own else {}
-        for other in notes.values():
-            if other and json.loads(other.values.get(QUIET, "{}")).get(name) == commit:
-                offsets = kafka_source.furthest(
-                    offsets, kafka_source.only(json.loads(other.values[OFFSETS]), topics[name])
-                )
+    for module in sources():
+        name = _name(module)
+        if name not in notes:
+            continue
+        own = notes[name]
+        commit, offsets = own.commit if own else "", offsets_of[name]
+        for other, noted in notes.items():
+            if noted and json.loads(noted.values.get(QUIET, "{}")).get(name) == commit:
+                said = kafka_source.only(offsets_of[other], _topics(module, there))
+                offsets = kafka_source.furthest(offsets, said)
         result[name] = Place(offsets, commit)
     return result
 

@@ -14,7 +14,7 @@ from uuid import uuid4
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from shared.tables import NOTE_PREFIX, Table, View
+from shared.tables import NOTE_PREFIX, Notes, Table, View
 
 _PINNED = "pinned_"
 _NO_COMMIT = re.compile(r"Commit \S+ not found in Commits")
@@ -63,14 +63,6 @@ class LostPlaceError(Exception):
 
 class BucketsChangedError(Exception):
     """A contract spreads its rows over another number of files than the table that is there."""
-
-
-@dataclass(frozen=True)
-class Notes:
-    """What a commit keeps beside its rows: when it was asked for, which names it, and the notes by name."""
-
-    commit: str
-    values: Mapping[str, str]
 
 
 @dataclass(frozen=True)

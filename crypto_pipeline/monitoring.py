@@ -15,7 +15,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from crypto_pipeline import catalog, kafka_source, reader
+from crypto_pipeline import ingest, kafka_source, reader
 from crypto_pipeline.kafka_source import Offsets
 from deployment import health, probes
 from deployment.health import ServiceHealth
@@ -279,14 +279,18 @@ def _streaming(settings: Settings) -> Streaming:
 
 
 def _taken_in(settings: Settings) -> Offsets:
-    """The smallest of the offsets that the bronze tables keep; tables that read nothing from Kafka keep none."""
-    parts = [_Part(partial(reader.note, table, OFFSETS, settings)) for table in catalog.tables("bronze").values()]
+    """The smallest of the places of the bronze tables that are made from Kafka."""
+    parts = {
+        module.TABLE.full_name: _Part(partial(reader.notes, module.TABLE, OFFSETS, settings))
+        for module in ingest.sources()
+    }
     deadline = time.monotonic() + PATIENCE_SECONDS
-    for part in parts:
+    for part in parts.values():
         part.wait(deadline)
         if part.failure:
             raise probes.UnhealthyError(part.failure)
-    return kafka_source.smallest([json.loads(part.result) for part in parts if part.result])
+    places = ingest.places_by_notes({name: part.result for name, part in parts.items()})
+    return kafka_source.smallest([place.offsets for place in places.values()])
 
 
 def _pipeline(settings: Settings) -> tuple[list[Asset], Run | None]:

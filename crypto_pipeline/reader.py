@@ -11,7 +11,7 @@ import pyarrow as pa
 from hudi import HudiReadOptions, HudiTable
 
 from shared.settings import Settings
-from shared.tables import NOTE_PREFIX, Table
+from shared.tables import NOTE_PREFIX, Notes, Table
 
 Filter = tuple[str, str, str]
 """A condition on a partition column: `("month", "=", "2026-11")`, `("hour", "IN", "08,09")`."""
@@ -52,14 +52,15 @@ class Snapshot:
         paths = {piece.partition_path for piece in self._asked(self._hudi.get_file_slices)}
         return [dict(part.split("=", 1) for part in path.split("/") if "=" in part) for path in sorted(paths)]
 
-    def note(self, name: str) -> str | None:
-        """The value that the latest commit carrying this note gave it; none where no commit has it."""
+    def notes(self, name: str) -> Notes | None:
+        """All notes of the latest commit that carries the one of this name; none where no commit has it."""
         timeline = self._hudi.get_timeline()
         for commit in self._asked(lambda: timeline.get_completed_deltacommits(desc=True)):
             metadata = json.loads(self._asked(partial(timeline.get_instant_metadata_in_json, commit)))
-            value = (metadata.get("extraMetadata") or {}).get(NOTE_PREFIX + name)
-            if value is not None:
-                return str(value)
+            named = metadata.get("extraMetadata") or {}
+            if NOTE_PREFIX + name in named:
+                ours = {key: str(value) for key, value in named.items() if key.startswith(NOTE_PREFIX)}
+                return Notes(commit.timestamp, {key.removeprefix(NOTE_PREFIX): value for key, value in ours.items()})
         return None
 
     def _asked(self, question: Callable[[], Answer]) -> Answer:
@@ -86,9 +87,12 @@ def read(
     return open_table(table, settings).read(columns, filters)
 
 
-def note(table: Table, name: str, settings: Settings) -> str | None:
-    """The value that the latest commit carrying this note gave it; none where no commit has it. Raises `LakeError`."""
-    return open_table(table, settings).note(name)
+def notes(table: Table, name: str, settings: Settings) -> Notes | None:
+    """All notes of the latest commit that carries the one of this name; none where no commit has it.
+
+    Raises `LakeError`.
+    """
+    return open_table(table, settings).notes(name)
 
 
 def arrow_schema(table: Table, columns: Sequence[str] | None = None) -> pa.Schema:

@@ -11,6 +11,15 @@ NOTE_PREFIX = "crypto."
 OFFSETS = "offsets"
 """The note that keeps, in each bronze commit, the next offset to read."""
 
+
+@dataclass(frozen=True)
+class Notes:
+    """What a commit keeps beside its rows: when it was asked for, which names it, and the notes by name."""
+
+    commit: str
+    values: Mapping[str, str]
+
+
 DECIMAL = "decimal(38,18)"
 """Prices, quantities and their sums: exact, 20 digits before the point and 18 after."""
 

@@ -18,7 +18,7 @@ from streaming.kafka_producer import EventProducer, topic_of
 from streaming.metrics import Metrics
 from streaming.repair import Repairer
 from streaming.rest import RestClient
-from streaming.spool import Spool, spool_folder
+from streaming.spool import Spool, SpoolError, spool_folder
 from streaming.symbols_file import Choice, SymbolsFile
 from streaming.worker import Worker
 
@@ -169,7 +169,7 @@ def main() -> int:
     """`serve` with the environment's settings; 2, with a sentence, where they or `symbols.yaml` are wrong."""
     try:
         return serve(settings())
-    except (SettingsError, SymbolsFileError) as error:
+    except (SettingsError, SymbolsFileError, SpoolError) as error:
         print(error, file=sys.stderr)
         return 2
 

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from crypto_pipeline.bronze import gaps, trades
 from crypto_pipeline.ingest import QUIET, Place, expired, places, sources, to_write
 from crypto_pipeline.kafka_source import Lost, Offsets, furthest
-from crypto_pipeline.lakehouse import Notes
-from shared.tables import OFFSETS, Table
+from shared.tables import OFFSETS, Notes, Table
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 FRESH, OLD = "20261121115900000", "20261121105900000"
@@ -40,7 +39,7 @@ class Notebook:
 
 def place_of_gaps(notes: Mapping[str, Notes]) -> Offsets:
     lake: Any = Notebook(notes)
-    return places(lake, [trades, gaps], TOPICS)["bronze.gaps"].offsets
+    return places(lake, [trades, gaps])["bronze.gaps"].offsets
 
 
 def noted(commit: str, offset: int, quiet: Mapping[str, str] | None = None) -> Notes:
@@ -99,7 +98,7 @@ def test_whatever_is_killed_whenever_every_message_comes_to_its_table(
 
     def run(commits: int | None) -> None:
         lake: Any = Notebook(notes)
-        read = places(lake, [trades, gaps], TOPICS)
+        read = places(lake, [trades, gaps])
         ends = {name: furthest(place.offsets, at(len(log))) for name, place in read.items()}
         start = min(place.offsets.get(TOPIC, {}).get("0", 0) for place in read.values())
         found = {stream: log[start:].count(stream) for stream in set(log[start:])}
