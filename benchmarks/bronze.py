@@ -87,7 +87,8 @@ def events(count: int, minute: datetime, first_id: int) -> Iterator[AnyEvent]:
                 is_buyer_maker=number % 2 == 0,
             )
         elif kind < 15:
-            values = dict.fromkeys(decimals(Ticker), price) | {"low_price": Decimal(60_000), "ask_price": price + 1}
+            range_of_day = {"low_price": Decimal(60_000), "high_price": Decimal(70_000)}
+            values = dict.fromkeys(decimals(Ticker), price) | range_of_day | {"ask_price": price + 1}
             day = {"open_time": at - 86_400_000_000, "close_time": at}
             yield Ticker(**common, event_time=at, **values, **day, **ids)  # type: ignore[arg-type]
         elif kind < 19:

@@ -1,6 +1,6 @@
 """How long six years of one-minute klines take from the archive's files to bronze.
 
-    python benchmarks/history.py [--months 72] [--bronze]
+    python -m benchmarks.history [--months 72] [--bronze]
 
 The files are made like Binance's: monthly zips with their checksums, in milliseconds before 2025. They are checked and
 read exactly, and so, for comparison, a month by Python's csv module and `Decimal`. With `--bronze` they then go into

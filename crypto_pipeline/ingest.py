@@ -122,8 +122,8 @@ class _Run:
         }
         for name, its_end in ends.items():
             self.done[name].offsets = its_end
-        if start != stop:
-            self._bring(start, stop, read, ends, topics)
+        if start != stop or lost:
+            self._bring(start, stop, read, ends, topics, skipped=set(lost))
         return stop == wanted
 
     def _bring(
@@ -133,6 +133,7 @@ class _Run:
         read: Mapping[str, Place],
         ends: Mapping[str, Offsets],
         topics: Mapping[str, Collection[str]],
+        skipped: Collection[str],
     ) -> None:
         with self._lake.pinned(
             kafka_source.messages(self._lake.spark, self._servers, start, stop), at_once=True
@@ -142,7 +143,8 @@ class _Run:
             if set(found) - set(known):
                 self._lake.write(quarantine.TABLE, quarantine.unknown(messages, known), {})
             streams = {_name(module): _stream(module) for module in self._modules}
-            written = to_write(streams, found, read, ends, topics, datetime.now(UTC))
+            # A table that goes on after a loss says so itself.
+            written = to_write(streams, found, read, ends, topics, datetime.now(UTC)).union(skipped)
             work = []
             for module in self._modules:
                 name = _name(module)

@@ -19,6 +19,8 @@ from shared.tables import NOTE_PREFIX, Notes, Table, View
 _PINNED = "pinned_"
 _NO_COMMIT = re.compile(r"Commit \S+ not found in Commits")
 """How Hudi says that a table was never written."""
+_COMPACTION = "commit"
+"""How it names a compaction; a write is a `deltacommit`."""
 BEGINNING = "0"
 """The mark before a table's first commit."""
 
@@ -158,18 +160,22 @@ class Lakehouse:
         return notes.values[name] if notes else None
 
     def notes(self, table: Table, name: str) -> Notes | None:
-        """All notes of the latest commit that carries the one of this name; none where the table was never written.
+        """All notes of the latest commit that carries the one of this name; none where there never was one.
 
-        Raises `LostPlaceError` where the table has commits and none of them carries the note.
+        Raises `LostPlaceError` where none carries it, and not all commits are ours, which hand their notes on.
         """
         latest = self._notes(table)
         if latest is None or name in latest.values:
             return latest
+        is_ours = True
         commits = self.commits(table)
         for commit in commits:
             notes = self._notes(table, commit.requested)
             if notes and name in notes.values:
                 return notes
+            is_ours = is_ours and (notes is None or _BUCKETS in notes.values)
+        if is_ours:
+            return None
         raise LostPlaceError(
             f"{table.full_name} has {len(commits)} commits and none says how far its source was read; "
             "writing on could skip or repeat. Silver and gold go on with the run configuration from_scratch: true; "
@@ -177,7 +183,7 @@ class Lakehouse:
         )
 
     def _notes(self, table: Table, commit: str = "") -> Notes | None:
-        """The notes of a commit, or of the latest; none where there is no commit."""
+        """The notes of a commit, or of the latest; none where there is no commit, or where that is a compaction."""
         instant = f", instant_time => '{commit}'" if commit else ""
         try:
             rows = self.spark.sql(f"CALL show_commit_extra_metadata(table => '{table.full_name}'{instant})").collect()
@@ -185,9 +191,11 @@ class Lakehouse:
             if commit or not _NO_COMMIT.search(str(error)):
                 raise
             return None
+        if commit and any(row.action == _COMPACTION for row in rows):
+            return None
         named = {row.metadata_key: row.metadata_value for row in rows}
         values = {key[len(NOTE_PREFIX) :]: str(named[key]) for key in named if key.startswith(NOTE_PREFIX)}
-        return Notes(rows[0].instant_time, values) if rows else Notes(commit, {})
+        return Notes(rows[0].instant_time if rows else commit, values)
 
     def changes(self, table: Table, since: str) -> Changes:
         """The rows written after the mark `since`, following commits in the order in which they became visible.
@@ -240,8 +248,11 @@ class Lakehouse:
     def write(self, table: Table, rows: DataFrame, notes: Mapping[str, str]) -> None:
         """Upsert rows by the table's key, and the notes, in one commit: both are there or neither is.
 
+        Without notes those of the latest commit are handed on: an import does not make the place in Kafka be forgotten.
         Raises where another writer was quicker. Then the run fails, and the next reads again how far its sources are.
         """
+        handed_on = None if notes else self._notes(table)
+        notes = {**(notes or (handed_on.values if handed_on else {})), _BUCKETS: str(table.buckets)}
         options = (
             _WRITE_OPTIONS
             | _table_options(table)
@@ -251,7 +262,7 @@ class Lakehouse:
                 "hoodie.datasource.write.recordkey.field": ",".join(table.key),
                 "hoodie.datasource.write.partitionpath.field": ",".join(table.partitions),
             }
-            | {NOTE_PREFIX + name: value for name, value in {**notes, _BUCKETS: str(table.buckets)}.items()}
+            | {NOTE_PREFIX + name: value for name, value in notes.items()}
         )
         if table.ordering:
             options["hoodie.datasource.write.precombine.field"] = table.ordering

@@ -69,7 +69,8 @@ def events_of(messages: DataFrame, event: type[msgspec.Struct]) -> DataFrame:
     parsed = F.from_json("value", f"{ddl}, {_CORRUPT} string", options)
     whole = F.struct(*[name for name in messages.columns if name != "stream"]).alias(MESSAGE)
     # `inline` keeps the planner from copying the parser into every expression that uses a field.
-    rows = messages.filter(F.col("stream") == F.lit(event.__struct_config__.tag)).select(whole, F.inline(F.array(parsed)))
+    mine = messages.filter(F.col("stream") == F.lit(event.__struct_config__.tag))
+    rows = mine.select(whole, F.inline(F.array(parsed)))
     is_fault = F.col(_CORRUPT).isNotNull()
     for name in wanted:
         is_fault = is_fault | _is_wrong(F.col(name), name, fields[name])

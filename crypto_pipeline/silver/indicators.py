@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 import pandas as pd
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline import indicators
@@ -39,50 +39,63 @@ TABLE = Table(
 SOURCES = (ohlcv_1m.TABLE, ohlcv.TABLE)
 
 _SERIES = ("exchange", "symbol", "interval")
+_REACH = 2 * indicators.lookback()
+"""How many intervals after a candle its value may still matter: the look-back is in candles, and some may be absent."""
 _PRICES = ("open", "high", "low", "close", "volume")
 
 
 def touched(changes: Mapping[str, DataFrame], _current: DataFrame, _now: datetime) -> DataFrame:
-    """For each series with a changed candle, the first one (`interval_start`): all from there on are computed again."""
+    """The stretches of each series in which candles changed, from the first (`interval_start`) to the `last_changed`.
+
+    Changes that lie further apart than a change reaches are stretches of their own: old history that comes in beside
+    the present minute does not make all between them be computed again.
+    """
     keys = [*_SERIES, "interval_seconds", "interval_start"]
     candles = changes["silver.ohlcv_1m"].select(*keys).unionByName(changes["silver.ohlcv"].select(*keys))
-    return candles.groupBy(*_SERIES, "interval_seconds").agg(F.min("interval_start").alias("interval_start"))
+    in_time = Window.partitionBy(*_SERIES).orderBy("interval_start")
+    since_last = F.unix_seconds("interval_start") - F.lag(F.unix_seconds("interval_start")).over(in_time)
+    is_far = F.coalesce(since_last > F.col("interval_seconds") * F.lit(_REACH), F.lit(False))
+    stretch = F.sum(is_far.cast("int")).over(in_time)
+    return (
+        candles.withColumn("stretch", stretch)
+        .groupBy(*_SERIES, "interval_seconds", "stretch")
+        .agg(F.min("interval_start").alias("interval_start"), F.max("interval_start").alias("last_changed"))
+    )
 
 
 def needs(keys: DataFrame, now: datetime) -> DataFrame:
-    """The candles of each interval from the look-back before the first changed one on."""
+    """The candles of each stretch, from the look-back before it to as far as it reaches."""
     is_minutes = F.col("interval") == "1m"
-    return (
-        with_reach(keys)
-        .groupBy("interval")
-        .agg(F.min("needed_from").alias("start"))
-        .select(
-            F.when(is_minutes, F.lit("silver.ohlcv_1m")).otherwise(F.lit("silver.ohlcv")).alias("source"),
-            F.when(~is_minutes, F.col("interval")).alias("interval"),
-            "start",
-            F.lit(now).alias("end"),
-        )
+    return with_reach(keys).select(
+        F.when(is_minutes, F.lit("silver.ohlcv_1m")).otherwise(F.lit("silver.ohlcv")).alias("source"),
+        F.when(~is_minutes, F.col("interval")).alias("interval"),
+        F.date_trunc("day", "needed_from").alias("start"),
+        F.least(F.col("reaches_to"), F.lit(now)).alias("end"),
     )
 
 
 def with_reach(keys: DataFrame) -> DataFrame:
-    """With `needed_from`: the look-back before the first wanted candle."""
-    seconds = F.col("interval_seconds") * F.lit(indicators.lookback())
-    return keys.withColumn("needed_from", F.timestamp_seconds(F.unix_seconds("interval_start") - seconds))
+    """With `needed_from`, the look-back before the stretch, and `reaches_to`, beyond which nothing rests on it."""
+    seconds = F.col("interval_seconds")
+    needed_from = F.unix_seconds("interval_start") - seconds * F.lit(indicators.lookback())
+    reaches_to = F.unix_seconds("last_changed") + seconds * F.lit(_REACH)
+    return keys.withColumns(
+        {"needed_from": F.timestamp_seconds(needed_from), "reaches_to": F.timestamp_seconds(reaches_to)}
+    )
 
 
 def build(keys: DataFrame, sources: Mapping[str, DataFrame], _current: DataFrame, _now: datetime) -> DataFrame:
-    """The indicators of every series in `keys` from its first changed candle on."""
+    """The indicators of every candle that rests on a changed one."""
     wanted = with_reach(keys).withColumnRenamed("interval_start", "wanted_from")
     needed = [*_SERIES, "interval_seconds", "interval_start", "first_trade_id", "last_trade_id", "is_closed"]
     prices = [F.col(name).cast("double").alias(name) for name in _PRICES]
     candles = sources["silver.ohlcv_1m"].select(*needed, *prices)
     candles = candles.unionByName(sources["silver.ohlcv"].select(*needed, *prices))
-    series = candles.join(F.broadcast(wanted.drop("interval_seconds")), on=list(_SERIES), how="inner").filter(
-        F.col("interval_start") >= F.col("needed_from")
-    )
+    series = candles.join(
+        F.broadcast(wanted.drop("interval_seconds", "last_changed")), on=list(_SERIES), how="inner"
+    ).filter((F.col("interval_start") >= F.col("needed_from")) & (F.col("interval_start") <= F.col("reaches_to")))
     schema = ", ".join(f"{c.name} {c.type}" for c in TABLE.columns if c.name not in ("ingestion_ts", "month"))
-    computed: DataFrame = series.groupBy(*_SERIES).applyInPandas(over_series, schema)
+    computed: DataFrame = series.groupBy(*_SERIES, "stretch").applyInPandas(over_series, schema)
     computed = computed.withColumn("ingestion_ts", F.current_timestamp())
     return computed.withColumn("month", F.date_format("interval_start", "yyyy-MM")).select(TABLE.column_names)
 

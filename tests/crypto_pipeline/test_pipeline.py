@@ -36,7 +36,7 @@ def test_the_lineage_is_what_it_was() -> None:
         "bronze/selections": ["kafka/crypto_raw"],
         "bronze/connections": ["kafka/crypto_raw"],
         "silver/instruments": ["bronze/instruments"],
-        "silver/ohlcv_1m": ["bronze/klines", "bronze/trades"],
+        "silver/ohlcv_1m": ["bronze/agg_trades", "bronze/klines", "bronze/trades"],
         "silver/ohlcv": ["bronze/klines", "silver/ohlcv_1m"],
         "silver/fact_ohlcv": candles,
         "silver/indicators": candles,

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -139,9 +138,14 @@ class TestProof:
     NOW = datetime.fromtimestamp(START / 1e6 + 90, UTC)
 
     def label(
-        self, as_messages: Messages, tape: Iterable[AnyEvent], *view: AnyEvent, merged: Iterable[AnyEvent] = (), **k: Any
+        self,
+        as_messages: Messages,
+        tape: Iterable[AnyEvent],
+        *view: AnyEvent,
+        merged: Iterable[AnyEvent] = (),
+        now: datetime = NOW,
     ) -> tuple[str, str, str, int]:
-        rows = minutes_of(tape, as_messages, view, merged, k.get("now", self.NOW))
+        rows = minutes_of(tape, as_messages, view, merged, now)
         row = rows.filter(F.unix_micros("interval_start") == START).first()
         return row.source, row.status, row.proof, row.trade_count
 
@@ -153,6 +157,10 @@ class TestProof:
             rest = [one for one in self.TAPE if one is not missing]
             label = self.label(as_messages, rest, kline(START, 5, 7, 3))
             assert label == ("websocket", "complete", "exchange_kline", 3)
+
+    def test_ids_that_the_exchange_never_issued_leave_the_minute_as_sure(self, as_messages: Messages) -> None:
+        tape = [self.TAPE[0], self.TAPE[2]]
+        assert self.label(as_messages, tape, kline(START, 5, 7, 2)) == ("websocket", "complete", "trade_ids", 2)
 
     def test_a_trade_that_came_by_rest_makes_the_minute_repaired(self, as_messages: Messages) -> None:
         tape = [*self.TAPE[:2], trade(7, START + 2, "1", "1", source="rest", received_at=None)]
@@ -299,10 +307,7 @@ def test_candles_of_real_trades_equal_those_that_another_program_made(
         trade(int(i), t * 1000, p, q, is_buyer_maker=side == "sell", symbol="XRPETH") for t, i, _, side, p, q, _ in raw
     ]
     minutes = minutes_of(tape, as_messages)
-    if interval == "1m":
-        made = minutes
-    else:
-        made = longer_of(minutes, as_messages).filter(F.col("interval") == interval)
+    made = minutes if interval == "1m" else longer_of(minutes, as_messages).filter(F.col("interval") == interval)
     ours = made.orderBy("interval_start").toPandas()
     theirs = pd.read_feather(folder / f"XRP_ETH-{interval}.feather")
     assert len(ours) == len(theirs) == count
