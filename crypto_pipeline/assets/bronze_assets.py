@@ -1,11 +1,13 @@
 """Bronze: Kafka to Hudi, one multi-asset of which any part can be materialized."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import dagster as dg
 
 from crypto_pipeline.assets import specs
 from crypto_pipeline.bronze.common import CANNOT_BE_PARSED
+from crypto_pipeline.conflicts import ANOTHER_WRITER, conflicts_retried
 from crypto_pipeline.ingest import Ingested, ingest, sources
 from crypto_pipeline.spark import SparkConnect, tagged
 from shared.settings import settings
@@ -55,7 +57,8 @@ def bronze(
     wanted = [module for module in MODULES if specs.key(module.TABLE) in context.selected_asset_keys]
     where = settings()
     with spark.lakehouse("bronze", context.run_id) as lake:
-        done = ingest(
+        bring = partial(
+            ingest,
             lake,
             wanted,
             where.kafka,
@@ -64,6 +67,7 @@ def bronze(
             progress=context.log.info,
             working_on=lambda table: tagged(lake, table, context.run_id),
         )
+        done = conflicts_retried(lambda _state: context.log.info(ANOTHER_WRITER))(bring)
     if wanted:
         read_to = done[wanted[0].TABLE.full_name].offsets
         context.log_event(dg.AssetObservation(TOPICS.key, metadata={"offsets": dg.MetadataValue.json(read_to)}))

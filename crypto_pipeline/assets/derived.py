@@ -8,6 +8,7 @@ import dagster as dg
 
 from crypto_pipeline.assets import specs
 from crypto_pipeline.catalog import table_modules
+from crypto_pipeline.conflicts import ANOTHER_WRITER, conflicts_retried
 from crypto_pipeline.refresh import Refreshed, refresh
 from crypto_pipeline.spark import SparkConnect
 from shared.settings import settings
@@ -61,7 +62,8 @@ def _asset(module: ModuleType) -> dg.AssetsDefinition:
     )
     def build(context: dg.AssetExecutionContext, config: DerivedConfig, spark: SparkConnect) -> Iterator[object]:
         with spark.lakehouse(table.full_name, context.run_id) as lake:
-            done = refresh(lake, module, datetime.now(UTC), from_scratch=config.from_scratch)
+            again = conflicts_retried(lambda _state: context.log.info(ANOTHER_WRITER))
+            done = again(lambda: refresh(lake, module, datetime.now(UTC), from_scratch=config.from_scratch))
         yield from _checks(table, done)
         if not done.is_sound:
             raise dg.Failure(

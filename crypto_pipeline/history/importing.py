@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crypto_pipeline.catalog import table_modules
+from crypto_pipeline.conflicts import ANOTHER_WRITER, conflicts_retried
 from crypto_pipeline.history.archives import Archive, Kind, Part
-from crypto_pipeline.history.load import MODULES, Loaded, conflicts_retried, load
+from crypto_pipeline.history.load import MODULES, Loaded, load
 from crypto_pipeline.history.staging import Staging
 from crypto_pipeline.lakehouse import Lakehouse
 from crypto_pipeline.refresh import refresh
@@ -44,11 +45,8 @@ def import_parts(
         rows = pa.concat_tables([part.rows for part in batch], promote_options="default")
         refused = pa.concat_tables([part.refused for part in batch], promote_options="default")
         done.repeated += sum(part.repeated for part in batch)
-        done.add(load(lake, staging, kind, rows, refused, on_conflict=lambda _state: progress(CONFLICT)))
+        done.add(load(lake, staging, kind, rows, refused, on_conflict=lambda _state: progress(ANOTHER_WRITER)))
     return done
-
-
-CONFLICT = "Another run is writing to the same files; trying again."
 
 
 def batches(parts: Iterable[Part], time: str, size: int = BATCH) -> Iterator[list[Part]]:
@@ -94,7 +92,7 @@ def build_on(lake: Lakehouse, kind: Kind, done: Done, progress: Callable[[str], 
     for module in resting_on(MODULES[kind].TABLE):
         name = module.TABLE.full_name
         progress(f"building {name}")
-        retried = conflicts_retried(lambda _state: progress(CONFLICT))
+        retried = conflicts_retried(lambda _state: progress(ANOTHER_WRITER))
         result = retried(refresh, lake, module, datetime.now(UTC))
         if not result.is_sound:
             rules = ", ".join(rule for rule, count in result.broken.items() if count) or "one row a key"

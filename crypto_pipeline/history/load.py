@@ -16,10 +16,11 @@ import pyarrow.compute as pc
 from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+from tenacity import RetryCallState
 
 from crypto_pipeline.bronze import agg_trades, klines, quarantine, trades
 from crypto_pipeline.bronze.common import FAULT, MESSAGE, placed, preferred_source, shaped
+from crypto_pipeline.conflicts import conflicts_retried
 from crypto_pipeline.history.archives import Kind
 from crypto_pipeline.history.staging import Staging
 from crypto_pipeline.lakehouse import Lakehouse, hours_between
@@ -29,7 +30,6 @@ MODULES: Mapping[Kind, ModuleType] = {"trades": trades, "agg-trades": agg_trades
 DISAGREES = "disagrees_with_what_is_stored"
 _CLOSED = 10**18
 """The ordering of a finished kline of which nobody says when it was sent."""
-_PATIENCE_SECONDS = 600
 _IDENTITY: Mapping[Kind, tuple[str, ...]] = {
     "trades": trades.TABLE.key,
     "agg-trades": agg_trades.TABLE.key,
@@ -88,22 +88,6 @@ def load(
             frame = recorded(finished(lake.spark.read.parquet(path), table), FAULT, table)
             conflicts_retried(on_conflict)(lambda: lake.write(quarantine.TABLE, frame, {}))
     return loaded
-
-
-def conflicts_retried(on_conflict: Callable[[RetryCallState], None]) -> Retrying:
-    """Calls again where another writer was quicker, for ten minutes."""
-    return Retrying(
-        retry=retry_if_exception(is_conflict),
-        wait=wait_random_exponential(multiplier=1, max=15),
-        stop=stop_after_delay(_PATIENCE_SECONDS),
-        before_sleep=on_conflict,
-        reraise=True,
-    )
-
-
-def is_conflict(error: BaseException) -> bool:
-    """Another writer wrote into the same files and was done first; nothing of ours was written."""
-    return any(name in str(error) for name in ("WriteConflictException", "ConcurrentModificationException"))
 
 
 def _load(lake: Lakehouse, kind: Kind, rows: DataFrame, count: int, hours: list[datetime]) -> Loaded:

@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline.bronze import gaps
+from crypto_pipeline.conflicts import conflicts_retried
 from crypto_pipeline.history.archives import Part
 from crypto_pipeline.history.fetch import Source
 from crypto_pipeline.history.importing import Done, import_parts
-from crypto_pipeline.history.load import conflicts_retried
 from crypto_pipeline.history.staging import Staging
 from crypto_pipeline.lakehouse import Lakehouse
 from crypto_pipeline.reader import arrow_schema
