@@ -73,7 +73,7 @@ class Campaign:
         self.say(f"a mixture of faults and {len(self.plan.kills)} kills for {self.plan.minutes:g} minutes")
         self._ask(self.plan.mixture)
         self._kill()
-        self.system.simulator("/faults", "DELETE")
+        self.system.simulator("/faults/end", "POST", {})
         self._settle()
 
     def done(self) -> list[Disturbance]:
@@ -112,7 +112,15 @@ class Campaign:
         while self.system.metric("gaps_open"):
             assert time.monotonic() < deadline, "merged fills do not cover the hole"
             time.sleep(TICK)
+        before = self._last_sent()
         assert self._kill_one("streaming"), "the streaming service does not run"
+        while not all(last > known for last, known in zip(self._last_sent(), before, strict=True)):
+            assert time.monotonic() < deadline + STARTED_WITHIN, "the streaming service does not come back"
+            time.sleep(TICK)
+
+    def _last_sent(self) -> list[int]:
+        """The last trade of each symbol that was sent."""
+        return [self.system.simulator(f"/truth/sent?symbol={symbol}")["trade"][-1][1] for symbol in SYMBOLS]
 
     def _until_over(self, notes: list[Any]) -> None:
         numbers = {note["id"] for note in notes}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from crypto_pipeline.history import archives
 from crypto_pipeline.history.archives import Archive, ArchiveError, checked
+from shared.events import exact_product
 from tests.crypto_pipeline.history.conftest import BTC, Maker, kline_line, micros
 
 DAY = micros("2026-11-20")
@@ -75,10 +76,11 @@ def test_milliseconds_and_microseconds_are_told_apart(
     quantity=st.decimals("0.00000001", "9999999", places=8),
 )
 def test_the_product_is_exact(tmp_path_factory: pytest.TempPathFactory, price: Decimal, quantity: Decimal) -> None:
-    said = (price * quantity).quantize(Decimal("1e-8"))
+    product = exact_product(price, quantity)
+    said = round(product, 8)
     path = tmp_path_factory.mktemp("made") / "mine.csv"
     path.write_text(f"1,{price:f},{quantity:f},{said:f},{DAY},True,True\n")
-    assert rows_of(path)["quote_quantity"].to_pylist() == [price * quantity]
+    assert rows_of(path)["quote_quantity"].to_pylist() == [product]
 
 
 def test_a_file_that_mixes_units_is_refused(archive_file: Maker) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from crypto_pipeline import conflicts
 from crypto_pipeline.bronze import klines, quarantine, trades
-from crypto_pipeline.history import load as loading
 from crypto_pipeline.history.archives import Part, checked
 from crypto_pipeline.history.fetch import as_rows
 from crypto_pipeline.history.importing import import_parts
@@ -85,7 +85,7 @@ def test_what_a_file_alone_shows_to_be_wrong_is_in_quarantine_by_its_rule(
 def test_another_writer_that_was_quicker_is_waited_for(
     lake: MemoryLake, staging: LocalStaging, archive_file: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "wait_random_exponential", lambda **_options: lambda _state: 0)
+    monkeypatch.setattr(conflicts, "wait_random_exponential", lambda **_options: lambda _state: 0)
     lake.refusals.append(RuntimeError("org.apache.hudi.exception.HoodieWriteConflictException: too late"))
     waited: list[object] = []
     done = load(lake, staging, "trades", traded(archive_file, line(1)), on_conflict=waited.append)  # type: ignore[arg-type]
