@@ -21,7 +21,7 @@ from crypto_pipeline.lakehouse import Lakehouse
 from shared.symbol_manager import symbol_of
 from shared.tables import OFFSETS, Notes, Table
 
-CHUNK = 500_000
+CHUNK = 200_000
 """Messages a commit at most: a long backlog is caught up in steps that each stay done."""
 QUIET = "quiet"
 """The note by which a commit says of other tables that nothing came for them since their own commit of this name, up to

@@ -90,11 +90,11 @@ class System:
         """The services that are not healthy."""
         return [service["name"] for service in self.status()["services"] if not service["healthy"]]
 
-    def simulator(self, path: str, method: str = "GET", body: object = None) -> Any:
-        """What the simulated exchange answers."""
+    def simulator(self, path: str, posted: object = None) -> Any:
+        """What the simulated exchange answers to a GET, or to a POST of something."""
         url = f"http://127.0.0.1:{self.environment['SIMULATOR_PORT']}{path}"
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(url, json.dumps(body).encode() if body else None, headers, method=method)
+        body = None if posted is None else json.dumps(posted).encode()
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
 

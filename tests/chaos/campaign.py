@@ -73,7 +73,7 @@ class Campaign:
         self.say(f"a mixture of faults and {len(self.plan.kills)} kills for {self.plan.minutes:g} minutes")
         self._ask(self.plan.mixture)
         self._kill()
-        self.system.simulator("/faults/end", "POST", {})
+        self.system.simulator("/faults/end", {})
         self._settle()
 
     def done(self) -> list[Disturbance]:
@@ -103,7 +103,7 @@ class Campaign:
 
     def _ask(self, fault: Fault) -> Any:
         self.say(f"fault {dict(fault)}")
-        return self.system.simulator("/faults", "POST", fault)
+        return self.system.simulator("/faults", fault)
 
     def _refuse(self) -> None:
         """A hole that only merged fills can cover. A new service asks for single trades again."""
