@@ -8,7 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Generic, Literal, TypeVar
@@ -31,7 +31,9 @@ SAMPLE_SECONDS = 1.0
 STALE_SECONDS = 300
 """An asset that is older is a reason for alarm, once the services run for longer than that."""
 
-_COUNTED = ("ingestor_messages_total", "ws_connected", "reading_paused")
+_COUNTED = (
+    "ingestor_messages_total", "ws_connected", "reading_paused", "gaps_open", "spool_messages", "archive_paused",
+)  # fmt: skip
 _ASSETS = (
     "{assetNodes{assetKey{path} isMaterializable assetMaterializations(limit:1)"
     "{timestamp metadataEntries{label ...on IntMetadataEntry{intValue}}}} "
@@ -93,7 +95,11 @@ class Status:
     exchanges: dict[str, int]
     """The open connections to each exchange."""
     reading_paused: bool | None
-    """The buffer is full and nothing is read from the exchanges."""
+    """Memory and spool are full and nothing is read from the exchanges."""
+    open_gaps: int | None
+    """Holes that are not repaired yet; `bronze.gaps` says what each waits for."""
+    spooled: int | None
+    """Messages on disk that wait for Kafka."""
     dead_letters: int | None
     """Messages in the topic of what could not be parsed."""
     topics: list[Topic]
@@ -108,7 +114,10 @@ class Streaming:
     per_second: Mapping[str, float]
     """Messages by symbol."""
     connections: dict[str, int]
-    reading_paused: bool
+    reading_paused: bool = False
+    open_gaps: int = 0
+    spooled: int = 0
+    archive_paused: bool = False
 
 
 @dataclass(frozen=True)
@@ -189,6 +198,8 @@ def assemble(facts: Facts) -> Status:
         services=list(facts.services or ()),
         exchanges=streaming.connections if streaming else {},
         reading_paused=streaming.reading_paused if streaming else None,
+        open_gaps=streaming.open_gaps if streaming else None,
+        spooled=streaming.spooled if streaming else None,
         dead_letters=facts.dead_letters,
         topics=_topics(facts),
         assets=assets,
@@ -212,7 +223,9 @@ def _reasons(facts: Facts) -> Iterable[str]:
             if not connections:
                 yield f"{exchange} is not connected."
         if facts.streaming.reading_paused:
-            yield "Reading from the exchanges is paused: Kafka takes nothing, and the buffer is full."
+            yield "Reading from the exchanges is paused: Kafka takes nothing, and memory and spool are full."
+        if facts.streaming.archive_paused:
+            yield "Frames are not archived: less than 1 GB is free on the disk."
     if facts.last_run and facts.last_run.status != "SUCCESS":
         yield f"The last run of the pipeline, {facts.last_run.run_id[:8]}, ended with {facts.last_run.status}."
     uptimes = [service.uptime_seconds for service in facts.services or () if service.uptime_seconds is not None]
@@ -248,12 +261,12 @@ def _messages(first: Offsets, end: Offsets) -> int:
     return sum(n for counts in kafka_source.waiting_messages(first, end).values() for n in counts.values())
 
 
-def counters(exposition: str) -> tuple[dict[str, float], dict[str, int], bool]:
-    """Of what Prometheus reads: messages so far by symbol, connections by exchange, and whether reading pauses."""
+def counted(exposition: str) -> Streaming:
+    """What Prometheus reads, with the messages so far in the place of those a second."""
     ours = "\n".join(line for line in exposition.splitlines() if line.startswith(_COUNTED))
     messages: dict[str, float] = {}
     connections: dict[str, int] = {}
-    paused = False
+    others: dict[str, float] = {}
     for family in text_string_to_metric_families(ours + "\n"):
         for sample in family.samples:
             if sample.name == "ingestor_messages_total":
@@ -261,21 +274,28 @@ def counters(exposition: str) -> tuple[dict[str, float], dict[str, int], bool]:
                 messages[symbol] = messages.get(symbol, 0.0) + sample.value
             elif sample.name == "ws_connected":
                 connections[sample.labels["exchange"]] = int(sample.value)
-            elif sample.name == "reading_paused":
-                paused = bool(sample.value)
-    return messages, connections, paused
+            else:
+                others[sample.name] = sample.value
+    return Streaming(
+        messages,
+        connections,
+        bool(others.get("reading_paused")),
+        int(others.get("gaps_open", 0)),
+        int(others.get("spool_messages", 0)),
+        bool(others.get("archive_paused")),
+    )
 
 
 def _streaming(settings: Settings) -> Streaming:
     url = f"http://{settings.host('streaming')}:{settings.metrics_port}/metrics"
-    before, _, _ = counters(probes.get(url).decode())
+    before = counted(probes.get(url).decode()).per_second
     began = time.monotonic()
     time.sleep(SAMPLE_SECONDS)
-    after, connections, paused = counters(probes.get(url).decode())
+    now = counted(probes.get(url).decode())
     seconds = time.monotonic() - began
     # A counter that fell belongs to a service that was started anew meanwhile.
-    rates = {symbol: max(count - before.get(symbol, 0.0), 0.0) / seconds for symbol, count in after.items()}
-    return Streaming(rates, connections, paused)
+    rates = {symbol: max(count - before.get(symbol, 0.0), 0.0) / seconds for symbol, count in now.per_second.items()}
+    return replace(now, per_second=rates)
 
 
 def _taken_in(settings: Settings) -> Offsets:

@@ -26,7 +26,8 @@ def status(
     (once the services run for so long).
 
     `--json` gives one object: `mode`, `at`, `healthy`, `reasons` (sentences), `services` (`name`, `healthy`, `reason`,
-    `pid`, `uptime_seconds`, `memory_bytes`), `exchanges` (open connections by name), `reading_paused`, `dead_letters`,
+    `pid`, `uptime_seconds`, `memory_bytes`), `exchanges` (open connections by name), `reading_paused`, `open_gaps`,
+    `spooled` (messages on disk that wait for Kafka), `dead_letters`,
     `topics` (`topic`, `messages_per_second`, `messages`, `lag`), `assets` (`asset`, `materialized_at`, `age_seconds`,
     `run_status`, `rows_written`) and `last_run` (`run_id`, `status`, `ended_at`, `seconds`). What is not known is null;
     times are UTC.
@@ -107,7 +108,10 @@ def rendered(found: "Status") -> "RenderableType":
     verdict = ("healthy", "bold green") if found.healthy else ("not healthy", "bold red")
     title = Text.assemble(f"crypto lakehouse, {found.mode} mode: ", verdict, f"   {found.at:%Y-%m-%d %H:%M:%S} UTC")
     reasons = [Text(f"  ✗ {reason}", style="red") for reason in found.reasons]
-    facts = Text(f"{_exchanges(found)}; dead letters: {_count(found.dead_letters) or 'not known'}; {_last_run(found)}")
+    facts = Text(
+        f"{_exchanges(found)}; gaps being repaired: {_count(found.open_gaps) or 'not known'}; "
+        f"dead letters: {_count(found.dead_letters) or 'not known'}; {_last_run(found)}"
+    )
     tables = [_services(found), _topics(found), _assets(found)]
     shown = Columns([Padding(table, (1, 2, 0, 0)) for table in tables if table.row_count])
     return Group(title, *reasons, facts, shown)
@@ -115,7 +119,8 @@ def rendered(found: "Status") -> "RenderableType":
 
 def _exchanges(found: "Status") -> str:
     said = [f"{name}: {count} connection{'s' * (count != 1)}" for name, count in found.exchanges.items()]
-    return f"{', '.join(said) or 'exchanges: not known'}{', reading paused' * bool(found.reading_paused)}"
+    waiting = f", {found.spooled:,} messages wait in the spool" if found.spooled else ""
+    return f"{', '.join(said) or 'exchanges: not known'}{', reading paused' * bool(found.reading_paused)}{waiting}"
 
 
 def _last_run(found: "Status") -> str:

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from crypto_pipeline.monitoring import Asset, Facts, Run, Streaming, Topic, assemble, asset, counters, finished_run
+from crypto_pipeline.monitoring import Asset, Facts, Run, Streaming, Topic, assemble, asset, counted, finished_run
 from deployment.health import ServiceHealth
 
 NOW = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
@@ -43,6 +43,7 @@ def test_without_a_connection_to_an_exchange_it_is_not_healthy(connections: dict
 
 def test_paused_reading_is_not_healthy() -> None:
     assert "paused" in reasons(replace(WELL, streaming=Streaming({}, {"binance": 1}, True)))[0]
+    assert "not archived" in reasons(replace(WELL, streaming=Streaming({}, {"binance": 1}, archive_paused=True)))[0]
 
 
 def test_a_failed_run_is_not_healthy() -> None:
@@ -97,8 +98,11 @@ ingestor_messages_total{exchange="binance",stream="ticker",symbol="BTCUSDT"} 4.0
 latency_seconds_bucket{exchange="binance",le="0.1",stream="trade",symbol="BTCUSDT"} 3.0
 ws_connected{exchange="binance"} 2.0
 reading_paused 1.0
+gaps_open 3.0
+spool_messages 12.0
+archive_paused 1.0
 """
-    assert counters(text) == ({"BTCUSDT": 7.0}, {"binance": 2}, True)
+    assert counted(text) == Streaming({"BTCUSDT": 7.0}, {"binance": 2}, True, 3, 12, True)
 
 
 def test_an_asset_has_the_time_and_the_rows_of_its_last_materialization() -> None:

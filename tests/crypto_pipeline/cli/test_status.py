@@ -18,12 +18,14 @@ STATUS = Status(
     services=[ServiceHealth("kafka", False, "no answer", 7, 90.0, 250_000_000)],
     exchanges={"binance": 2},
     reading_paused=False,
+    open_gaps=4,
+    spooled=1500,
     dead_letters=None,
     topics=[Topic("crypto_raw_btcusdt", 12.0, 15_000, None)],
     assets=[Asset("silver.ohlcv", NOW, 0.0, "SUCCESS", 5), Asset("gold.new", None, None, None, None)],
     last_run=Run("5197669f", "SUCCESS", NOW, 19.6),
 )
-NOTHING = Status("live", NOW, False, ["Nothing is deployed here."], [], {}, None, None, [], [], None)
+NOTHING = Status("live", NOW, False, ["Nothing is deployed here."], [], {}, None, None, None, None, [], [], None)
 
 
 def on_screen(status: Status, width: int = 200) -> str:
@@ -37,7 +39,7 @@ def test_the_title_names_the_mode_and_the_verdict_and_the_reasons_follow() -> No
     lines = on_screen(STATUS).splitlines()
     assert lines[0].startswith("crypto lakehouse, demo mode: not healthy")
     assert lines[1].strip() == "✗ kafka is not healthy: no answer."
-    assert "binance: 2 connections" in lines[2]
+    assert "binance: 2 connections, 1,500 messages wait in the spool; gaps being repaired: 4;" in lines[2]
     assert "last run: SUCCESS, 0 s ago, took 20 s" in lines[2]
 
 
@@ -53,8 +55,8 @@ def test_what_is_not_known_leaves_its_place_empty() -> None:
 def test_the_json_has_every_field_and_times_in_utc() -> None:
     found = json.loads(as_json(STATUS))
     assert list(found) == [
-        *("mode", "at", "healthy", "reasons", "services", "exchanges", "reading_paused", "dead_letters", "topics"),
-        *("assets", "last_run"),
+        *("mode", "at", "healthy", "reasons", "services", "exchanges", "reading_paused", "open_gaps", "spooled"),
+        *("dead_letters", "topics", "assets", "last_run"),
     ]
     assert found["at"] == found["assets"][0]["materialized_at"] == "2026-11-21T09:00:00Z"
     assert set(found["services"][0]) == {"name", "healthy", "reason", "pid", "uptime_seconds", "memory_bytes"}

@@ -160,7 +160,9 @@ class TestProof:
 
     def test_ids_that_the_exchange_never_issued_leave_the_minute_as_sure(self, as_messages: Messages) -> None:
         tape = [self.TAPE[0], self.TAPE[2]]
+        by_rest = kline(START, None, None, 2, source="rest", received_at=None)  # type: ignore[arg-type]
         assert self.label(as_messages, tape, kline(START, 5, 7, 2)) == ("websocket", "complete", "trade_ids", 2)
+        assert self.label(as_messages, tape, by_rest) == ("trades", "complete", "trade_ids", 2)
 
     def test_a_trade_that_came_by_rest_makes_the_minute_repaired(self, as_messages: Messages) -> None:
         tape = [*self.TAPE[:2], trade(7, START + 2, "1", "1", source="rest", received_at=None)]
