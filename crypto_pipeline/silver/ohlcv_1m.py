@@ -180,10 +180,10 @@ def chosen(ours: DataFrame, theirs: DataFrame, known: DataFrame, now: datetime) 
     as_kline_says = (F.col("kline.trade_count") == F.col("ours.trade_count")) & ~F.coalesce(
         names_other_ids, F.lit(False)
     )
-    # Between the first and the last id that the kline names there may be ids that the exchange never issued.
-    has_its_ids = F.coalesce(as_kline_says & ~names_other_ids, F.lit(False))
-    is_run = F.coalesce(is_contiguous & (as_kline_says | F.col("has_both_neighbours")), F.lit(False))
-    is_whole = has_its_ids | is_run
+    # As many as the exchange counts are all of them, also where it left out ids.
+    is_whole = F.coalesce(as_kline_says, F.lit(False)) | F.coalesce(
+        is_contiguous & F.col("has_both_neighbours"), F.lit(False)
+    )
     by_trades = is_whole & ~F.col("is_merged")
     made_from = (
         F.when(traded & (F.col("kline.source") == "websocket"), F.lit("websocket"))

@@ -31,10 +31,10 @@ def test_when_it_is_calm_again_all_is_settled_in_time(campaign: Campaign) -> Non
 
 def test_no_trade_is_lost(judge: Judge) -> None:
     judge.none(
-        "select symbol, time as moment, trade_id from made_trades m join judged using (symbol) "
-        "where trade_id >= first_id "
+        f"select symbol, time // {MINUTE} * {MINUTE} as moment, count(*) as trades, min(trade_id) as first_lost, "
+        "max(trade_id) as last_lost from made_trades m join judged using (symbol) where trade_id >= first_id "
         "and not exists (from trades t where t.symbol = m.symbol and t.trade_id = m.trade_id) "
-        "and not exists (from merged f where f.symbol = m.symbol and f.trade_id = m.trade_id)"
+        "and not exists (from merged f where f.symbol = m.symbol and f.trade_id = m.trade_id) group by all"
     )
 
 
@@ -59,7 +59,7 @@ def test_every_trade_has_the_price_quantity_and_time_that_it_was_made_with(judge
         select symbol, m.time as moment, trade_id, t.source, t.price, m.price as made_price, t.quantity, t.event_time
         from trades t join made_trades m using (symbol, trade_id)
         where t.price <> m.price or t.quantity <> m.quantity or t.is_buyer_maker <> m.is_buyer_maker
-           or t.quote_quantity <> m.price::decimal(18, 8) * m.quantity::decimal(18, 8)
+           or t.quote_quantity <> m.price::decimal(19, 8) * m.quantity::decimal(19, 8)
            or t.event_time not in (m.time, m.time // 1000 * 1000)""")
 
 

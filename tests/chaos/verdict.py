@@ -66,8 +66,8 @@ def prepare(facts: Facts) -> None:
         select *,
                case when has_unsent then ['repaired'] when may_lose_trades then ['complete', 'repaired']
                     else ['complete'] end as statuses,
-               case when not is_kline_sent then ['trades'] when may_lose_kline then ['websocket', 'trades']
-                    else ['websocket'] end as sources,
+               case when not is_kline_sent then [if(has_merged, 'rest', 'trades')]
+                    when may_lose_kline then ['websocket', 'trades'] else ['websocket'] end as sources,
                case when has_merged then 'agg' else 'trade_ids' end as proof
         from seen""",
     )
