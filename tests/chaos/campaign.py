@@ -25,7 +25,7 @@ PAUSE = 0.3
 """Between two faults that come alone."""
 SILENCE_NOTICED = 20_000_000
 """Microseconds. A shorter silence is found by what is missing, and in tickers and snapshots nothing is counted."""
-HABIT = 60_000_000
+HABIT = 45_000_000
 """Microseconds in which a new service learns how long each stream is used to be silent."""
 SETTLED = """
     with candles as (
@@ -112,11 +112,20 @@ class Campaign:
         while self.system.metric("gaps_open"):
             assert time.monotonic() < deadline, "merged fills do not cover the hole"
             time.sleep(TICK)
-        before = self._last_sent()
-        assert self._kill_one("streaming"), "the streaming service does not run"
-        while not all(last > known for last, known in zip(self._last_sent(), before, strict=True)):
-            assert time.monotonic() < deadline + STARTED_WITHIN, "the streaming service does not come back"
+        killed = self._kill_one("streaming")
+        assert killed, "the streaming service does not run"
+        deadline = time.monotonic() + STARTED_WITHIN
+        while not self._runs_anew("streaming", killed):
+            assert time.monotonic() < deadline, "the streaming service does not come back"
             time.sleep(TICK)
+        before = self._last_sent()
+        while not all(last > known for last, known in zip(self._last_sent(), before, strict=True)):
+            assert time.monotonic() < deadline, "the streaming service does not subscribe to every symbol"
+            time.sleep(TICK)
+
+    def _runs_anew(self, service: str, killed: int) -> bool:
+        known = self.system.supervisor().processes()[service]
+        return known["statename"] == "RUNNING" and known["pid"] != killed
 
     def _last_sent(self) -> list[int]:
         """The last trade of each symbol that was sent."""
@@ -143,24 +152,26 @@ class Campaign:
             assert at < seconds + STARTED_WITHIN, f"never there to be killed: {waiting}"
             time.sleep(TICK)
 
-    def _kill_one(self, victim: str) -> bool:
+    def _kill_one(self, victim: str) -> int | None:
+        """The pid of what was killed; none where there is nothing to kill."""
         pid = kill(self.system, victim)
         if pid:
             self.kills.append(Disturbance(f"kill of {victim}", now(), now(), is_outage=victim == "streaming"))
             self.say(f"killed {victim} ({pid})")
-        return pid is not None
+        return pid
 
     def _settle(self) -> None:
         self.until = (now() // MINUTE + 1) * MINUTE
         self.say(f"calm; all until {clock(self.until)} is to settle")
         began = time.monotonic()
-        while True:
-            self.unsettled = self._unsettled()
-            if not self.unsettled or time.monotonic() - began > SETTLED_WITHIN:
-                self.say(f"after {time.monotonic() - began:.0f} s: {self.unsettled or 'settled'}")
-                return
-            self.say(f"not settled: {self.unsettled}")
+        said = ""
+        while (found := self._unsettled()) and time.monotonic() - began < SETTLED_WITHIN:
+            if found != said:
+                self.say(f"not settled: {found}")
+                said = found
             time.sleep(5)
+        self.unsettled = found
+        self.say(f"after {time.monotonic() - began:.0f} s: {found or 'settled'}")
 
     def _unsettled(self) -> str:
         until = f"timestamptz '{datetime.fromtimestamp(self.until / 1e6, UTC)}'"

@@ -6,16 +6,23 @@ from dataclasses import dataclass
 import pytest
 
 from tests.chaos import verdict
-from tests.chaos.campaign import Campaign
-from tests.chaos.facts import Facts, gathered
+from tests.chaos.campaign import Campaign, now
+from tests.chaos.facts import Facts, clock, gathered
 from tests.chaos.plan import Plan
 from tests.chaos.victims import VICTIMS
 from tests.system import STREAMED_ALONE, SYMBOLS, deployed
 
-MESSAGES_A_SECOND = 2_000
+LONG_MINUTES = 10
+MESSAGES_A_SECOND, MESSAGES_IN_THE_SHORT_FORM = 2_000, 500
+"""The short form is part of all tests: two cores are to have caught up with it in a minute or two."""
 LIQUIDITY = 2.95
 """Trades of all five symbols, for each of the busiest (`streaming.simulator.instruments`)."""
-SETTINGS = {**STREAMED_ALONE, "SIMULATOR_RATE": f"{MESSAGES_A_SECOND / LIQUIDITY:.0f}"}
+
+
+def rate(minutes: float) -> dict[str, str]:
+    """The setting of the simulator that gives as many messages as a campaign of some minutes is to have."""
+    messages = MESSAGES_A_SECOND if minutes >= LONG_MINUTES else MESSAGES_IN_THE_SHORT_FORM
+    return {"SIMULATOR_RATE": f"{messages / LIQUIDITY:.0f}"}
 
 
 @dataclass(frozen=True)
@@ -39,10 +46,10 @@ def campaign(request: pytest.FixtureRequest) -> Iterator[Campaign]:
 
     def say(line: str) -> None:
         with capture.global_and_fixture_disabled():
-            print(f"chaos {line}", flush=True)
+            print(f"chaos {clock(now())} {line}", flush=True)
 
     say(f"seed {plan.seed}, {plan.minutes:g} minutes")
-    with deployed(**SETTINGS) as system:
+    with deployed(**STREAMED_ALONE, **rate(plan.minutes)) as system:
         done = Campaign(system, plan, say)
         done.run()
         yield done

@@ -60,7 +60,8 @@ class Plan:
                 {"kind": "delist", "symbol": STRANGERS[0]},
                 {"kind": "relist", "symbol": STRANGERS[1], "minutes": 1},
             ),
-            alone=tuple(random.sample(alone, len(alone))),
+            # At the end a silence, when it is known again how long each stream is used to be silent.
+            alone=(*random.sample(alone, len(alone)), ({"kind": "silence", "seconds": 25},)),
             mixture={
                 "kind": "chaos",
                 "minutes": minutes,
@@ -90,7 +91,6 @@ def _alone(random: Random, symbols: Sequence[str]) -> list[tuple[Fault, ...]]:
         one("rotate"),
         one("server_shutdown", seconds=4),
         one("silence", symbol=symbol(), stream="trade", seconds=4),
-        one("silence", seconds=25),
         one("repeat", symbol=symbol(), copies=2, later=1, seconds=2),
         one("reorder", symbol=symbol(), window=random.randint(3, 30), seconds=2),
         one("delay", symbol=symbol(), by=2, seconds=2),

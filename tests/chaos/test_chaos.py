@@ -9,7 +9,7 @@ from tests.chaos.conftest import Judge
 from tests.chaos.facts import MINUTE
 from tests.chaos.victims import VICTIMS
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.timeout(3600)]
 
 CANDLE_FIELDS = (
     *("open", "high", "low", "close", "volume", "quote_volume", "trade_count"),

@@ -106,11 +106,11 @@ tapes = st.lists(
 def test_candles_equal_a_plain_loop_whatever_the_order_of_arrival(as_messages: Messages, made, random) -> None:  # type: ignore[no-untyped-def]
     tape = [trade(i, START + at, str(p), str(q)) for i, (at, p, q) in enumerate(sorted(made), start=1)]
     shuffled = random.sample(tape, len(tape))
-    minutes = minutes_of(shuffled, as_messages)
+    minutes = minutes_of(shuffled, as_messages).cache()
     expected = by_hand(tape, 60)
     assert found(minutes, expected) == expected
 
-    longer = longer_of(minutes, as_messages)
+    longer = longer_of(minutes, as_messages).cache()
     for name, seconds in ohlcv.LONGER.items():
         expected = by_hand(tape, seconds)
         assert found(longer.filter(F.col("interval") == name), expected) == expected, name
