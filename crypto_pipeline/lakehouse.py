@@ -133,6 +133,8 @@ class Lakehouse:
         there = set(self.spark.read.format("hudi").load(self.path(table)).columns)
         new = [column for column in table.columns if column.name not in there]
         if new:
+            for name, value in _GUARDS.items():  # the command takes no options; it asks the session
+                self.spark.conf.set(name, value)
             columns = ", ".join(f"`{c.name}` {c.type} COMMENT {_literal(c.comment)}" for c in new)
             self.spark.sql(f"ALTER TABLE {table.full_name} ADD COLUMNS ({columns})")
 

@@ -14,7 +14,7 @@ from tests.system import STREAMED_ALONE, SYMBOLS, deployed
 
 LONG_MINUTES = 10
 MESSAGES_A_SECOND, MESSAGES_IN_THE_SHORT_FORM = 2_000, 500
-"""The short form is part of all tests: two cores are to have caught up with it in a minute or two."""
+"""Two cores, with other work to do, are to have caught up with the short form in a few minutes."""
 LIQUIDITY = 2.95
 """Trades of all five symbols, for each of the busiest (`streaming.simulator.instruments`)."""
 
