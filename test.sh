@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 chosen=(-m "not chaos")
 case "${1:-}" in
   --unit) shift; chosen=(-m "not integration and not chaos") ;;
-  --chaos) shift; chosen=(tests/chaos --minutes 10) ;;
+  --chaos) shift; chosen=(tests/chaos tests/integration/test_twice_delivered.py --minutes 10) ;;
 esac
 python3 -m deployment.install python-environment
 source .venv/bin/activate
