@@ -53,7 +53,8 @@ def archives(settings: Settings) -> Iterator[Callable[..., Archive]]:
 
 
 def local(settings: Settings) -> list[Path]:
-    return sorted(path for path in module.raw_folder(settings).rglob("*") if path.is_file())
+    # os.walk, as folders may go meanwhile
+    return sorted(Path(folder, name) for folder, _, names in os.walk(module.raw_folder(settings)) for name in names)
 
 
 def stored(server: MinioServer, prefix: str = "raw/") -> dict[str, list[Line]]:

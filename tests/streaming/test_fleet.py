@@ -187,7 +187,7 @@ def test_a_replacement_takes_the_place_of_one_that_dies_meanwhile(venue: Any, fl
     venue.send(TRADE, GOODBYE)
     until(lambda: venue.open == 2)
     venue.cut(slice(0, 1))
-    until(lambda: venue.open == 1)
+    until(lambda: setup.came(Over))
     venue.send(TRADE)
     until(lambda: len(setup.came(Carried)) == 2)
     assert len(venue.addresses) == 2
