@@ -1,5 +1,6 @@
 """The raw archive: every byte, whatever happens, and once in the bucket."""
 
+import os
 import subprocess
 import sys
 import time
