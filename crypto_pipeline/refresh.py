@@ -64,6 +64,8 @@ def refresh(lake: Lakehouse, module: ModuleType, now: datetime, *, from_scratch:
             result = _checked(rows, table)
             if result.is_sound:
                 lake.write(table, rows, {MARKS: followed})
+    if result.is_sound:
+        lake.compact_after_bulk(table, result.rows, now)
     result.followed, result.seconds = followed, time.monotonic() - began
     return result
 

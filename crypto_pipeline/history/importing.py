@@ -46,6 +46,7 @@ def import_parts(
         refused = pa.concat_tables([part.refused for part in batch], promote_options="default")
         done.repeated += sum(part.repeated for part in batch)
         done.add(load(lake, staging, kind, rows, refused, on_conflict=lambda _state: progress(ANOTHER_WRITER)))
+    lake.compact_after_bulk(MODULES[kind].TABLE, done.new, datetime.now(UTC))
     return done
 
 
