@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import psutil
 import pytest
 
+from deployment import health
 from deployment.supervise import Supervisor
 from shared.settings import Settings
 from tests.servers import free_ports
@@ -86,9 +87,9 @@ class System:
         answer: dict[str, Any] = json.loads(self.crypto("status", "--json").stdout)
         return answer
 
-    def unhealthy(self) -> list[str]:
-        """The services that are not healthy."""
-        return [service["name"] for service in self.status()["services"] if not service["healthy"]]
+    def services(self) -> list[health.ServiceHealth]:
+        """What every service is said to be, asked in this process: cheap enough to be asked all the time."""
+        return health.services(self.settings())
 
     def simulator(self, path: str, posted: object = None) -> Any:
         """What the simulated exchange answers to a GET, or to a POST of something."""
