@@ -89,7 +89,8 @@ class System:
 
     def services(self) -> list[health.ServiceHealth]:
         """What every service is said to be, asked in this process: cheap enough to be asked all the time."""
-        return health.services(self.settings())
+        with self._its_environment():
+            return health.services(Settings.load())
 
     def simulator(self, path: str, posted: object = None) -> Any:
         """What the simulated exchange answers to a GET, or to a POST of something."""
@@ -129,10 +130,15 @@ class System:
 
     def settings(self) -> Settings:
         """Its settings, to read its tables in this process."""
+        with self._its_environment():
+            return Settings.load()
+
+    @contextmanager
+    def _its_environment(self) -> Iterator[None]:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.environment.items():
                 patch.setenv(name, value)
-            return Settings.load()
+            yield
 
     def asked(self, question: Callable[[psutil.Process], Answer]) -> list[tuple[psutil.Process, Answer]]:
         """Every process with its answer; one that ends meanwhile gives none."""
