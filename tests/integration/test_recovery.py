@@ -86,11 +86,9 @@ def test_a_run_killed_with_its_commit_in_flight_is_made_good_by_the_next(system:
 
 
 def test_after_all_that_every_trade_in_kafka_is_in_bronze_once(system: System) -> None:
-    for symbol in SYMBOLS:
-        held = in_kafka(system, symbol)
-        wait_for(
-            f"{symbol} caught up", lambda symbol=symbol, held=held: held <= set(in_bronze(system, symbol)), seconds=240
-        )
+    held = {symbol: in_kafka(system, symbol) for symbol in SYMBOLS}
+    for symbol, known in held.items():
+        wait_for(f"{symbol} caught up", lambda: known <= set(in_bronze(system, symbol)), seconds=240)  # noqa: B023
         ids = in_bronze(system, symbol)
         assert len(ids) == len(set(ids)), f"{symbol}: a trade stands twice"
 
