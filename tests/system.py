@@ -88,7 +88,7 @@ class System:
         return answer
 
     def services(self) -> list[health.ServiceHealth]:
-        """What every service is said to be, asked in this process: cheap enough to be asked all the time."""
+        """How every service is, asked in this process: cheap enough to be asked all the time."""
         with self._its_environment():
             return health.services(Settings.load())
 
