@@ -12,8 +12,8 @@ from typing import Literal
 import dagster as dg
 
 from crypto_pipeline.history import backfill, repair
-from crypto_pipeline.history.archives import ArchiveError, period_of
-from crypto_pipeline.history.fetch import FetchError, Piece, Source
+from crypto_pipeline.history.archives import period_of
+from crypto_pipeline.history.fetch import Piece, Source
 from crypto_pipeline.history.staging import Staging
 from crypto_pipeline.spark import SparkConnect
 from shared.settings import Settings, settings
@@ -86,6 +86,12 @@ def fetch_history(context: dg.OpExecutionContext, config: HistoryConfig, spark: 
 def fill_from_archives(context: dg.OpExecutionContext, spark: SparkConnect) -> None:
     where = settings()
     filled, settled = 0, 0
+    faults: list[str] = []
+
+    def failed(symbol: Symbol, error: Exception) -> None:
+        faults.append(f"{symbol}: {error}")
+        context.log.warning(faults[-1])
+
     with spark.lakehouse("history", context.run_id) as lake:
         staging = Staging(where)
         for name in exchanges():
@@ -93,12 +99,11 @@ def fill_from_archives(context: dg.OpExecutionContext, spark: SparkConnect) -> N
             if not found:
                 continue
             with _source(where, name, context) as source:
-                try:
-                    done, answers = repair.repair(lake, staging, source, found, context.log.info)
-                except (ArchiveError, FetchError) as error:
-                    raise dg.Failure(f"{error} The next run tries again.") from error
+                done, answers = repair.repair(lake, staging, source, found, failed, context.log.info)
             filled, settled = filled + done.new, settled + len(answers)
     context.add_output_metadata({"trades_new": filled, "holes_settled": settled})
+    if faults:
+        raise dg.Failure(f"The archives of {len(faults)} symbols could not be had, first {faults[0]}")
 
 
 @dg.job(

@@ -236,9 +236,7 @@ def to_write(
     """
     moved = [name for name in streams if ends[name] != read[name].offsets]
     oldest = (now - NOTED_EVERY).strftime("%Y%m%d%H%M%S")
-    written = {
-        name for name in streams if found.get(streams[name]) or (name in moved and "" < read[name].commit < oldest)
-    }
+    written = {name for name in streams if found.get(streams[name]) or (name in moved and read[name].commit < oldest)}
     for name in moved:
         if not any(_can_tell(other, name, ends, topics) for other in written):
             written.add(name)
@@ -257,7 +255,7 @@ def expired(table: str, lost: Lost, since: str, now: datetime) -> tuple[object, 
     Its hole begins when the table was last written (`since`, the name of that commit), which does not change while the
     table stands still: so the row is the same however often the run is repeated.
     """
-    begin = datetime.strptime(since[:14], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    begin = datetime.strptime(since[:14] or "19700101000000", "%Y%m%d%H%M%S").replace(tzinfo=UTC)
     stream = next(_stream(module) for module in sources() if _name(module) == table)
     try:
         symbol = symbol_of(lost.topic)

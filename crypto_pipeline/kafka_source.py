@@ -64,7 +64,8 @@ def _by_topic(offsets: Mapping[TopicPartition, int]) -> Offsets:
 
 
 def starting(read: Offsets, first: Offsets, end: Offsets, *, skip_expired: bool = False) -> Offsets:
-    """Where to go on: after what was read, and at the beginning of topics that are new.
+    """Where to go on: after what was read, and at the beginning of topics that are new. A table that has read nothing
+    yet begins with what is there.
 
     Raises `ExpiredOffsetsError`, with the exact range, where Kafka has already dropped what was not read, or where a
     topic was made anew. `skip_expired` goes on at the first message that is there.
@@ -73,7 +74,7 @@ def starting(read: Offsets, first: Offsets, end: Offsets, *, skip_expired: bool 
     lost: list[Lost] = []
     for topic, partitions in first.items():
         for partition, beginning in partitions.items():
-            place = read.get(topic, {}).get(partition, beginning)
+            place = read.get(topic, {}).get(partition, 0 if read else beginning)
             if place < beginning:
                 lost.append(Lost(topic, partition, place, beginning))
             elif place > end[topic][partition]:

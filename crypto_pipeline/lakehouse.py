@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -55,6 +55,8 @@ _FILES_OF_COMMITS = 40
 _COMMITS_KEPT = 100
 """The timeline stays long enough to follow a table for an hour and a half of minute batches."""
 _STRATEGIES = "org.apache.hudi.table.action.compact.strategy"
+_AT_WORK = "HoodieLockException"
+"""How it says that another session is merging these files now."""
 _BULK = 20_000
 """So many rows written together are a history, not a minute."""
 _BUCKETS = "buckets"
@@ -166,7 +168,8 @@ class Lakehouse:
     def notes(self, table: Table, name: str) -> Notes | None:
         """All notes of the latest commit that carries the one of this name; none where there never was one.
 
-        Raises `LostPlaceError` where none carries it, and not all commits are ours, which hand their notes on.
+        Raises `LostPlaceError` where none carries it, and rows came by a commit that is not ours. Ours hand their notes
+        on; one that only adds columns has no rows.
         """
         latest = self._notes(table)
         if latest is None or name in latest.values:
@@ -177,7 +180,7 @@ class Lakehouse:
             notes = self._notes(table, commit.requested)
             if notes and name in notes.values:
                 return notes
-            is_ours = is_ours and (notes is None or _BUCKETS in notes.values)
+            is_ours = is_ours and (notes is None or _BUCKETS in notes.values or not commit.rows)
         if is_ours:
             return None
         raise LostPlaceError(
@@ -204,7 +207,8 @@ class Lakehouse:
     def changes(self, table: Table, since: str) -> Changes:
         """The rows written after the mark `since`, following commits in the order in which they became visible.
 
-        Where the timeline no longer reaches back to the mark, it is all rows: more work, the same result.
+        Where the timeline no longer reaches back to the mark, it is the rows of all commits that were asked for since a
+        day before it: more work, the same result.
         """
         commits = self.commits(table)
         if not commits:
@@ -213,7 +217,9 @@ class Lakehouse:
         if until <= since:
             return Changes(self.read(table).limit(0), until)
         if since < earliest:
-            return Changes(self.read(table), until)
+            every = self.spark.read.format("hudi").load(self.path(table))
+            late = every if since == BEGINNING else every.filter(F.col("_hoodie_commit_time") >= _day_before(since))
+            return Changes(late.select(table.column_names), until)
         rows = (
             self.spark.read.format("hudi")
             .option("hoodie.datasource.query.type", "incremental")
@@ -249,13 +255,20 @@ class Lakehouse:
         self.spark.sql(f"UNCACHE TABLE IF EXISTS {name}")
         self.spark.catalog.dropTempView(name)
 
-    def write(self, table: Table, rows: DataFrame, notes: Mapping[str, str]) -> None:
+    def is_empty(self, table: Table, hours: Iterable[datetime]) -> bool:
+        """No row lies in the partitions of these hours."""
+        rows = self.spark.read.format("hudi").load(self.path(table)).filter(_partition_filter(table, hours))
+        return not rows.limit(1).count()
+
+    def write(self, table: Table, rows: DataFrame, notes: Mapping[str, str], *, into_empty: bool = False) -> None:
         """Upsert rows by the table's key, and the notes, in one commit: both are there or neither is.
 
-        Without notes those of the latest commit are handed on: an import does not make the place in Kafka be forgotten.
+        `into_empty`: the rows' partitions are empty and no key stands twice in them. Then they become base files at
+        once, for a third of the price. Without notes those of the latest commit are handed on: an import does not make
+        the place in Kafka be forgotten.
         Raises where another writer was quicker. Then the run fails, and the next reads again how far its sources are.
         """
-        handed_on = None if notes else self._notes(table)
+        handed_on = None if notes else self.notes(table, _BUCKETS)
         notes = {**(notes or (handed_on.values if handed_on else {})), _BUCKETS: str(table.buckets)}
         options = (
             _WRITE_OPTIONS
@@ -268,6 +281,8 @@ class Lakehouse:
             }
             | {NOTE_PREFIX + name: value for name, value in notes.items()}
         )
+        if into_empty:
+            options["hoodie.datasource.write.operation"] = "bulk_insert"
         if table.ordering:
             options["hoodie.datasource.write.precombine.field"] = table.ordering
         rows.write.format("hudi").options(**options).mode("append").save(self.path(table))
@@ -285,7 +300,7 @@ class Lakehouse:
 
         By the hour: every hour that is over and has log files, so also one that late data came to. Else: every file
         with `log_files` of them, or with `log_bytes` in them. Only what was written since the last compaction is looked
-        at, but with `everywhere`.
+        at, but with `everywhere`. What another session merges now is left to it.
         """
         if _is_hourly(table):
             wanted = [("PartitionRegexBased", "partition.path.regex", _hours_that_are_over(now))]
@@ -302,10 +317,15 @@ class Lakehouse:
                 "hoodie.compaction.strategy": f"{_STRATEGIES}.{strategy}CompactionStrategy",
                 f"hoodie.compaction.{name}": bound,
             }
-            done = self.spark.sql(
-                f"CALL run_compaction(op => 'scheduleAndExecute', table => '{table.full_name}', "
-                f"options => '{_pairs(options)}')"
-            ).collect()
+            try:
+                done = self.spark.sql(
+                    f"CALL run_compaction(op => 'scheduleAndExecute', table => '{table.full_name}', "
+                    f"options => '{_pairs(options)}')"
+                ).collect()
+            except Exception as error:
+                if _AT_WORK not in str(error):
+                    raise
+                continue
             files += sum(row.operation_size for row in done)
         return files
 
@@ -339,6 +359,12 @@ def hours_between(start: datetime, end: datetime) -> Sequence[datetime]:
     """Every hour that `[start, end]` touches."""
     first = start.replace(minute=0, second=0, microsecond=0)
     return [first + timedelta(hours=n) for n in range(int((end - first).total_seconds() // 3600) + 1)]
+
+
+def _day_before(mark: str) -> str:
+    """No write takes a day: what was asked for before this was done before the mark."""
+    moment = datetime.strptime(mark[:14], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    return (moment - timedelta(days=1)).strftime("%Y%m%d%H%M%S")
 
 
 _PARTITION_FORMATS = {"date": "%Y-%m-%d", "hour": "%H", "month": "%Y-%m"}

@@ -58,7 +58,10 @@ class MaintenanceConfig(dg.Config):
     everywhere: bool = False
 
 
-@dg.op(description="Merges the log files of hours that are over and of files that have many; removes what is replaced.")
+@dg.op(
+    pool="maintenance",
+    description="Merges the log files of hours that are over and of files that have many; removes what is replaced.",
+)
 def maintain_tables(context: dg.OpExecutionContext, config: MaintenanceConfig, spark: SparkConnect) -> None:
     now = datetime.now(UTC)
     with spark.lakehouse("maintenance", context.run_id) as lake:

@@ -148,6 +148,8 @@ class Resolved(NamedTuple):
     """All that is to be streamed, the most important first."""
     selected: tuple[Selected, ...]
     """What each selector chose, also where the symbol is streamed on another entry's terms."""
+    is_whole: bool = True
+    """Whether every exchange that a selector names has said what it lists."""
 
 
 def _kind(entry: object) -> str:
@@ -198,7 +200,8 @@ def load_watchlist(path: Path, active: str = "") -> Watchlist:
 def resolved(watchlist: Watchlist, listed: Mapping[str, Iterable[Listed]]) -> Resolved:
     """What a watchlist streams, given what each exchange lists.
 
-    A selector takes the first `top` pairs that trade, by turnover, then by name. A symbol that the file names itself
+    A selector takes the first `top` pairs by turnover, then by name, that trade or have traded within the day: what is
+    halted now may go on in a minute, and is not chosen anew before tomorrow. A symbol that the file names itself
     stays as it is there, and a disabled one is passed over. Where selectors overlap, the first sets streams and
     priority. An exchange that is not in `listed` gives nothing.
     """
@@ -213,7 +216,8 @@ def resolved(watchlist: Watchlist, listed: Mapping[str, Iterable[Listed]]) -> Re
                     known = known.model_copy(update={"exchanges": (*known.exchanges, exchange)})
                     symbols[entry.symbol] = known
                 selected.append(Selected(exchange, known, selector, rank, volume))
-    return Resolved(_by_importance(symbols.values()), tuple(selected))
+    is_whole = all(listed.get(name) for selector in watchlist.selectors for name in selector.exchanges)
+    return Resolved(_by_importance(symbols.values()), tuple(selected), is_whole)
 
 
 def _top(selector: Selector, pairs: Iterable[Listed], disabled: frozenset[str]) -> list[tuple[Symbol, Decimal]]:
@@ -222,7 +226,8 @@ def _top(selector: Selector, pairs: Iterable[Listed], disabled: frozenset[str]) 
         if len(chosen) == selector.top:
             break
         name = pair.base + pair.quote
-        if pair.quote != selector.quote or pair.status != TRADING or name in disabled:
+        is_dead = pair.status != TRADING and not pair.quote_volume
+        if pair.quote != selector.quote or is_dead or name in disabled:
             continue
         try:
             entry = Symbol(

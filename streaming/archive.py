@@ -184,7 +184,10 @@ class Archive:
 
     def _write_on(self) -> None:
         while not self._closing.wait(FLUSH_SECONDS):
-            self._flush()
+            try:
+                self._flush()
+            except Exception:  # without this thread nothing would be archived, and nobody told
+                log.exception("%s: frames are not archived; trying again", self._folder)
         self._flush()
         for hour in self._hours.values():
             _close(hour)
@@ -200,18 +203,23 @@ class Archive:
         if dropped and not self._is_paused and not self._is_slow:
             log.error("the disk of %s is too slow: %d frames are not archived", self._folder, sum(dropped.values()))
         self._is_slow = bool(dropped)
+        try:
+            self._write_all(buffers)
+        finally:
+            with self._lock:
+                self._bytes -= taken
+        now = time.time()
+        for key in [key for key in self._hours if (key[2] + 1) * 3600 + LATE_SECONDS < now]:
+            _close(self._hours.pop(key))
+            self._uploader.look()
+
+    def _write_all(self, buffers: dict[Key, bytearray]) -> None:
         for key, buffer in buffers.items():
             try:
                 self._write(key, buffer)
             except OSError as error:
                 log.error("%s: frames of %s are not archived: %s", self._folder, key[1], error)  # noqa: TRY400
                 self._metrics.archive_dropped.labels(key[0]).inc(buffer.count(b"\n"))
-        with self._lock:
-            self._bytes -= taken
-        now = time.time()
-        for key in [key for key in self._hours if (key[2] + 1) * 3600 + LATE_SECONDS < now]:
-            _close(self._hours.pop(key))
-            self._uploader.look()
 
     def _look_at_disk(self) -> None:
         is_full = shutil.disk_usage(self._folder).free < self._free

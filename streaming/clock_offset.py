@@ -5,8 +5,10 @@ import time
 import httpx
 
 from streaming.exchange import Exchange, UnparsableMessage
+from streaming.rest import is_free, refused
 
 SAMPLES = 3
+WEIGHT = 1
 PATIENCE_SECONDS = 5
 
 
@@ -20,9 +22,13 @@ def clock_offset(exchange: Exchange) -> int | None:
     try:
         with httpx.Client(timeout=PATIENCE_SECONDS) as client:
             for _ in range(SAMPLES):
+                if not is_free(exchange, WEIGHT):
+                    break
                 before = time.time_ns() // 1000
-                reply = client.get(exchange.clock_address()).raise_for_status()
+                reply = client.get(exchange.clock_address())
                 after = time.time_ns() // 1000
+                refused(exchange, reply)
+                reply.raise_for_status()
                 sample = (after - before, exchange.clock(reply.content) - (before + after) // 2)
                 best = min(best or sample, sample)
     except (httpx.HTTPError, httpx.InvalidURL, UnparsableMessage):

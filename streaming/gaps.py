@@ -13,7 +13,7 @@ SETTLE = 5_000_000
 """How long after it was asked for a quiet series counts as covered, when other streams of its symbol come."""
 
 LINGER = 600_000_000
-"""For so long after the start the past of a series counts that is asked for: selectors wait for the exchange's list."""
+"""For so long the past of a series still counts that is asked for, once every exchange has said what it lists."""
 
 SeriesKey = tuple[str, str, str]
 """Exchange, symbol, stream."""
@@ -51,7 +51,6 @@ class Gaps:
         What was missed since the ledger's last mark is told at once.
         """
         self._clock.hear(at)
-        self._began = self._began or at
         wanted: dict[SeriesKey, Symbol] = {
             (exchange, symbol.symbol, stream): symbol
             for symbol in symbols
@@ -76,6 +75,10 @@ class Gaps:
             if series.is_wanted and key not in wanted:
                 rows += series.left(at)
         return rows
+
+    def linger(self, at: int) -> None:
+        """All that can be asked for is known: the past of anything else counts only for `LINGER` more."""
+        self._began = self._began or at
 
     def _add(self, key: SeriesKey, base: str, quote: str) -> Trades | Klines | Snapshots:
         exchange, symbol, stream = key
@@ -115,7 +118,7 @@ class Gaps:
     def tick(self, now: int) -> list[Gap]:
         """What the clock shows: to be called about each second, with the microseconds of our clock."""
         self._clock.hear(now)
-        if now - self._began > LINGER:
+        if self._began and now - self._began > LINGER:
             self._watermarks.clear()
         rows = []
         for series in self._series.values():

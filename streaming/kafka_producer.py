@@ -338,6 +338,8 @@ class EventProducer:
             self._is_spooling = True
         if self._is_spooling:
             self._sync()
+        elif self._marks:
+            self._make_safe(force=False)  # those of the last messages before the spool was empty
         self._metrics.buffer_bytes.set(self._bytes)
         if self._spool is not None:
             self._metrics.spool_bytes.set(self._spool.bytes)

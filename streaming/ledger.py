@@ -14,7 +14,7 @@ import msgspec
 
 from shared.events import AnyEvent, Gap, Instrument, Kline, Trade, encode
 from streaming.gaps import LINGER, SeriesKey
-from streaming.series import Watermark, is_settled
+from streaming.series import Watermark, is_settled, missing_range
 
 log = logging.getLogger(__name__)
 
@@ -41,11 +41,14 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lingers_until = time.monotonic() + LINGER / 1_000_000
+        self._lingers_until = float("inf")
+        self._has_lingered = False
         self._kept: set[SeriesKey] | None = None
         self._marks: dict[SeriesKey, Watermark] = {}
         self._new_marks: dict[SeriesKey, Watermark] = {}
         self._changes: list[tuple[str, tuple[object, ...]]] = []
+        self._noted: dict[tuple[SeriesKey, int], Gap] = {}
+        """The gaps as they are in the file."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._open(str(path))
@@ -70,6 +73,7 @@ class Ledger:
         rows = file.execute("SELECT exchange, symbol, stream, place, time FROM watermarks")
         self._marks = {(exchange, symbol, stream): Watermark(*mark) for exchange, symbol, stream, *mark in rows}
         self._gaps = [_gap.decode(event) for (event,) in file.execute("SELECT event FROM gaps")]
+        self._noted = {_name(gap): gap for gap in self._gaps}
         self._instruments = [_instrument.decode(event) for (event,) in file.execute("SELECT event FROM instruments")]
 
     def _begin_anew(self, error: Exception) -> None:
@@ -106,10 +110,16 @@ class Ledger:
     def keep(self, series: Iterable[SeriesKey]) -> None:
         """Only these are wanted: forget how far others came, for nobody misses what comes after.
 
-        Those of before the start are forgotten some minutes later: they may still be asked for.
+        Those of before the start are forgotten some minutes after `linger`: they may still be asked for.
         """
         before, self._kept = self._kept or set(), set(series)
         self._forget(key for key in before if key not in self._kept)
+
+    def linger(self) -> None:
+        """All that can be asked for is known."""
+        if not self._has_lingered:
+            self._has_lingered = True
+            self._lingers_until = time.monotonic() + LINGER / 1_000_000
 
     def _forget(self, series: Iterable[SeriesKey]) -> None:
         for key in [key for key in series if key in self._marks]:
@@ -118,12 +128,21 @@ class Ledger:
             self._changes.append(("DELETE FROM watermarks WHERE exchange=? AND symbol=? AND stream=?", key))
 
     def note(self, gap: Gap) -> None:
-        """A gap is sent. One that is settled stays as it was until its event is safe."""
-        if not is_settled(gap):
-            key = (gap.exchange, gap.symbol, gap.gap_stream, gap.first_missing)
-            self._changes.append(
-                ("INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?, ?, ?)", (*key, gap.updated_at, encode(gap)))
-            )
+        """A gap is sent. One that is settled, or misses less than before, stays as it was until its event is safe, and
+        with it what has filled it."""
+        if is_settled(gap):
+            self._noted.pop(_name(gap), None)
+            return
+        noted = self._noted.get(_name(gap))
+        if noted is None or not _is_less(gap, noted):
+            self._keep_gap(gap)
+
+    def _keep_gap(self, gap: Gap) -> None:
+        self._noted[_name(gap)] = gap
+        key = (gap.exchange, gap.symbol, gap.gap_stream, gap.first_missing)
+        self._changes.append(
+            ("INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?, ?, ?)", (*key, gap.updated_at, encode(gap)))
+        )
 
     def safe(self, event: AnyEvent) -> None:
         """Kafka has an event, or the spool: it will not be lost."""
@@ -134,6 +153,8 @@ class Ledger:
                     ("DELETE FROM gaps WHERE exchange=? AND symbol=? AND stream=? AND first_missing=? "
                      "AND updated_at<=?", key)
                 )  # fmt: skip
+            elif (noted := self._noted.get(_name(event))) and event.updated_at > noted.updated_at:
+                self._keep_gap(event)
         elif isinstance(event, Instrument):
             row = (event.exchange, event.symbol, encode(event))
             self._changes.append(("INSERT OR REPLACE INTO instruments VALUES (?, ?, ?)", row))
@@ -174,3 +195,13 @@ class Ledger:
     def close(self) -> None:
         self.commit()
         self._file.close()
+
+
+def _name(gap: Gap) -> tuple[SeriesKey, int]:
+    return (gap.exchange, gap.symbol, gap.gap_stream), gap.first_missing
+
+
+def _is_less(gap: Gap, before: Gap) -> bool:
+    """Whether a part of what was missing has come, and nothing else is new."""
+    missing, was = missing_range(gap), missing_range(before)
+    return gap.last_missing is not None and missing != was and was[0] <= missing[0] and missing[1] <= was[1]

@@ -30,7 +30,7 @@ VERIFY_SECONDS = 5.0
 """After so long it is asked again, whether something is there now or the exchange really has none."""
 SLOWEST_SECONDS = 300.0
 """How seldom at most something is asked for that the exchange does not have yet."""
-REFUSED_SECONDS = 600.0
+REFUSED_SECONDS = 60.0
 """How long a refused request is not tried again."""
 HALT_MINUTES = 5
 """A kline that REST does not have so long after its minute never comes."""
@@ -81,7 +81,10 @@ class Repairer(threading.Thread):
         self._done: Queue[Repaired] = Queue(REPLIES_WAITING)
         self._refusals: dict[tuple[str, str], tuple[float, str]] = {}
         """Until when a kind of request is not tried, by kind and symbol (empty for all), and why."""
-        self._failures = 0
+        self._failures: dict[str, int] = {}
+        """How often in a row a kind of request found nobody."""
+        self._unreachable: dict[str, tuple[float, str]] = {}
+        """Until when such a kind is not tried, and why."""
 
     def offer(self, gap: Gap) -> None:
         """A gap as it is now: a new one, one with less missing, or one that is settled."""
@@ -121,9 +124,6 @@ class Repairer(threading.Thread):
                     self._work(job)
         except Stopped:
             pass
-        except Exception:  # a repair that ended silently would leave every later hole open
-            log.exception("%s: the repair of gaps failed unexpectedly", self._exchange.name)
-            raise
 
     def _next(self) -> _Job | None:
         now = time.monotonic()
@@ -150,14 +150,16 @@ class Repairer(threading.Thread):
                 self._open_end(job)
             else:
                 self._trades(job)
-            self._failures = 0
-        except Unreachable as error:
-            self._failures += 1
-            seconds = min(VERIFY_SECONDS * 2 ** min(self._failures - 1, 10), SLOWEST_SECONDS)
-            log.warning("%s: gaps wait %.0f s for their repair: %s", self._exchange.name, seconds, error)
-            self._stopping.wait(seconds)
+        except Unreachable:  # another gap may be asked for elsewhere
+            job.not_before = time.monotonic() + VERIFY_SECONDS
+        except Stopped:
+            raise
         except UnparsableMessage as error:
             log.warning("%s: a reply for a gap of %s is not understood: %s", self._exchange.name, job.gap.symbol, error)
+            job.empty_replies += 1
+            self._later(job)
+        except Exception:  # a thread that ended would leave every later hole open
+            log.exception("%s: a gap of %s was not repaired; it is tried again", self._exchange.name, job.gap.symbol)
             job.empty_replies += 1
             self._later(job)
 
@@ -323,17 +325,31 @@ class Repairer(threading.Thread):
     # --- refusals
 
     def _get(self, kind: str, gap: Gap, request: Request) -> bytes | None:
-        """The reply, or none where such a request is refused, now or shortly before."""
+        """The reply, or none where such a request is refused, now or shortly before.
+
+        Raises `Unreachable`, also where nobody was found shortly before.
+        """
+        until, why = self._unreachable.get(kind, (0.0, ""))
+        if until > time.monotonic():
+            raise Unreachable(why)
         for key in ((kind, ""), (kind, gap.symbol)):
             if self._refusals.get(key, (0.0, ""))[0] > time.monotonic():
                 return None
         try:
-            return self._client.get(request)
+            reply = self._client.get(request)
+        except Unreachable as error:
+            count = self._failures[kind] = self._failures.get(kind, 0) + 1
+            seconds = min(VERIFY_SECONDS * 2 ** min(count - 1, 10), SLOWEST_SECONDS)
+            log.warning("%s: gaps wait %.0f s for %s: %s", self._exchange.name, seconds, kind, error)
+            self._unreachable[kind] = (time.monotonic() + seconds, str(error))
+            raise
         except Refused as error:
             log.warning("%s: %s", self._exchange.name, error)
             key = (kind, gap.symbol if error.status == 400 else "")
             self._refusals[key] = (time.monotonic() + REFUSED_SECONDS, str(error))
-            return None
+            reply = None
+        self._failures.pop(kind, None)
+        return reply
 
     def _why(self, kind: str, gap: Gap) -> str:
         """The last refusal of a kind."""

@@ -23,6 +23,8 @@ ATTEMPTS = 6
 LIMITED = 8
 """How often a request may be answered 429 or 418 before it counts as refused."""
 TIMEOUT_SECONDS = 15
+LONGEST_BAN_SECONDS = 3 * 86_400.0
+"""Binance bans an address for three days at most."""
 DEFAULT_WAIT_SECONDS = {429: 10, 418: 120}
 """Where the exchange names no `Retry-After`."""
 
@@ -98,6 +100,17 @@ def _limits_of(exchange: Exchange) -> _Limits:
     key = (exchange.name, exchange.base_rest_url)
     with _limits_lock:
         return _limits.setdefault(key, _Limits(exchange.weight_per_minute))
+
+
+def is_free(exchange: Exchange, weight: int) -> bool:
+    """Takes the weight of a request that is sent at once; False where nothing may be sent now."""
+    return _limits_of(exchange).reserve(weight) == 0
+
+
+def refused(exchange: Exchange, reply: httpx.Response) -> None:
+    """Keep to what a 429 or 418 says."""
+    if reply.status_code in (429, 418):
+        _limits_of(exchange).close(_retry_after(reply))
 
 
 class RestClient:
@@ -193,7 +206,7 @@ def _retry_after(reply: httpx.Response) -> float:
     """Seconds, given as such or as a date."""
     text = reply.headers.get("Retry-After", "")
     if text.isdecimal():
-        return float(text)
+        return min(float(text), LONGEST_BAN_SECONDS)
     try:
         return max(parsedate_to_datetime(text).timestamp() - time.time(), 1)
     except ValueError:

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from shared.events import Gap, GapCause, GapStatus, StreamName
 
 MINUTE = 60_000_000
+LISTEN = 30_000_000
+"""How long after it was asked for a kline is waited for, to know the exchange's clock."""
 KLINE_GRACE = 10_000_000
 """How long after its minute a closed kline is waited for, in microseconds of the exchange's clock."""
 FAR = 5_000_000
@@ -296,8 +298,7 @@ class Trades(Series):
     def start(self, at: int, mark: Watermark | None) -> list[Gap]:
         rows: list[Gap] = []
         if mark is not None:
-            if mark.place > self._highest:
-                self._highest, self._time = mark
+            self._highest, self._time = mark
             ends = [hole for hole in [*self._holes, self._open_end] if hole and hole.low > self._highest]
             for hole in ends:  # what was on the way to Kafka between the mark and a later hole is lost too
                 low = self._highest + 1
@@ -386,6 +387,11 @@ class Trades(Series):
             return []  # before the first trade nothing says what there was
         return [self._open(outage.since)]
 
+    def left(self, at: int) -> list[Gap]:
+        if self._open_end and self._highest < 0:  # it is from before the start: REST tells of it all the same
+            self._highest = self._open_end.key - 1
+        return super().left(at)
+
     def _open(self, since: int) -> Gap:
         cause = self._cause or "disconnect"
         if self._open_end is None:
@@ -428,13 +434,14 @@ class Klines(Series):
 
     def __init__(self, *names: Any) -> None:
         super().__init__(*names)
-        self._due = 0
+        self._due = self._since = 0
         self._came: set[int] = set()
         """Closed klines of minutes that are not judged yet."""
         self._outage: Interruption | None = None
 
     def start(self, at: int, mark: Watermark | None) -> list[Gap]:
         self._came.clear()
+        self._since = at
         self._due = -(-at // MINUTE) * MINUTE
         if mark is not None:
             self._due = mark.place + MINUTE
@@ -455,7 +462,10 @@ class Klines(Series):
 
     def judge(self, now: int) -> list[Gap]:
         """The minutes whose klines should have come by `now`, of our clock."""
-        until = now - self._clock.lags.get(self._exchange, 0) - MINUTE - KLINE_GRACE
+        lag = self._clock.lags.get(self._exchange)
+        if lag is None and now < self._since + LISTEN:
+            return []
+        until = now - (lag or 0) - MINUTE - KLINE_GRACE
         changed: dict[Hole, None] = {}
         while self._due <= until:
             if self._due in self._came:

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 TICK_SECONDS = 0.2
 SECOND = 1.0
 COMPLAIN_SECONDS = 10
+CLOCK_SECONDS = 60
+"""A clock of ours that is further off is complained of; where it is five minutes behind, bronze refuses every row."""
 """How often refused messages are written to the log; the metric counts them all."""
 
 
@@ -143,6 +145,9 @@ class Worker(threading.Thread):
             for exchange in symbol.exchanges
             for stream in symbol.streams
         )
+        if wanted.is_whole:
+            self.ledger.linger()
+            self._gaps.linger(now)
         self._tell(self._gaps.follow(wanted.symbols, now))
         for selection in selections(wanted.selected, now):
             self._refer(selection)
@@ -171,6 +176,11 @@ class Worker(threading.Thread):
         self._producer.send(REFERENCE, message_key(report.exchange, "connection"), encode(report))
         if report.clock_offset is not None:
             self._metrics.clock_offset.labels(report.exchange).set(report.clock_offset / 1_000_000)
+            if abs(report.clock_offset) > CLOCK_SECONDS * 1_000_000:
+                seconds = report.clock_offset / 1_000_000
+                log.error(
+                    "%s: this machine's clock is off by %.0f s; set it, or rows are refused", report.exchange, seconds
+                )
 
     def _refuse(self, letter: DeadLetter) -> None:
         if time.monotonic() - self._last_complaint > COMPLAIN_SECONDS:

@@ -109,7 +109,7 @@ def _load(lake: Lakehouse, kind: Kind, rows: DataFrame, count: int, hours: list[
                 lake.write(table, pinned.filter(F.col("rule") == "new").drop("rule"), {})
     else:
         loaded.new = int(kept.count())
-        lake.write(table, kept, {})
+        lake.write(table, kept, {}, into_empty=lake.is_empty(table, hours))
     if loaded.new + loaded.there + loaded.differing < count:
         with lake.pinned(quarantine.build(incoming, table)) as broken:
             loaded.quarantined += Counter(_counted(broken))

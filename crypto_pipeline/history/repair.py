@@ -13,8 +13,8 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline.bronze import gaps
 from crypto_pipeline.conflicts import conflicts_retried
-from crypto_pipeline.history.archives import Part
-from crypto_pipeline.history.fetch import Source
+from crypto_pipeline.history.archives import ArchiveError, Part
+from crypto_pipeline.history.fetch import FetchError, Source
 from crypto_pipeline.history.importing import Done, import_parts
 from crypto_pipeline.history.staging import Staging
 from crypto_pipeline.lakehouse import Lakehouse
@@ -33,6 +33,8 @@ class Tape(NamedTuple):
     last_id: int
     rows: pa.Table
     """The trades whose ids lie in the holes."""
+    refused: frozenset[int] = frozenset()
+    """Ids that the archive has, with something that cannot be true."""
 
 
 def open_gaps(lake: Lakehouse, exchange: str) -> list[Gap]:
@@ -52,11 +54,12 @@ def repair(
     staging: Staging,
     source: Source,
     found: Sequence[Gap],
+    failed: Callable[[Symbol, Exception], None],
     progress: Callable[[str], None] = lambda _line: None,
 ) -> tuple[Done, list[Gap]]:
     """Bring the trades of holes from the archive into bronze, and write what became of the holes that it settles.
 
-    Raises `ArchiveError`, `FetchError`.
+    A symbol whose archive cannot be had does not stop the others: `failed` is told.
     """
     done, settled = Done(), []
     now = datetime.now(UTC)
@@ -65,7 +68,11 @@ def repair(
         symbol = Symbol.model_validate(known)
         mine = [gap for gap in found if gap["symbol"] == symbol.symbol]
         tapes = _Tapes(source, symbol, mine)
-        answers = [answer for gap in mine for answer in judged(gap, tapes.of(gap, now.date()), now)]
+        try:
+            answers = [answer for gap in mine for answer in judged(gap, tapes.of(gap, now.date()), now)]
+        except (ArchiveError, FetchError) as error:
+            failed(symbol, error)
+            continue
         rows = [Part(tape.rows, tape.rows.slice(0, 0).select([]), 0) for tape in tapes.read.values() if tape]
         if not answers:
             continue
@@ -80,12 +87,15 @@ def judged(gap: Gap, tapes: Sequence[Tape], now: datetime) -> Iterator[Gap]:
     """The hole's rows after its days were read, oldest first; none while the archive does not reach beyond it.
 
     A run of ids that the archive does not have, between ids that it has, was never issued: it is a row of its own.
+    A hole stays open where the archive has an id with something that cannot be true.
     """
     first, last = gap["first_missing"], gap["last_missing"]
     if not tapes or tapes[-1].last_id <= last:
         return
     ids = np.unique(np.concatenate([tape.rows["trade_id"].to_numpy() for tape in tapes]))
     ids = ids[(ids >= first) & (ids <= last)]
+    if any(first <= number <= last for tape in tapes for number in tape.refused):
+        return
     if len(ids) < last - first + 1 and tapes[0].first_id >= first:
         return
     edges = np.flatnonzero(np.diff(ids) > 1)
@@ -147,7 +157,10 @@ class _Tapes:
             if archive is None:
                 return None
             firsts, lasts, kept = [], [], []
+            refused: set[int] = set()
             for part in archive.parts():
+                if part.refused.num_rows:
+                    refused.update(part.refused["trade_id"].to_pylist())
                 ids = part.rows["trade_id"]
                 bounds = pc.min_max(ids).as_py()
                 firsts.append(bounds["min"])
@@ -159,7 +172,7 @@ class _Tapes:
                     )
                     within = pc.or_(within, inside)
                 kept.append(part.rows.filter(within))
-        return Tape(min(firsts), max(lasts), pa.concat_tables(kept)) if kept else None
+        return Tape(min(firsts), max(lasts), pa.concat_tables(kept), frozenset(refused)) if kept else None
 
 
 def _write(lake: Lakehouse, staging: Staging, answers: Sequence[Gap]) -> None:

@@ -68,9 +68,6 @@ RULES = {
     "low_is_lowest": "low <= open and low <= close and low <= high",
     "volumes_are_positive": "volume > 0 and quote_volume > 0 and trade_count > 0",
     "takers_bought_no_more_than_was_traded": "taker_buy_volume between 0 and volume",
-    # An exchange rounds its quote volume; ours is exact.
-    "vwap_lies_between_low_and_high": "source != 'trades' "
-    "or vwap between low - 0.000000000000000001 and high + 0.000000000000000001",
     "it_starts_on_its_grid": "unix_seconds(interval_start) % interval_seconds = 0",
     "status_is_known": "status in ('complete', 'repaired', 'partial', 'pending')",
 }

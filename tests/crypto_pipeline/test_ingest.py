@@ -78,6 +78,10 @@ def test_a_quiet_table_is_written_once_an_hour() -> None:
     assert written({"trade": 5}, gaps_commit=OLD) == {"bronze.trades", "bronze.gaps"}
 
 
+def test_a_table_that_never_had_a_row_gets_a_commit_of_its_own() -> None:
+    assert written({"trade": 5}, gaps_commit="") == {"bronze.trades", "bronze.gaps"}
+
+
 def test_where_nothing_came_for_any_table_one_of_them_says_so() -> None:
     assert len(written({"foreign": 5})) == 1
 
@@ -126,6 +130,11 @@ def test_expired_offsets_are_the_same_gap_however_often_they_are_found() -> None
     assert (first["symbol"], first["cause"], first["status"]) == ("BTCUSDT", "offsets_expired", "lost")
     assert first["date"] == "2026-11-21"
     assert "crypto_raw_btcusdt[0] 40 to 99" in str(first["detail"])
+
+
+def test_what_expired_before_a_table_was_ever_written_is_a_gap_too() -> None:
+    first, again = (expired("bronze.agg_trades", Lost(TOPIC, "0", 40, 100), "", NOW) for _ in range(2))
+    assert first == again
 
 
 @pytest.mark.parametrize("module", sources(), ids=lambda module: module.TABLE.full_name)

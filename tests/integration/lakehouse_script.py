@@ -1,11 +1,13 @@
 """What test_lakehouse.py runs in a process of its own: Spark Connect and Spark itself cannot share one."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from pyspark.sql import SparkSession
 
+from crypto_pipeline.conflicts import is_conflict
 from crypto_pipeline.lakehouse import BEGINNING, BucketsChangedError, Lakehouse
 from shared.settings import settings
 from shared.tables import Column, Table
@@ -23,6 +25,47 @@ TABLE = Table(
     ordering="ordering",
     buckets=2,
 )
+
+MONTHLY = replace(
+    TABLE,
+    name="monthly_probe",
+    columns=(*TABLE.columns, Column("month", "string", "partition: a month, yyyy-MM")),
+    key=("symbol", "number"),
+    partitions=("month",),
+)
+JANUARY, FEBRUARY = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
+
+
+def filled(lake: Lakehouse) -> dict[str, object]:
+    """What becomes of empty months that are filled, by one writer and by two at once."""
+    lake.create(MONTHLY)
+
+    def fill(month: str, numbers: range, ordering: int, *, into_empty: bool = True) -> str:
+        rows = [(f"S{number % 7}", number, ordering, month) for number in numbers]
+        columns = "symbol string, number bigint, ordering bigint, month string"
+        try:
+            lake.write(MONTHLY, lake.spark.createDataFrame(rows, columns), {}, into_empty=into_empty)
+        except Exception as error:
+            if not is_conflict(error):
+                raise
+            return "refused"
+        return "written"
+
+    seen: dict[str, object] = {"is_empty": lake.is_empty(MONTHLY, [JANUARY])}
+    fill("2026-01", range(100), 1)
+    fill("2026-01", range(50, 150), 2, into_empty=False)
+    lake.compact(MONTHLY, datetime.now(UTC), everywhere=True, log_bytes=1)
+    fill("2026-01", range(100, 120), 3, into_empty=False)
+    seen["is_empty_after"] = lake.is_empty(MONTHLY, [JANUARY])
+    seen["another_is_empty"] = lake.is_empty(MONTHLY, [FEBRUARY])
+    with ThreadPoolExecutor(2) as pool:
+        both = pool.map(lambda ordering: fill("2026-02", range(200, 400), ordering), (1, 2))
+        seen["two_at_once"] = sorted(both)
+    fill("2026-02", range(300, 410), 3, into_empty=False)
+    kept = lake.read(MONTHLY).groupBy("month", "ordering").count().orderBy("month", "ordering").collect()
+    seen["filled"] = [[row.month, row.ordering, row["count"]] for row in kept]
+    seen["filled_twice"] = lake.read(MONTHLY).groupBy("symbol", "number").count().filter("count > 1").count()
+    return seen
 
 
 def main() -> None:
@@ -69,6 +112,14 @@ def main() -> None:
     wider = replace(TABLE, columns=(*TABLE.columns, Column("added", "double", "a later thought")))
     lake.create(wider)
     seen["added_column"] = sorted({row.added for row in lake.read(wider).collect()}, key=str)
+    seen |= filled(lake)
+    lake.compact(wider, datetime.now(UTC), everywhere=True, log_bytes=1)
+    lake.write(wider, lake.read(wider).limit(0), {})
+    seen["note_after_an_import_after_a_compaction"] = lake.note(wider, "place")
+    unwritten = replace(TABLE, name="unwritten_probe")
+    lake.create(unwritten)
+    lake.create(replace(unwritten, columns=wider.columns))
+    seen["note_of_an_unwritten_wider_table"] = lake.note(unwritten, "place")
     lake.end_leftovers()
     print(json.dumps(seen, default=lambda number: number.item()))  # counts come as numpy's
 

@@ -53,6 +53,14 @@ def test_a_column_added_to_the_contract_is_null_in_the_rows_that_were_there(seen
     assert seen["added_column"] == [None]
 
 
+def test_a_column_added_to_a_table_that_was_never_written_loses_no_place(seen: dict[str, Any]) -> None:
+    assert seen["note_of_an_unwritten_wider_table"] is None
+
+
+def test_an_import_right_after_a_compaction_hands_the_notes_on(seen: dict[str, Any]) -> None:
+    assert seen["note_after_an_import_after_a_compaction"] == "more"
+
+
 def test_pinned_rows_do_not_change_under_a_later_write(seen: dict[str, Any]) -> None:
     assert seen["pinned_rows_stay"]
 
@@ -63,3 +71,14 @@ def test_a_table_whose_contract_names_other_buckets_is_refused(seen: dict[str, A
 
 def test_cleaning_loses_no_row(seen: dict[str, Any]) -> None:
     assert seen["rows_after_cleaning"] == len(seen["rows"]) + 3
+
+
+def test_a_month_that_was_filled_at_once_is_changed_like_any_other(seen: dict[str, Any]) -> None:
+    assert (seen["is_empty"], seen["is_empty_after"], seen["another_is_empty"]) == (True, False, True)
+    january = [row for row in seen["filled"] if row[0] == "2026-01"]
+    assert january == [["2026-01", 1, 50], ["2026-01", 2, 80], ["2026-01", 3, 20]]
+
+
+def test_of_two_that_fill_a_month_at_once_one_is_refused(seen: dict[str, Any]) -> None:
+    assert seen["two_at_once"] == ["refused", "written"]
+    assert seen["filled_twice"] == 0

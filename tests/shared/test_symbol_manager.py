@@ -210,13 +210,14 @@ def listed(*pairs: str) -> list[Listed]:
     return [Listed(part[0], part[1], Decimal(part[2]), (part[3:] or ["TRADING"])[0]) for part in parts]
 
 
-def test_a_selector_takes_the_largest_that_trade_and_leaves_what_the_file_names(file: Path) -> None:
+def test_a_selector_takes_the_largest_that_traded_within_the_day_and_leaves_what_the_file_names(file: Path) -> None:
     file.write_text(SELECTING)
     market = listed(
-        "SOL USDT 30", "BTC USDT 90", "XRP USDT 20", "HALTED USDT 99 BREAK", "DOGE USDT 80", "ETH USDT 70",
+        "SOL USDT 30 HALT", "BTC USDT 90", "XRP USDT 20", "DEAD USDT 0 BREAK", "DOGE USDT 80", "ETH USDT 70",
         "ETH BTC 3", "BNB BTC 4", "SOL EUR 900",
     )  # fmt: skip
-    symbols, selected = resolved(load_watchlist(file), {"binance": market})
+    symbols, selected, is_whole = resolved(load_watchlist(file), {"binance": market})
+    assert is_whole
     assert [(entry.symbol, entry.priority, entry.streams) for entry in symbols] == [
         ("BTCUSDT", 1, ("trade",)),
         ("BNBBTC", 20, ("trade", "ticker", "kline_1m", "depth5")),
@@ -234,7 +235,7 @@ def test_a_selector_takes_the_largest_that_trade_and_leaves_what_the_file_names(
 def test_where_selectors_overlap_the_first_sets_the_terms() -> None:
     few = Selector(quote="USDT", top=1, priority=10)
     many = Selector(quote="USDT", top=2, priority=60, streams=("trade",), exchanges=("binance", "other"))
-    symbols, selected = resolved(
+    symbols, selected, _ = resolved(
         Watchlist((), (few, many), frozenset()),
         {"binance": listed("BTC USDT 2", "ETH USDT 1"), "other": listed("BTC USDT 5")},
     )
@@ -252,14 +253,15 @@ def test_where_selectors_overlap_the_first_sets_the_terms() -> None:
 
 def test_an_exchange_that_could_not_be_asked_gives_nothing(file: Path) -> None:
     file.write_text(SELECTING)
-    symbols, selected = resolved(load_watchlist(file), {})
+    symbols, selected, is_whole = resolved(load_watchlist(file), {})
+    assert not is_whole
     assert [entry.symbol for entry in symbols] == ["BTCUSDT"]
     assert selected == ()
 
 
 def test_a_pair_that_no_topic_can_carry_is_passed_over() -> None:
     watchlist = Watchlist((), (Selector(quote="USDT", top=2),), frozenset())
-    symbols, _ = resolved(watchlist, {"binance": listed("币安 USDT 3", "bad USDT 2", "ETH USDT 1")})
+    symbols, _, _ = resolved(watchlist, {"binance": listed("币安 USDT 3", "bad USDT 2", "ETH USDT 1")})
     assert {entry.symbol for entry in symbols} == {"币安USDT", "ETHUSDT"}
 
 
@@ -276,10 +278,12 @@ def test_a_selector_never_takes_more_nor_what_is_disabled_nor_passes_over_a_larg
     explicit = [Symbol(symbol=f"{base}USDT", name=base, priority=3) for base in sorted(named - disabled)]
     off = frozenset(f"{base}USDT" for base in disabled)
     market = [Listed(base, "USDT", Decimal(volume), status) for base, volume, status in pairs]
-    symbols, selected = resolved(
+    symbols, selected, _ = resolved(
         Watchlist(tuple(explicit), (Selector(quote="USDT", top=top),), off), {"binance": market}
     )
-    allowed = [pair for pair in market if pair.status == "TRADING" and f"{pair.base}USDT" not in off]
+    allowed = [
+        pair for pair in market if (pair.status == "TRADING" or pair.quote_volume) and f"{pair.base}USDT" not in off
+    ]
     chosen = {one.symbol.base for one in selected}
     assert [one.rank for one in selected] == list(range(1, min(top, len(allowed)) + 1))
     assert all(

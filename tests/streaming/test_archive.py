@@ -20,7 +20,8 @@ from streaming.archive import HOUR, OTHER, Archive, Line, encoded, place, recove
 from streaming.metrics import Metrics
 from tests.servers import MinioServer
 
-NOW = time.time_ns() // 1000
+NOW = (time.time_ns() // 1000 // HOUR + 1) * HOUR + 60_000_000
+"""In the hour that comes: that is not over before the tests are."""
 FRAME = b'{"stream":"btcusdt@trade","data":{"e":"trade","s":"BTCUSDT","t":%d,"p":"60000.63000000","q":"0.00012000"}}'
 
 
@@ -116,7 +117,7 @@ def test_an_hour_that_is_over_is_uploaded_and_removed_here(
     settings: Settings, minio_server: MinioServer, archives: Callable[..., Archive], until: Callable[..., None]
 ) -> None:
     archive = archives()
-    past = NOW - 2 * HOUR
+    past = NOW - 3 * HOUR
     archive.append(b"{}", past, "c1", "binance", "币安USDT")
     archive.append(b"\xff not JSON", past + 1, "c1", "binance", OTHER)
     archive.append(b"now", NOW, "c1", "binance", "BTCUSDT")
@@ -165,7 +166,7 @@ def test_without_the_object_store_files_wait_and_go_when_it_is_back(
     minio_server.kill()
     try:
         archive = archives()
-        archive.append(b"{}", NOW - 2 * HOUR, "c1", "binance", "BTCUSDT")
+        archive.append(b"{}", NOW - 3 * HOUR, "c1", "binance", "BTCUSDT")
         until(lambda: "it waits on the disk" in caplog.text)
         time.sleep(0.5)  # some more attempts
         assert len(local(settings)) == 1

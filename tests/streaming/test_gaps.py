@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from shared.events import Gap, GapCause
 from shared.symbol_manager import Symbol
-from streaming.gaps import Gaps, SeriesKey
+from streaming.gaps import LINGER, Gaps, SeriesKey
 from streaming.series import MINUTE, Watermark, missing_range
 from tests.events import START, depth_event, kline_event, ticker_event, trade_event
 
@@ -225,8 +225,17 @@ def test_a_symbol_that_a_selector_chooses_after_the_start_has_its_past() -> None
     gaps = Gaps({"binance"}, {TRADES: Watermark(100, START - 7)}, [])
     assert gaps.follow([], START) == []
     gaps.tick(START + SECOND)
-    [row] = gaps.follow([BTC], START + 2 * SECOND)
+    gaps.tick(START + 2 * LINGER)  # nobody could say what is listed: REST was banned
+    [row] = gaps.follow([BTC], START + 2 * LINGER + SECOND)
     assert (row.first_missing, row.cause) == (101, "service_stopped")
+
+
+def test_what_nobody_asks_for_once_all_is_listed_has_no_past_any_more() -> None:
+    gaps = Gaps({"binance"}, {TRADES: Watermark(100, START - 7)}, [])
+    gaps.follow([], START)
+    gaps.linger(START)
+    gaps.tick(START + LINGER + SECOND)
+    assert gaps.follow([BTC], START + LINGER + 2 * SECOND) == []
 
 
 def test_gaps_of_before_go_on() -> None:
@@ -461,10 +470,18 @@ def test_a_minute_whose_end_an_interruption_touched_says_so() -> None:
 
 def test_minutes_while_the_service_was_down_are_missing() -> None:
     told = Told({("binance", "BTCUSDT", "kline_1m"): Watermark(START - 4 * MINUTE, START - 4 * MINUTE)})
-    [row] = told.tick(START)
-    assert (row.first_missing, row.missing, row.cause) == (START - 3 * MINUTE, 2, "service_stopped")
-    [row] = told.tick(START + 11 * SECOND)
-    assert (row.first_missing, row.missing) == (START - 3 * MINUTE, 3)
+    assert told.tick(START) == [], "no kline has shown yet what the exchange's clock says"
+    [row] = told.tick(START + 31 * SECOND)
+    assert (row.first_missing, row.missing, row.cause) == (START - 3 * MINUTE, 3, "service_stopped")
+
+
+def test_a_clock_of_ours_that_is_ahead_makes_no_minute_missing_that_is_not_over() -> None:
+    ahead = 10 * MINUTE
+    gaps = Gaps({"binance"}, {("binance", "BTCUSDT", "kline_1m"): Watermark(START - MINUTE, START - MINUTE)}, [])
+    gaps.follow([BTC], START + ahead)
+    assert gaps.tick(START + ahead + SECOND) == []
+    gaps.saw(kline_event(START, lag=ahead))
+    assert [row for row in gaps.tick(START + ahead + 65 * SECOND) if row.gap_stream == "kline_1m"] == []
 
 
 def test_a_known_gap_of_minutes_is_not_told_again_after_a_restart() -> None:

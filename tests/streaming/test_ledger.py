@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from shared.events import Instrument
 from streaming.ledger import Ledger
 from streaming.series import Watermark
-from tests.events import depth_event, gap_event, kline_event, ticker_event, trade_event
+from tests.events import START, depth_event, gap_event, kline_event, ticker_event, trade_event
 
 TRADES = ("binance", "BTCUSDT", "trade")
 
@@ -56,6 +56,32 @@ def test_a_gap_is_kept_until_its_settlement_is_safe(path: Path) -> None:
     ledger.safe(settled)
     ledger = reopened(ledger, path)
     assert ledger.gaps() == []
+    ledger.close()
+
+
+def test_a_gap_misses_less_only_once_what_filled_it_is_safe(path: Path) -> None:
+    gap, less = gap_event(101, 3100), replace(gap_event(1101, 3100), first_missing=1101, updated_at=START + 1)
+    shrunk = replace(less, first_missing=101, last_missing=3100, missing=2000)
+    ledger = Ledger(path)
+    ledger.note(gap)
+    ledger.note(shrunk)  # REST brought half of it, and Kafka has none of that yet
+    ledger = reopened(ledger, path)
+    assert ledger.gaps() == [gap]
+    ledger.note(shrunk)
+    ledger.safe(shrunk)
+    ledger = reopened(ledger, path)
+    assert ledger.gaps() == [shrunk]
+    ledger.close()
+
+
+def test_a_gap_that_was_closed_is_not_opened_by_an_older_word_of_it(path: Path) -> None:
+    opened, closed = gap_event(101, None), gap_event(101, 150, updated_at=START + 1)
+    ledger = Ledger(path)
+    ledger.note(opened)
+    ledger.note(closed)
+    ledger.safe(opened)
+    ledger = reopened(ledger, path)
+    assert ledger.gaps() == [closed]
     ledger.close()
 
 
@@ -114,6 +140,10 @@ def test_a_series_that_is_not_asked_for_soon_after_the_start_is_forgotten(
     assert TRADES in ledger.watermarks()
     monkeypatch.setattr("streaming.ledger.LINGER", -1)
     ledger = reopened(ledger, path)
+    ledger.keep([])  # the exchange has not said yet what it lists
+    ledger = reopened(ledger, path)
+    assert TRADES in ledger.watermarks()
+    ledger.linger()
     ledger.keep([])
     ledger = reopened(ledger, path)
     assert ledger.watermarks() == {}

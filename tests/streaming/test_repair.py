@@ -1,9 +1,10 @@
 """Gaps are filled from a real REST server on loopback, and told as the worker of the service would tell them."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
+from msgspec.structs import replace
 
 from shared.events import AggTrade, AnyEvent, Gap, Kline, Trade
 from shared.symbol_manager import Symbol
@@ -12,7 +13,8 @@ from streaming.exchanges.binance import Binance
 from streaming.gaps import Gaps
 from streaming.repair import Repairer
 from streaming.rest import RestClient
-from tests.events import MINUTE, START, kline_event, ticker_event, trade_event
+from streaming.series import Watermark
+from tests.events import MINUTE, START, gap_event, kline_event, ticker_event, trade_event
 from tests.rest_venue import Refusal, RestVenue
 
 BTC = Symbol(symbol="BTCUSDT", name="Bitcoin")
@@ -134,6 +136,52 @@ def test_ids_that_the_exchange_never_issued_are_asked_for_twice_and_recorded(
     assert (row.last_missing, row.missing) == (9, 2)
     assert "never issued ids 8 to 9" in row.detail
     assert "trade 7 and then trade 10" in row.detail
+
+
+def test_a_request_that_reaches_nobody_does_not_keep_the_others_waiting(
+    venue: RestVenue, worker: Worker, until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rest, "ATTEMPTS", 1)
+    venue.refusals["historicalTrades"] = Refusal(503)
+    venue.minutes = {START}
+    worker.live(1, 50)
+    minute = replace(gap_event(START, START, gap_stream="kline_1m"), missing=1, event_time=START + MINUTE)
+    worker.repairer.offer(minute)
+    worker.until(lambda: any(isinstance(event, Kline) for event in worker.events), until)
+    assert venue.count("klines") >= 1
+
+
+def test_an_interruption_of_a_symbol_that_is_no_longer_wanted_is_filled_and_ends(
+    venue: RestVenue, worker: Worker, until: Callable[..., None]
+) -> None:
+    venue.ids = set(range(1, 3001))
+    worker.gaps = Gaps({"binance"}, {("binance", "BTCUSDT", "trade"): Watermark(100, START)}, [gap_event(101, None)])
+    worker.repairer._is_covered = worker.gaps.is_covered
+    worker.rows.clear()
+    worker.tell(worker.gaps.follow([], worker.now))
+    worker.repairer.offer(gap_event(101, None))
+    worker.until(lambda: worker.rows and worker.whole(), until)
+    assert set(ids(worker.events)) == set(range(101, 3001))
+    asked = len(venue.asked)
+    worker.until(lambda: worker.now > START + SECOND, until)
+    assert len(venue.asked) == asked
+
+
+def test_a_fault_of_ours_does_not_end_the_repair(
+    venue: RestVenue, worker: Worker, until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = [ZeroDivisionError()]
+    parse = worker.repairer._exchange.trades
+
+    def trades(reply: bytes, symbol: Symbol) -> Sequence[Trade]:
+        if faults:
+            raise faults.pop()
+        return parse(reply, symbol)
+
+    monkeypatch.setattr(worker.repairer._exchange, "trades", trades)
+    venue.ids = set(range(1, 100))
+    worker.live(1, 50)
+    worker.until(worker.whole, until)
 
 
 def test_ids_that_rest_does_not_have_yet_are_no_venue_gap(

@@ -23,7 +23,8 @@ from streaming.metrics import Metrics
 from streaming.replay import Range, ReplayError, replay
 from tests.servers import KafkaServer, MinioServer
 
-NOW = time.time_ns() // 1000 // HOUR * HOUR + 60_000_000
+NOW = (time.time_ns() // 1000 // HOUR + 1) * HOUR + 60_000_000
+"""In the hour that comes: that is not over before the tests are."""
 PAST = NOW - 3 * HOUR
 
 

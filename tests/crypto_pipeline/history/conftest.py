@@ -52,7 +52,10 @@ class MemoryLake(Lakehouse):
         frames = [self.spark.read.schema(schema).parquet(path) for path in self.tables.get(table.full_name, [])]
         return reduce(DataFrame.unionByName, frames, self.spark.createDataFrame([], schema))
 
-    def write(self, table: Table, rows: DataFrame, notes: Mapping[str, str]) -> None:
+    def is_empty(self, table: Table, hours: object) -> bool:
+        return not self.tables.get(table.full_name)
+
+    def write(self, table: Table, rows: DataFrame, notes: Mapping[str, str], *, into_empty: bool = False) -> None:
         if self.refusals:
             raise self.refusals.pop()
         path = str(self.folder / uuid4().hex)

@@ -31,6 +31,12 @@ def test_a_hole_of_both_kinds_becomes_a_row_for_each_run() -> None:
     assert found == [("venue_gap", 5, 6), ("repaired", 7, 8), ("venue_gap", 9, 11), ("repaired", 12, 12)]
 
 
+def test_an_id_that_the_archive_has_but_cannot_be_true_is_not_called_never_issued() -> None:
+    gap: dict[str, Any] = {"first_missing": 5, "last_missing": 8, "status": "open"}
+    tape = Tape(1, 20, pa.table({"trade_id": pa.array([5, 6, 8], pa.int64())}), frozenset({7}))
+    assert list(judged(gap, [tape], NOW)) == []
+
+
 def test_an_archive_that_ends_within_the_hole_settles_nothing() -> None:
     assert answers(5, 8, [5, 6], (1, 6)) == []
 

@@ -240,6 +240,15 @@ class TestRevision:
         again = self.versions(spark, as_messages, late, first).collect()
         assert [(row.high, row.revision) for row in again] == [(9, 2)]
 
+    def test_what_comes_late_proves_the_minutes_beside_it_too(self, spark: SparkSession, as_messages: Messages) -> None:
+        tape = [trade(3, START - MINUTE, "1", "1"), trade(4, START, "1", "1")]
+        first = self.versions(spark, as_messages, tape, self.nothing(spark)).cache()
+        assert {row.status for row in first.collect()} == {"partial"}
+        late = trade(5, START + 2 * MINUTE, "1", "1")
+        keys = minutes_of([late], as_messages).select(*ohlcv_1m.TABLE.key)
+        again = ohlcv_1m.build(keys, sources_of([*tape, late], [], as_messages), first, LATER)
+        assert {row.first_trade_id: row.status for row in again.collect()} == {4: "complete", 5: "partial"}
+
     def test_a_candle_that_was_open_is_not_a_new_revision(self, spark: SparkSession, as_messages: Messages) -> None:
         tape = [trade(1, START, "1", "1")]
         is_open = self.versions(spark, as_messages, tape, self.nothing(spark)).withColumn("is_closed", F.lit(False))
@@ -254,6 +263,17 @@ class TestRevision:
         source = sources_of(tape, [kline(START, 1, 1, 1)], as_messages)
         row = ohlcv_1m.build(first.select(*ohlcv_1m.TABLE.key), source, first, LATER).first()
         assert (row.status, row.revision, row.known_at) == ("complete", 1, first.first().known_at)
+
+
+def test_an_interval_of_one_price_whose_parts_the_exchange_rounded_breaks_no_rule(as_messages: Messages) -> None:
+    price, size = "0.03456", "0.0123"  # 0.000425088, of which the exchange says 0.00042508
+    tape = [trade(number, START + (number - 1) * MINUTE, price, size) for number in (1, 2, 3)]
+    rounded = {"quote_volume": Decimal("0.00042508"), "volume": Decimal(size), "taker_buy_volume": Decimal(0)}
+    prices = dict.fromkeys(("open", "high", "low", "close"), Decimal(price))
+    minutes = minutes_of(tape, as_messages, [kline(START, 1, 1, 1, **prices, **rounded)])
+    assert {row.source for row in minutes.collect()} == {"websocket", "trades"}
+    for rule in ohlcv.TABLE.rules.values():
+        assert longer_of(minutes, as_messages).filter(f"not ({rule})").count() == 0, rule
 
 
 def test_an_interval_with_ids_missing_between_its_minutes_is_partial(as_messages: Messages) -> None:
