@@ -149,7 +149,7 @@ class Lakehouse:
     def read(self, table: Table, hours: Iterable[datetime] | None = None) -> DataFrame:
         """The table's rows as they are now; with `hours`, only those of its time column from the first to the last."""
         rows = self.spark.read.format("hudi").load(self.path(table)).select(table.column_names)
-        return rows if hours is None else rows.filter(_of_hours(table, list(hours)))
+        return rows if hours is None else rows.filter(of_hours(table, list(hours)))
 
     def commits(self, table: Table) -> list[Commit]:
         """The finished commits that the table's timeline still has, the latest first by completion."""
@@ -370,7 +370,7 @@ def _day_before(mark: str) -> str:
 _PARTITION_FORMATS = {"date": "%Y-%m-%d", "hour": "%H", "month": "%Y-%m"}
 
 
-def _of_hours(table: Table, hours: Sequence[datetime]) -> Column:
+def of_hours(table: Table, hours: Sequence[datetime]) -> Column:
     """The condition that a row lies in these hours, or between them."""
     condition = _partition_filter(table, hours)
     if table.time and hours:

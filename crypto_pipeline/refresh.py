@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import reduce
@@ -12,9 +13,11 @@ from typing import Any
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F  # noqa: N812
 
-from crypto_pipeline.lakehouse import BEGINNING, Lakehouse, hours_between, marks
+from crypto_pipeline.lakehouse import BEGINNING, Lakehouse, hours_between, marks, of_hours
 from shared.tables import Table
 
+_FEW = 10_000
+"""So many touched rows at most go by way of this process: some hundred kilobytes."""
 MARKS = "marks"
 """The note that keeps, in each commit, how far each source was followed."""
 
@@ -50,34 +53,62 @@ def refresh(lake: Lakehouse, module: ModuleType, now: datetime, *, from_scratch:
     since: Mapping[str, str] = json.loads(note) if note else {}
     changes = {s.full_name: lake.changes(s, since.get(s.full_name, BEGINNING)) for s in sources}
     followed = marks(changes)
-    current = lake.read(table, _recent(since.values(), now)) if table.partitions else lake.read(table)
-    touched = module.touched({name: change.rows for name, change in changes.items()}, current, now)
-    with lake.pinned(touched, at_once=True) as keys:
-        spans = module.needs(keys, now).collect()
-        if not spans:
-            if followed != note:
-                lake.write(table, current.limit(0), {MARKS: followed})
-            return Refreshed(followed=followed, seconds=time.monotonic() - began)
-        windows = {s.full_name: _window(lake, s, spans) for s in sources}
-        known = current if not table.partitions else lake.read(table, _hours(spans))
-        with lake.pinned(module.build(keys, windows, known, now)) as rows:
-            result = _checked(rows, table)
-            if result.is_sound:
-                lake.write(table, rows, {MARKS: followed})
+    recent = _recent(since.values(), now)
+    # What is read is pinned: each use of rows that are not has Hudi open some dozen log files for each file again.
+    with lake.pinned(_of(lake, table, recent)) as current:
+        touched = module.touched({name: change.rows for name, change in changes.items()}, current, now)
+        with _keys(lake, touched) as keys:
+            spans = module.needs(keys, now).collect() if keys is not None else []
+            if keys is None or not spans:
+                if followed != note:
+                    lake.write(table, current.limit(0), {MARKS: followed})
+                return Refreshed(followed=followed, seconds=time.monotonic() - began)
+            windows = {s.full_name: _window(lake, s, spans) for s in sources}
+            hours = _hours(spans)
+            is_there = not table.partitions or (recent and min(recent) <= min(hours) and max(hours) <= max(recent))
+            with (
+                nullcontext(current) if is_there else lake.pinned(_of(lake, table, hours)) as known,
+                lake.pinned(module.build(keys, windows, known, now)) as rows,
+            ):
+                result = _checked(rows, table)
+                if result.is_sound:
+                    lake.write(table, rows, {MARKS: followed})
     if result.is_sound:
         lake.compact_after_bulk(table, result.rows, now)
     result.followed, result.seconds = followed, time.monotonic() - began
     return result
 
 
+@contextmanager
+def _keys(lake: Lakehouse, touched: DataFrame) -> Iterator[DataFrame | None]:
+    """What is touched, computed once; none where that is nothing.
+
+    A few rows go by way of this process: then they are a leaf of each plan that they stand in. Pinned ones bring along
+    the plan that made them, four times into that of the candles, and Spark analyses it each time.
+    """
+    few = touched.limit(_FEW + 1).toPandas()
+    if len(few) <= _FEW:
+        yield lake.spark.createDataFrame(few) if len(few) else None
+    else:
+        with lake.pinned(touched, at_once=True) as keys:
+            yield keys
+
+
 def _recent(since: Iterable[str], now: datetime) -> Sequence[datetime]:
-    """The hours in which a candle may lie that was open when the sources were last followed: none lasts over a day."""
+    """The hours in which a candle may lie that was open when the sources were last followed: none lasts over a day.
+
+    And those in which it may end, so that they are all of its days.
+    """
     last = [_completed(mark) for mark in since if mark != BEGINNING]
-    return hours_between(min(last) - timedelta(days=1), now) if last else []
+    return hours_between(min(last) - timedelta(days=1), now + timedelta(days=1)) if last else []
 
 
 def _completed(mark: str) -> datetime:
     return datetime.strptime(f"{mark}000", "%Y%m%d%H%M%S%f").replace(tzinfo=UTC)
+
+
+def _of(lake: Lakehouse, table: Table, hours: Iterable[datetime]) -> DataFrame:
+    return lake.read(table, hours) if table.partitions else lake.read(table)
 
 
 def _window(lake: Lakehouse, source: Table, spans: list[Row]) -> DataFrame:
@@ -88,11 +119,15 @@ def _window(lake: Lakehouse, source: Table, spans: list[Row]) -> DataFrame:
     by_interval: dict[str | None, list[Row]] = {}
     for span in mine:
         by_interval.setdefault(span.interval, []).append(span)
-    parts = []
-    for interval, of_interval in by_interval.items():
-        rows = lake.read(source, _hours(of_interval)) if source.partitions else lake.read(source)
-        parts.append(rows if interval is None else rows.filter(F.col("interval") == interval))
-    return reduce(lambda left, right: left.unionByName(right), parts)
+    # One scan for all intervals: each of several would have its files looked for by itself.
+    wanted = reduce(
+        lambda left, right: left | right,
+        (
+            of_hours(source, list(_hours(spans))) & (F.lit(True) if name is None else F.col("interval") == name)
+            for name, spans in by_interval.items()
+        ),
+    )
+    return lake.read(source).filter(wanted) if source.partitions else lake.read(source)
 
 
 def _hours(spans: list[Row]) -> set[datetime]:

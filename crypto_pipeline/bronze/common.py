@@ -8,6 +8,7 @@ from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812 (the name that all PySpark code gives it)
 
+from crypto_pipeline.frames import added
 from shared.tables import DECIMAL, Column, Table
 
 EVENT_COLUMNS = (
@@ -91,7 +92,7 @@ def preferred_source() -> Expression:
 
 def placed(rows: DataFrame, time: Expression) -> DataFrame:
     """With the partition columns `date` and `hour` of a time."""
-    return rows.withColumn("date", F.date_format(time, "yyyy-MM-dd")).withColumn("hour", F.date_format(time, "HH"))
+    return added(rows, date=F.date_format(time, "yyyy-MM-dd"), hour=F.date_format(time, "HH"))
 
 
 def with_day(rows: DataFrame, messages: DataFrame, start: str, end: str) -> DataFrame:
@@ -106,8 +107,9 @@ def with_day(rows: DataFrame, messages: DataFrame, start: str, end: str) -> Data
     newest = tickers.groupBy("exchange", "symbol").agg(F.max_by(values, "event_time").alias("day"))
     begins = F.unix_micros(F.col(start)) >= F.col("day.open_time")
     covers = begins & (F.unix_micros(F.col(end)) + 1_000_000 <= F.col("day.event_time"))
-    return rows.join(F.broadcast(newest), on=["exchange", "symbol"], how="left").withColumns(
-        {f"day_{side}": F.when(covers, F.col(f"day.{side}_price").cast(DECIMAL)) for side in ("low", "high")}
+    return added(
+        rows.join(F.broadcast(newest), on=["exchange", "symbol"], how="left"),
+        **{f"day_{side}": F.when(covers, F.col(f"day.{side}_price").cast(DECIMAL)) for side in ("low", "high")},
     )
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F  # noqa: N812
 
+from crypto_pipeline.frames import added
 from crypto_pipeline.silver import ohlcv_1m
 from crypto_pipeline.silver.candles import every_source
 from shared.tables import DECIMAL, Column, Table
@@ -70,14 +71,12 @@ def build(_keys: DataFrame, sources: Mapping[str, DataFrame], _current: DataFram
     """The overview of every symbol that traded in the 24 hours before its own latest minute."""
     of_symbol = Window.partitionBy("exchange", "symbol")
     in_order = of_symbol.orderBy("interval_start")
-    minutes = (
-        sources["silver.ohlcv_1m"]
-        .withColumn("as_of", F.max("interval_end").over(of_symbol))
-        .filter(F.col("interval_start") >= F.col("as_of") - F.expr("interval 24 hours"))
+    minutes = added(sources["silver.ohlcv_1m"], as_of=F.max("interval_end").over(of_symbol)).filter(
+        F.col("interval_start") >= F.col("as_of") - F.expr("interval 24 hours")
     )
     is_adjacent = F.col("interval_start") == F.lag("interval_end").over(in_order)
     log_return = F.log(F.col("close").cast("double") / F.lag("close").over(in_order).cast("double"))
-    minutes = minutes.withColumn("log_return", F.when(is_adjacent, log_return))
+    minutes = added(minutes, log_return=F.when(is_adjacent, log_return))
     overview = minutes.groupBy("exchange", "symbol", "base_asset", "quote_asset", "as_of").agg(
         F.max_by("close", "interval_start").alias("last_price"),
         F.min_by("open", "interval_start").alias("open_24h"),
@@ -93,12 +92,11 @@ def build(_keys: DataFrame, sources: Mapping[str, DataFrame], _current: DataFram
     among = Window.partitionBy("exchange", "quote_asset")
     change = F.col("last_price") - F.col("open_24h")
     percent = (F.col("last_price").cast("double") / F.col("open_24h").cast("double") - 1) * 100
-    return (
-        overview.withColumn("change_24h", change.cast(DECIMAL))
-        .withColumn("change_24h_percent", percent)
-        .withColumn("volume_rank", F.rank().over(among.orderBy(F.desc("quote_volume_24h"))))
-        .withColumn("change_rank", F.rank().over(among.orderBy(F.desc("change_24h_percent"))))
-        .withColumn("reason", F.when(F.col("volatility_24h").isNull(), F.lit("too_few_minutes")))
-        .withColumn("ingestion_ts", F.current_timestamp())
-        .select(TABLE.column_names)
+    ranked = added(
+        added(overview, change_24h=change.cast(DECIMAL), change_24h_percent=percent),
+        volume_rank=F.rank().over(among.orderBy(F.desc("quote_volume_24h"))),
+        change_rank=F.rank().over(among.orderBy(F.desc("change_24h_percent"))),
+        reason=F.when(F.col("volatility_24h").isNull(), F.lit("too_few_minutes")),
+        ingestion_ts=F.current_timestamp(),
     )
+    return ranked.select(TABLE.column_names)

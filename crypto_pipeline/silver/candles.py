@@ -6,6 +6,7 @@ from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
+from crypto_pipeline.frames import added
 from shared.tables import DECIMAL, Column, Table
 
 INTERVALS = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "4h": 14400, "1d": 86400}
@@ -91,14 +92,14 @@ def vwap() -> Expression:
 
 
 def finished(candles: DataFrame, seconds: Expression) -> DataFrame:
-    """With the columns that follow from the interval and its start."""
+    """With the columns that follow from the interval's start and its length in seconds."""
     start = F.unix_seconds("interval_start")
-    return (
-        candles.withColumn("interval_seconds", seconds.cast("int"))
-        .withColumn("interval_end", F.timestamp_seconds(start + seconds))
-        .withColumn("minutes_expected", (seconds / 60).cast("int"))
-        .withColumn("vwap", vwap())
-        .withColumn("month", F.date_format("interval_start", "yyyy-MM"))
+    return added(
+        candles,
+        interval_end=F.timestamp_seconds(start + seconds),
+        minutes_expected=(seconds / 60).cast("int"),
+        vwap=vwap(),
+        month=F.date_format("interval_start", "yyyy-MM"),
     )
 
 
@@ -113,13 +114,16 @@ def revised(built: DataFrame, current: DataFrame, key: tuple[str, ...]) -> DataF
     )
     was_closed = F.coalesce(F.col("old.is_closed"), F.lit(False))
     is_new_version = (was_closed & ~says_the_same).cast("int")
+    known_at = F.when(was_closed & says_the_same, F.col("old_known_at")).otherwise(F.current_timestamp())
+    revision = F.coalesce(F.col("old_revision"), F.lit(1)) + is_new_version
     return (
         new.join(old, on=list(key), how="left")
         .filter(~F.col("new").eqNullSafe(F.col("old")))
-        .withColumn("revision", F.coalesce(F.col("old_revision"), F.lit(1)) + is_new_version)
-        .withColumn(
-            "known_at", F.when(was_closed & says_the_same, F.col("old_known_at")).otherwise(F.current_timestamp())
+        .select(
+            *key,
+            "new.*",
+            revision.alias("revision"),
+            known_at.alias("known_at"),
+            F.current_timestamp().alias("ingestion_ts"),
         )
-        .select(*key, "new.*", "revision", "known_at")
-        .withColumn("ingestion_ts", F.current_timestamp())
     )

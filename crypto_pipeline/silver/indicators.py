@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline import indicators
+from crypto_pipeline.frames import added
 from crypto_pipeline.silver import ohlcv, ohlcv_1m
 from crypto_pipeline.silver.candles import CANDLE_COLUMNS
 from shared.tables import Column, Table
@@ -55,9 +56,9 @@ def touched(changes: Mapping[str, DataFrame], _current: DataFrame, _now: datetim
     in_time = Window.partitionBy(*_SERIES).orderBy("interval_start")
     since_last = F.unix_seconds("interval_start") - F.lag(F.unix_seconds("interval_start")).over(in_time)
     is_far = F.coalesce(since_last > F.col("interval_seconds") * F.lit(_REACH), F.lit(False))
-    stretch = F.sum(is_far.cast("int")).over(in_time)
+    stretch = F.sum(F.col("is_far").cast("int")).over(in_time)
     return (
-        candles.withColumn("stretch", stretch)
+        added(added(candles, is_far=is_far), stretch=stretch)
         .groupBy(*_SERIES, "interval_seconds", "stretch")
         .agg(F.min("interval_start").alias("interval_start"), F.max("interval_start").alias("last_changed"))
     )
@@ -79,25 +80,24 @@ def with_reach(keys: DataFrame) -> DataFrame:
     seconds = F.col("interval_seconds")
     needed_from = F.unix_seconds("interval_start") - seconds * F.lit(indicators.lookback())
     reaches_to = F.unix_seconds("last_changed") + seconds * F.lit(_REACH)
-    return keys.withColumns(
-        {"needed_from": F.timestamp_seconds(needed_from), "reaches_to": F.timestamp_seconds(reaches_to)}
-    )
+    return added(keys, needed_from=F.timestamp_seconds(needed_from), reaches_to=F.timestamp_seconds(reaches_to))
 
 
 def build(keys: DataFrame, sources: Mapping[str, DataFrame], _current: DataFrame, _now: datetime) -> DataFrame:
     """The indicators of every candle that rests on a changed one."""
-    wanted = with_reach(keys).withColumnRenamed("interval_start", "wanted_from")
+    wanted_from = F.col("interval_start").alias("wanted_from")
+    wanted = with_reach(keys).select(*_SERIES, "stretch", wanted_from, "needed_from", "reaches_to")
     needed = [*_SERIES, "interval_seconds", "interval_start", "first_trade_id", "last_trade_id", "is_closed"]
     prices = [F.col(name).cast("double").alias(name) for name in _PRICES]
     candles = sources["silver.ohlcv_1m"].select(*needed, *prices)
     candles = candles.unionByName(sources["silver.ohlcv"].select(*needed, *prices))
-    series = candles.join(
-        F.broadcast(wanted.drop("interval_seconds", "last_changed")), on=list(_SERIES), how="inner"
-    ).filter((F.col("interval_start") >= F.col("needed_from")) & (F.col("interval_start") <= F.col("reaches_to")))
+    series = candles.join(F.broadcast(wanted), on=list(_SERIES), how="inner").filter(
+        (F.col("interval_start") >= F.col("needed_from")) & (F.col("interval_start") <= F.col("reaches_to"))
+    )
     schema = ", ".join(f"{c.name} {c.type}" for c in TABLE.columns if c.name not in ("ingestion_ts", "month"))
     computed: DataFrame = series.groupBy(*_SERIES, "stretch").applyInPandas(over_series, schema)
-    computed = computed.withColumn("ingestion_ts", F.current_timestamp())
-    return computed.withColumn("month", F.date_format("interval_start", "yyyy-MM")).select(TABLE.column_names)
+    dated = added(computed, ingestion_ts=F.current_timestamp(), month=F.date_format("interval_start", "yyyy-MM"))
+    return dated.select(TABLE.column_names)
 
 
 def over_series(candles: pd.DataFrame) -> pd.DataFrame:

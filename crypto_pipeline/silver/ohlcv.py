@@ -1,6 +1,6 @@
 """The longer candles, strictly from the one-minute ones."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from pyspark.sql import Column as Expression
@@ -8,10 +8,12 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline.bronze import klines
+from crypto_pipeline.frames import added
 from crypto_pipeline.silver import ohlcv_1m
 from crypto_pipeline.silver.candles import (
     CANDLE_COLUMNS,
     INTERVALS,
+    PRICES_AND_VOLUMES,
     RULES,
     SERIES,
     every_source,
@@ -35,6 +37,8 @@ TABLE = Table(
 SOURCES = (ohlcv_1m.TABLE, klines.TABLE)
 
 LONGER = {name: seconds for name, seconds in INTERVALS.items() if name != "1m"}
+SUMMED = (*SERIES, *PRICES_AND_VOLUMES, "trade_count", "first_trade_id", "last_trade_id", "status", "proof", "source")
+"""What of a minute goes into a longer candle."""
 _WORST_LAST = {
     "status": ("complete", "repaired", "pending", "partial"),
     "proof": ("trade_ids", "agg", "exchange_kline", "none"),
@@ -47,11 +51,12 @@ def touched(changes: Mapping[str, DataFrame], current: DataFrame, now: datetime)
     ended = current.filter(~F.col("is_closed") & (F.col("interval_end") <= F.lit(now))).select(*TABLE.key)
     minutes = changes["silver.ohlcv_1m"].select("exchange", "symbol", "interval_start")
     minutes = minutes.unionByName(quiet_minutes(changes["bronze.klines"]))
-    return in_every_interval(minutes).select(*TABLE.key).unionByName(ended).distinct()
+    longer = in_every_interval(minutes).select(*TABLE.key)
+    return longer.unionByName(ended).distinct()
 
 
-def in_every_interval(minutes: DataFrame) -> DataFrame:
-    """Each minute once for every longer interval, its `interval` and `interval_start` replaced by that one's."""
+def in_every_interval(minutes: DataFrame, columns: Sequence[str] = ("exchange", "symbol")) -> DataFrame:
+    """These columns of each minute, and its `minute`, once for every longer interval, with that one's start."""
     start = F.col("interval_start")
     one_each = [
         F.struct(
@@ -61,14 +66,7 @@ def in_every_interval(minutes: DataFrame) -> DataFrame:
         )
         for name, seconds in LONGER.items()
     ]
-    return (
-        minutes.withColumn("longer", F.explode(F.array(*one_each)))
-        .withColumn("minute", start)
-        .withColumn("interval", F.col("longer.interval"))
-        .withColumn("interval_seconds", F.col("longer.interval_seconds"))
-        .withColumn("interval_start", F.col("longer.interval_start"))
-        .drop("longer")
-    )
+    return minutes.select(*columns, start.alias("minute"), F.inline(F.array(*one_each)))
 
 
 def needs(keys: DataFrame, _now: datetime) -> DataFrame:
@@ -80,7 +78,7 @@ def needs(keys: DataFrame, _now: datetime) -> DataFrame:
 
 def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame, now: datetime) -> DataFrame:
     """The candles of the intervals `keys`, as far as they differ from the current ones."""
-    minutes = in_every_interval(sources["silver.ohlcv_1m"]).join(keys, on=list(TABLE.key), how="left_semi")
+    minutes = in_every_interval(sources["silver.ohlcv_1m"], SUMMED).join(keys, on=list(TABLE.key), how="left_semi")
     quiet = in_every_interval(quiet_minutes(sources["bronze.klines"])).join(keys, on=list(TABLE.key), how="left_semi")
     return revised(from_minutes(minutes, quiet, now), current, TABLE.key).select(TABLE.column_names)
 
@@ -111,7 +109,9 @@ def from_minutes(minutes: DataFrame, quiet: DataFrame, now: datetime) -> DataFra
         F.max_by(F.struct("last_trade_id"), "minute").getField("last_trade_id").alias("last_trade_id"),
         F.count("*").cast("int").alias("minutes_present"),
         F.count(F.col("first_trade_id") + F.col("last_trade_id")).alias("minutes_with_ids"),
-        *(_worst(name).alias(name) for name in _WORST_LAST),
+        _worst("status").alias("worst_status"),
+        _worst("proof").alias("weakest_proof"),
+        _worst("source").alias("source"),
     )
     candles = finished(candles, F.col("interval_seconds"))
     is_closed = F.col("interval_end") <= F.lit(now)
@@ -121,16 +121,9 @@ def from_minutes(minutes: DataFrame, quiet: DataFrame, now: datetime) -> DataFra
     some_lack_ids = F.col("minutes_with_ids") < F.col("minutes_present")
     is_whole = (minutes_known >= F.col("minutes_expected")) & (some_lack_ids | is_contiguous)
     is_proven = F.col("status").isin("complete", "repaired")
-    return (
-        candles.join(quiet_count, on=list(TABLE.key), how="left")
-        .withColumn("is_closed", is_closed)
-        .withColumn(
-            "status",
-            F.when(~is_closed, F.lit("pending")).when(is_whole, F.col("status")).otherwise(F.lit("partial")),
-        )
-        .withColumn("proof", F.when(is_proven, F.col("proof")).otherwise(F.lit("none")))
-        .drop("minutes_quiet", "minutes_with_ids")
-    )
+    judged = F.when(~is_closed, F.lit("pending")).when(is_whole, F.col("worst_status")).otherwise(F.lit("partial"))
+    counted = added(candles.join(quiet_count, on=list(TABLE.key), how="left"), is_closed=is_closed, status=judged)
+    return added(counted, proof=F.when(is_proven, F.col("weakest_proof")).otherwise(F.lit("none")))
 
 
 def _worst(name: str) -> Expression:

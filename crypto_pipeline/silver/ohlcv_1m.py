@@ -21,6 +21,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline.bronze import agg_trades, klines, trades
+from crypto_pipeline.frames import added
 from crypto_pipeline.silver.candles import (
     CANDLE_COLUMNS,
     PRICES_AND_VOLUMES,
@@ -88,7 +89,7 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
         return rows.join(keys, on=list(TABLE.key), how="left_semi")
 
     tape, merged = (
-        of_keys(sources[table.full_name].withColumn("interval_start", minute_of("event_time")))
+        of_keys(added(sources[table.full_name], interval_start=minute_of("event_time")))
         for table in (trades.TABLE, agg_trades.TABLE)
     )
     ours = from_fills(fills(tape, merged))
@@ -107,7 +108,7 @@ def minute_of(time: str) -> Expression:
 def closed_minutes(klines: DataFrame) -> DataFrame:
     """The exchange's finished one-minute candles, by `interval_start`."""
     is_closed_minute = F.col("is_closed") & (F.col("interval") == "1m")
-    return klines.filter(is_closed_minute).withColumnRenamed("open_time", "interval_start")
+    return added(klines.filter(is_closed_minute), interval_start=F.col("open_time"))
 
 
 def fills(tape: DataFrame, merged: DataFrame) -> DataFrame:
@@ -118,19 +119,19 @@ def fills(tape: DataFrame, merged: DataFrame) -> DataFrame:
     columns = [*SERIES, "interval_start", "price", "quantity", "quote_quantity", "is_buyer_maker", "source"]
     single = tape.select(*columns, F.col("trade_id").alias("first_id"), F.col("trade_id").alias("last_id"))
     ranges = merged.select(*columns, F.col("first_trade_id").alias("first_id"), F.col("last_trade_id").alias("last_id"))
-    both = single.withColumn("is_merged", F.lit(False)).unionByName(ranges.withColumn("is_merged", F.lit(True)))
+    both = added(single, is_merged=F.lit(False)).unionByName(added(ranges, is_merged=F.lit(True)))
     minute = ["exchange", "symbol", "interval_start"]
     in_order = Window.partitionBy(*minute).orderBy("first_id", F.desc("is_merged"))
     merged_range = F.when(F.col("is_merged"), F.struct("first_id", "last_id"))
     # The last merged fill that begins no later; its trades, and no others, end no later than it.
     cover = F.last(merged_range, ignorenulls=True).over(in_order.rowsBetween(Window.unboundedPreceding, 0))
-    inside = F.col("last_id") <= F.col("cover.last_id")
-    covered = both.withColumn("cover", cover).withColumn("cover", F.when(inside, F.col("cover")))
+    inside = F.col("last_id") <= F.col("cover_before.last_id")
+    covered = added(added(both, cover_before=cover), cover=F.when(inside, F.col("cover_before")))
     of_one_cover = Window.partitionBy(*minute, "cover")
     singles = F.count(F.when(~F.col("is_merged"), F.lit(1))).over(of_one_cover)
     all_there = singles == F.col("cover.last_id") - F.col("cover.first_id") + 1
     stays = F.col("cover").isNull() | (F.col("is_merged") != all_there)
-    return covered.withColumn("stays", stays).filter("stays").drop("cover", "stays")
+    return added(covered, stays=stays).filter("stays").select(*columns, "first_id", "last_id", "is_merged")
 
 
 def from_fills(tape: DataFrame) -> DataFrame:
@@ -177,7 +178,8 @@ def chosen(ours: DataFrame, theirs: DataFrame, known: DataFrame, now: datetime) 
 
     `ours` are `from_fills`, `theirs` `exchange_view`, `known` the ids of the candles around that stay as they are.
     """
-    says = [*SERIES, *PRICES_AND_VOLUMES, "trade_count", "first_trade_id", "last_trade_id"]
+    assets = [name for name in SERIES if name not in TABLE.key]
+    says = [*assets, *PRICES_AND_VOLUMES, "trade_count", "first_trade_id", "last_trade_id"]
     mine = with_neighbours(ours, known).select(
         *TABLE.key, F.struct(*says).alias("ours"), "came_by_rest", "is_merged", "has_both_neighbours"
     )
@@ -206,36 +208,35 @@ def chosen(ours: DataFrame, theirs: DataFrame, known: DataFrame, now: datetime) 
     candle = candle.otherwise(F.struct(*[F.col(f"kline.{name}").alias(name) for name in says]))
     is_proven = F.col("proof") != "none"
     came_by_rest = (F.col("source") == "rest") | (F.coalesce(F.col("came_by_rest"), F.lit(False)) & is_whole)
-    is_closed = F.col("kline").isNotNull() | (F.col("interval_end") <= F.lit(now))
-    picked = (
-        both.filter(has_ours | traded)
-        .withColumn("source", made_from)
-        .withColumn(
-            "proof",
-            F.when(by_trades, F.lit("trade_ids"))
-            .when(is_whole, F.lit("agg"))
-            .when(traded, F.lit("exchange_kline"))
-            .otherwise(F.lit("none")),
-        )
-        .withColumn(
-            "status",
-            F.when(is_proven & came_by_rest, F.lit("repaired"))
-            .when(is_proven, F.lit("complete"))
-            .when(F.col("interval_start") < F.lit(now - _HOPE), F.lit("partial"))
-            .otherwise(F.lit("pending")),
-        )
-        .withColumn("candle", candle)
+    proof = (
+        F.when(by_trades, F.lit("trade_ids"))
+        .when(is_whole, F.lit("agg"))
+        .when(traded, F.lit("exchange_kline"))
+        .otherwise(F.lit("none"))
     )
-    extra = [name for name in says if name not in TABLE.key]
-    shaped = picked.select(*TABLE.key, *[f"candle.{name}" for name in extra], "kline", "source", "proof", "status")
-    shaped = shaped.withColumn("interval", F.lit("1m")).withColumn("minutes_present", F.lit(1))
-    return finished(shaped, F.lit(_SECONDS)).withColumn("is_closed", is_closed).drop("kline")
+    status = (
+        F.when(is_proven & came_by_rest, F.lit("repaired"))
+        .when(is_proven, F.lit("complete"))
+        .when(F.col("interval_start") < F.lit(now - _HOPE), F.lit("partial"))
+        .otherwise(F.lit("pending"))
+    )
+    is_closed = F.col("kline").isNotNull() | (F.col("interval_start") <= F.lit(now - timedelta(seconds=_SECONDS)))
+    judged = added(both.filter(has_ours | traded), source=made_from, proof=proof)
+    known_so = {
+        "status": status,
+        "is_closed": is_closed,
+        "interval": F.lit("1m"),
+        "interval_seconds": F.lit(_SECONDS),
+        "minutes_present": F.lit(1),
+    }
+    names = [*TABLE.key, "source", "proof", *known_so]
+    return finished(added(judged, candle=candle, **known_so).select(*names, "candle.*"), F.lit(_SECONDS))
 
 
 def with_neighbours(ours: DataFrame, known: DataFrame) -> DataFrame:
     """With `has_both_neighbours`: the trade before the minute's first and the one after its last are known."""
-    around = ours.withColumn("is_ours", F.lit(True)).unionByName(known, allowMissingColumns=True)
+    around = added(ours, is_ours=F.lit(True)).unionByName(known, allowMissingColumns=True)
     in_time = Window.partitionBy("exchange", "symbol").orderBy("interval_start")
     follows = F.lag("last_trade_id").over(in_time) + 1 == F.col("first_trade_id")
     is_followed = F.lead("first_trade_id").over(in_time) == F.col("last_trade_id") + 1
-    return around.withColumn("has_both_neighbours", follows & is_followed).filter("is_ours")
+    return added(around, has_both_neighbours=follows & is_followed).filter("is_ours")

@@ -55,7 +55,7 @@ def longer_of(
 ) -> DataFrame:
     """The longer candles of some minutes, given the exchange's view of quiet ones."""
     quiet = ohlcv.in_every_interval(ohlcv.quiet_minutes(klines.build(as_messages(view))))
-    return ohlcv.from_minutes(ohlcv.in_every_interval(minutes), quiet, now)
+    return ohlcv.from_minutes(ohlcv.in_every_interval(minutes, ohlcv.SUMMED), quiet, now)
 
 
 def by_hand(tape: list[Trade], seconds: int) -> dict[int, dict[str, object]]:
