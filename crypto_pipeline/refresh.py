@@ -64,7 +64,7 @@ def refresh(lake: Lakehouse, module: ModuleType, now: datetime, *, from_scratch:
                     lake.write(table, current.limit(0), {MARKS: followed})
                 return Refreshed(followed=followed, seconds=time.monotonic() - began)
             windows = {s.full_name: _window(lake, s, spans) for s in sources}
-            hours = _hours(spans)
+            hours = _hours(spans) if table.partitions else set()
             is_there = not table.partitions or (recent and min(recent) <= min(hours) and max(hours) <= max(recent))
             with (
                 nullcontext(current) if is_there else lake.pinned(_of(lake, table, hours)) as known,
@@ -120,14 +120,12 @@ def _window(lake: Lakehouse, source: Table, spans: list[Row]) -> DataFrame:
     for span in mine:
         by_interval.setdefault(span.interval, []).append(span)
     # One scan for all intervals: each of several would have its files looked for by itself.
-    wanted = reduce(
-        lambda left, right: left | right,
-        (
-            of_hours(source, list(_hours(spans))) & (F.lit(True) if name is None else F.col("interval") == name)
-            for name, spans in by_interval.items()
-        ),
-    )
-    return lake.read(source).filter(wanted) if source.partitions else lake.read(source)
+    wanted = [
+        (of_hours(source, list(_hours(spans))) if source.partitions else F.lit(True))
+        & (F.lit(True) if interval is None else F.col("interval") == interval)
+        for interval, spans in by_interval.items()
+    ]
+    return lake.read(source).filter(reduce(lambda left, right: left | right, wanted))
 
 
 def _hours(spans: list[Row]) -> set[datetime]:

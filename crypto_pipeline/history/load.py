@@ -21,6 +21,7 @@ from tenacity import RetryCallState
 from crypto_pipeline.bronze import agg_trades, klines, quarantine, trades
 from crypto_pipeline.bronze.common import FAULT, MESSAGE, placed, preferred_source, shaped
 from crypto_pipeline.conflicts import conflicts_retried
+from crypto_pipeline.frames import added
 from crypto_pipeline.history.archives import Kind
 from crypto_pipeline.history.staging import Staging
 from crypto_pipeline.lakehouse import Lakehouse, hours_between
@@ -149,16 +150,19 @@ def _said(kind: Kind) -> Expression:
 
 def finished(rows: DataFrame, table: Table) -> DataFrame:
     """Rows with the columns of an event, shaped as those of Kafka are before they are written or refused."""
-    rows = rows.withColumn("ingested_at", F.current_timestamp())
+    time = F.col(str(table.time))
     later = {c.name: c.type for c in table.columns} | {"day_low": DECIMAL, "day_high": DECIMAL, FAULT: "string"}
-    rows = rows.withColumns({n: F.lit(None).cast(kind) for n, kind in later.items() if n not in rows.columns})
-    rows = rows.withColumn(MESSAGE, F.struct(F.lit(None).cast("timestamp").alias("kafka_time")))
+    made_below = {*rows.columns, "ingested_at", "ordering", *table.partitions}
+    rows = added(
+        rows,
+        ingested_at=F.current_timestamp(),
+        **{name: F.lit(None).cast(kind) for name, kind in later.items() if name not in made_below},
+        **{MESSAGE: F.struct(F.lit(None).cast("timestamp").alias("kafka_time"))},
+    )
     if table.partitions == ("month",):
-        rows = rows.withColumn("month", F.date_format(str(table.time), "yyyy-MM")).withColumn(
-            "ordering", F.lit(_CLOSED)
-        )
+        rows = added(rows, month=F.date_format(time, "yyyy-MM"), ordering=F.lit(_CLOSED))
     else:
-        rows = placed(rows, F.col(str(table.time))).withColumn("ordering", preferred_source())
+        rows = added(placed(rows, time), ordering=preferred_source())
     return shaped(rows, table)
 
 

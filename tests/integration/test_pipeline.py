@@ -135,6 +135,15 @@ def test_indicators_stand_on_every_candle_and_the_overview_ranks_every_symbol(sy
     assert sorted(row["volume_rank"] for row in overview) == [1, 2, 3, 4, 5]
 
 
+def test_every_streamed_symbol_is_an_instrument_with_its_steps(system: System) -> None:
+    sql = "select symbol from silver.instruments where status = 'TRADING' and tick_size > 0 and valid_to is null"
+    wait_for(
+        "the instruments in silver",
+        lambda: {row["symbol"] for row in system.query(sql)} >= set(SYMBOLS),
+        seconds=180,
+    )
+
+
 def test_both_engines_give_the_same_answer(system: System) -> None:
     sql = """select symbol, count(*) as candles, sum(trade_count) as trades from silver.ohlcv_1m
              where status = 'complete' and interval_start < timestamp '{}' group by 1 order by 1"""
