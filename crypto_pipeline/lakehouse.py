@@ -264,8 +264,8 @@ class Lakehouse:
         """Upsert rows by the table's key, and the notes, in one commit: both are there or neither is.
 
         `into_empty`: the rows' partitions are empty and no key stands twice in them. Then they become base files at
-        once, for a third of the price. Without notes those of the latest commit are handed on: an import does not make
-        the place in Kafka be forgotten.
+        once, and no log files that are to be merged. Without notes those of the latest commit are handed on: an import
+        does not make the place in Kafka be forgotten.
         Raises where another writer was quicker. Then the run fails, and the next reads again how far its sources are.
         """
         handed_on = None if notes else self.notes(table, _BUCKETS)
