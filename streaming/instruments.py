@@ -1,4 +1,4 @@
-"""What an exchange lists: asked hourly and when told to, and sent where it is new or has changed."""
+"""What an exchange lists: asked hourly, when told to, and when a pair falls silent; sent where it is new or changed."""
 
 import logging
 import threading
@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 3600.0
 RETRY_SECONDS = 60.0
+SUSPICION_SECONDS = 60.0
+"""How long it rests after an answer before a suspicion has it ask again."""
 DELISTED = "DELISTED"
 
 
@@ -33,12 +35,17 @@ class Instruments(threading.Thread):
         self._known = dict(known)
         self._stopping = stopping
         self._poked = threading.Event()
+        self._suspected = threading.Event()
         self._events: SimpleQueue[Instrument] = SimpleQueue()
         self._listed: tuple[Listed, ...] = ()
 
     def poke(self) -> None:
         """Ask now, because something may have changed."""
         self._poked.set()
+
+    def suspect(self) -> None:
+        """Ask soon: a pair fell silent, which may be a halt."""
+        self._suspected.set()
 
     def take(self) -> Instrument | None:
         """The next pair that is new or has changed, if there is one."""
@@ -54,6 +61,7 @@ class Instruments(threading.Thread):
     def run(self) -> None:
         while not self._stopping.is_set():
             self._poked.clear()
+            self._suspected.clear()
             try:
                 self._ask()
                 seconds = EVERY_SECONDS
@@ -65,9 +73,10 @@ class Instruments(threading.Thread):
             except Exception:
                 log.exception("%s: what it lists could not be read", self._exchange.name)
                 seconds = EVERY_SECONDS
-            until = time.monotonic() + seconds
-            while time.monotonic() < until and not self._stopping.is_set() and not self._poked.wait(1):
-                pass
+            answered = time.monotonic()
+            while not self._stopping.is_set() and not self._poked.wait(1):
+                if time.monotonic() >= answered + (SUSPICION_SECONDS if self._suspected.is_set() else seconds):
+                    break
 
     def _ask(self) -> None:
         told = self._exchange.instruments(self._client.get(self._exchange.instruments_request()))
