@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import psutil
 import pytest
+from dagster_graphql import DagsterGraphQLClient
 
 from deployment import health
 from deployment.supervise import Supervisor
@@ -28,12 +29,12 @@ PORTS = [name.upper() for name in Settings.model_fields if name.endswith("_port"
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT", "XRPUSDT")
 """What the demo streams."""
 STREAMED_ALONE = {
-    "SIMULATOR_HISTORY_HOURS": "1",
+    "SIMULATOR_HISTORY_HOURS": "49",
     "SIMULATOR_PLANTED_FAULTS": "false",
     "HISTORY_DAYS": "0",
     "HISTORY_DAYS_LATER": "0",
 }
-"""Settings with which there is nothing but what is streamed, and no hole that nobody asked for."""
+"""Settings with which there is nothing but what is streamed, no hole that nobody asked for, and a past to be had."""
 
 
 def wait_for(what: str, condition: Callable[[], Any], seconds: float, every: float = 0.5) -> Any:
@@ -70,10 +71,23 @@ class System:
         )
         return done
 
-    def crypto(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def crypto(self, *arguments: str, seconds: float = 120) -> subprocess.CompletedProcess[str]:
         """The command `crypto`."""
         command = [str(PROJECT / ".venv" / "bin" / "crypto"), *arguments]
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, timeout=seconds, check=False
+        )
+
+    def launch(self, job: str, config: dict[str, Any], tags: dict[str, str]) -> str:
+        """Have Dagster run a job, as its UI does; gives the run's id."""
+        client = DagsterGraphQLClient("127.0.0.1", port_number=int(self.environment["DAGSTER_PORT"]))
+        return client.submit_job_execution(
+            job,
+            repository_location_name="crypto_pipeline",
+            repository_name="__repository__",
+            run_config=config,
+            tags=tags,
+        )
 
     def query(self, sql: str, *options: str) -> list[dict[str, Any]]:
         """The rows of an SQL query."""
