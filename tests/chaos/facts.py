@@ -19,7 +19,7 @@ MINUTE = 60_000_000
 """All times here are microseconds."""
 LAKE = (
     *("bronze.trades", "bronze.klines", "bronze.depth", "bronze.tickers", "bronze.agg_trades", "bronze.gaps"),
-    "silver.ohlcv_1m",
+    *("bronze.dead_letters", "silver.ohlcv_1m"),
 )
 OFFENDERS_SHOWN = 8
 DONE_SHOWN = 4
