@@ -299,5 +299,5 @@ def _symbols(where: Settings, config: HistoryConfig) -> list[Symbol]:
 @contextmanager
 def _source(where: Settings, exchange: str, context: dg.OpExecutionContext, *, files: bool = True) -> Iterator[Source]:
     venue = exchanges()[exchange](*addresses(where, exchange))
-    with tempfile.TemporaryDirectory() as folder, RestClient(venue) as rest:
+    with tempfile.TemporaryDirectory() as folder, RestClient(venue, shared=where.bans) as rest:
         yield Source(venue, rest, Path(folder), files, warn=context.log.warning)

@@ -1,10 +1,15 @@
-"""Asking an exchange by REST, within its limits: all clients of a process share what they know of them."""
+"""Asking an exchange by REST, within its limits: all clients of a process share what they know of them.
+
+Until when the exchange wants to hear nothing (429, 418) is shared with other processes too, and outlives them: one that
+asks during a ban has it made longer.
+"""
 
 import logging
 import threading
 import time
 from email.utils import parsedate_to_datetime
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -63,13 +68,20 @@ class _Limits:
         self._used = 0
         self._minute_ends = 0.0
         self._closed_until = 0.0
+        self._shared: Path | None = None
+
+    def share(self, path: Path) -> None:
+        """Keep there until when nothing may be sent, and heed what others kept."""
+        with self._lock:
+            self._shared = path
 
     def reserve(self, weight: int) -> float:
         """Takes the weight of a request, or says for how many seconds to wait before asking again."""
         with self._lock:
             now = time.monotonic()
-            if now < self._closed_until:
-                return self._closed_until - now
+            closed = max(self._closed_until - now, self._closed_by_others())
+            if closed > 0:
+                return closed
             if now >= self._minute_ends:
                 self._used, self._minute_ends = 0, now + 60
             if self._used and self._used + weight > self._most:
@@ -90,6 +102,20 @@ class _Limits:
         """Nothing is sent for so long."""
         with self._lock:
             self._closed_until = max(self._closed_until, time.monotonic() + seconds)
+            if self._shared and seconds > self._closed_by_others():
+                try:
+                    self._shared.parent.mkdir(parents=True, exist_ok=True)
+                    self._shared.write_text(str(time.time() + seconds))
+                except OSError as error:
+                    log.warning("Other processes cannot be told that nothing may be asked: %s", error)
+
+    def _closed_by_others(self) -> float:
+        """For how many seconds, by what was kept."""
+        try:
+            until = float(self._shared.read_text()) if self._shared else 0.0
+        except (OSError, ValueError):  # nothing was kept, or it is being written
+            return 0.0
+        return min(until - time.time(), LONGEST_BAN_SECONDS)
 
 
 _limits: dict[tuple[str, str], _Limits] = {}
@@ -116,13 +142,15 @@ def refused(exchange: Exchange, reply: httpx.Response) -> None:
 class RestClient:
     """Sends requests to one exchange over one pool of connections. May be used by several threads.
 
-    `stopping` makes a waiting `get` give up.
+    `stopping` makes a waiting `get` give up. `shared` is the folder by which processes tell each other of bans.
     """
 
-    def __init__(self, exchange: Exchange, stopping: threading.Event | None = None) -> None:
+    def __init__(self, exchange: Exchange, stopping: threading.Event | None = None, shared: Path | None = None) -> None:
         self._exchange = exchange
         self._stopping = stopping or threading.Event()
         self._limits = _limits_of(exchange)
+        if shared:
+            self._limits.share(shared / f"{exchange.name}-closed-until")
         self._http = httpx.Client(timeout=TIMEOUT_SECONDS, headers=exchange.rest_headers)
 
     def get(self, request: Request) -> bytes:

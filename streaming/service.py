@@ -119,7 +119,7 @@ class Service:
     def _attend(self, name: str) -> None:
         """Repair the gaps of an exchange, and follow what it lists."""
         exchange = exchanges()[name](*addresses(self._settings, name))
-        client = RestClient(exchange, self._stopping)
+        client = RestClient(exchange, self._stopping, self._settings.bans)
         self._clients.append(client)
         self._repairers[name] = Repairer(exchange, client, self._worker.is_covered, self._stopping)
         known = self._worker.ledger.instruments(name)
