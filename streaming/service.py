@@ -111,7 +111,7 @@ class Service:
         )
 
     def _prepare(self, wanted: Resolved) -> None:
-        """Make the topics. Where Kafka is not there in time, they are made as soon as it is; events wait in the spool."""
+        """Make the topics. Where Kafka is not there in time, they are made once it is; events wait in the spool."""
         topics = dict.fromkeys(topic_of(self._settings, symbol.symbol) for symbol in wanted.symbols)
         making = threading.Thread(target=self._make, args=([DEAD_LETTERS, REFERENCE, *topics],), daemon=True)
         making.start()
