@@ -16,9 +16,8 @@ from typing import Any, TypeVar
 
 import psutil
 import pytest
-from dagster_graphql import DagsterGraphQLClient
 
-from deployment import health
+from deployment import health, probes
 from deployment.supervise import Supervisor
 from shared.settings import Settings
 from tests.servers import free_ports
@@ -80,14 +79,17 @@ class System:
 
     def launch(self, job: str, config: dict[str, Any], tags: dict[str, str]) -> str:
         """Have Dagster run a job, as its UI does; gives the run's id."""
-        client = DagsterGraphQLClient("127.0.0.1", port_number=int(self.environment["DAGSTER_PORT"]))
-        return client.submit_job_execution(
-            job,
-            repository_location_name="crypto_pipeline",
-            repository_name="__repository__",
-            run_config=config,
-            tags=tags,
+        named = ", ".join(f"{{key: {json.dumps(key)}, value: {json.dumps(value)}}}" for key, value in tags.items())
+        where = f'repositoryLocationName: "crypto_pipeline", repositoryName: "__repository__", pipelineName: "{job}"'
+        parameters = (
+            f"selector: {{{where}}}, runConfigData: {json.dumps(json.dumps(config))}, "
+            f"executionMetadata: {{tags: [{named}]}}"
         )
+        answers = "__typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }"
+        asked = f"mutation {{ launchRun(executionParams: {{{parameters}}}) {{ {answers} }} }}"
+        launched = probes.graphql(self.settings(), asked)["launchRun"]
+        assert "run" in launched, launched
+        return str(launched["run"]["runId"])
 
     def query(self, sql: str, *options: str) -> list[dict[str, Any]]:
         """The rows of an SQL query."""
