@@ -19,7 +19,7 @@ from crypto_pipeline.history.staging import Staging
 from crypto_pipeline.reader import LakeError, read
 from crypto_pipeline.spark import SparkConnect
 from shared.settings import Settings, settings
-from shared.symbol_manager import Symbol, Watchlist, load_symbols, load_watchlist
+from shared.symbol_manager import Symbol, Watchlist, load_watchlist
 from streaming.exchange import exchanges
 from streaming.feed import addresses
 from streaming.rest import RestClient
@@ -198,15 +198,16 @@ class Progress:
         return replace(self, wish=None, not_before={**self.not_before, **dict.fromkeys(series, due.isoformat())})
 
     def next(self, wanted: Sequence[str], now: datetime, days: int, later: int) -> Wish | None:
-        """What to fetch next: what nothing failed of together, of one exchange, then of what failed one by one."""
+        """What to fetch next, of one exchange: the newest that is missing, of what failed one series at a time."""
         sound = [series for series in wanted if series not in self.not_before]
         alone = [series for series in wanted if self.not_before.get(series, "~") <= now.isoformat()]
-        for together in (sound, *([series] for series in alone)):
-            wish = next_wish(self.reached, together, now.date(), days, later)
-            if wish:
-                exchange = wish.series[0].partition(":")[0]
-                return replace(wish, series=tuple(s for s in wish.series if s.startswith(f"{exchange}:")))
-        return None
+        candidates = (next_wish(self.reached, one, now.date(), days, later) for one in (sound, *([s] for s in alone)))
+        wishes = [wish for wish in candidates if wish]
+        if not wishes:
+            return None
+        wish = max(wishes, key=lambda one: (one.days > 0, one.until))
+        exchange = wish.series[0].partition(":")[0]
+        return replace(wish, series=tuple(s for s in wish.series if s.startswith(f"{exchange}:")))
 
 
 def next_wish(reached: Mapping[str, str], wanted: Sequence[str], today: date, days: int, later: int) -> Wish | None:
@@ -243,9 +244,10 @@ def history_of_new_symbols(context: dg.SensorEvaluationContext) -> dg.SensorResu
         if status not in (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED):
             return dg.SkipReason(f"Run {records[0].dagster_run.run_id[:8]} is under way.")
         progress = progress.after(now, is_done=status == dg.DagsterRunStatus.SUCCESS)
-    wish = progress.next(_series(where), now, where.history_days, where.history_days_later)
+    wanted = _series(where)
+    wish = progress.next(wanted, now, where.history_days, where.history_days_later)
     if wish is None:
-        failed = ", ".join(sorted(progress.not_before))
+        failed = ", ".join(sorted(progress.not_before.keys() & set(wanted)))
         reason = f"All history is there but of {failed}: what failed is tried again." if failed else "All is there."
         return dg.SensorResult(skip_reason=reason, cursor=progress.kept())
     progress = replace(progress, wish=wish, number=progress.number + 1)
@@ -265,18 +267,21 @@ def _series(where: Settings) -> list[str]:
     """Every exchange and symbol that is streamed: those of the file, and those that its selectors chose last."""
     watchlist = load_watchlist(where.symbols_file, where.active_symbols)
     series = [f"{exchange}:{symbol.symbol}" for symbol in watchlist.symbols for exchange in symbol.exchanges]
-    return series + [one for one in _selected(where, watchlist) if one not in series]
-
-
-def _selected(where: Settings, watchlist: Watchlist) -> list[str]:
     selectors = {str(selector) for selector in watchlist.selectors}
-    if not selectors:
+    chosen = last_selected([row for row in _selected(where, watchlist) if row["selector"] in selectors])
+    return series + [one for one in chosen if one not in series]
+
+
+def _selected(where: Settings, watchlist: Watchlist) -> list[dict[str, Any]]:
+    """All that selectors ever chose, as rows of bronze.selections; nothing where there are no selectors."""
+    if not watchlist.selectors:
         return []
+    columns = ["exchange", "symbol", "base_asset", "quote_asset", "selector", "event_time"]
     try:
-        rows = read(selections.TABLE, where, ["exchange", "symbol", "selector", "event_time"]).to_pylist()
+        rows: list[dict[str, Any]] = read(selections.TABLE, where, columns).to_pylist()
     except LakeError:  # nothing was chosen yet
         return []
-    return last_selected([row for row in rows if row["selector"] in selectors])
+    return rows
 
 
 def last_selected(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -289,10 +294,15 @@ def last_selected(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _symbols(where: Settings, config: HistoryConfig) -> list[Symbol]:
-    known = {symbol.symbol: symbol for symbol in load_symbols(where.symbols_file, where.active_symbols)}
+    watchlist = load_watchlist(where.symbols_file, where.active_symbols)
+    known = {symbol.symbol: symbol for symbol in watchlist.symbols}
+    for row in _selected(where, watchlist):
+        pair = {"base": row["base_asset"], "quote": row["quote_asset"]}
+        named = {"symbol": row["symbol"], "name": row["symbol"], **pair}
+        known.setdefault(row["symbol"], Symbol.model_validate(named))
     names = [name.strip().upper() for name in config.symbols.split(",") if name.strip()]
     if not names:
-        return [symbol for symbol in known.values() if config.exchange in symbol.exchanges]
+        return [symbol for symbol in watchlist.symbols if config.exchange in symbol.exchanges]
     return [known.get(name) or Symbol.model_validate({"symbol": name, "name": name}) for name in names]
 
 

@@ -20,6 +20,8 @@ EVERY_SECONDS = 3600.0
 RETRY_SECONDS = 60.0
 SUSPICION_SECONDS = 60.0
 """How long it rests after an answer before a suspicion has it ask again."""
+HALTED_SECONDS = 600.0
+"""The same where the pair is known not to trade."""
 DELISTED = "DELISTED"
 
 
@@ -35,7 +37,7 @@ class Instruments(threading.Thread):
         self._known = dict(known)
         self._stopping = stopping
         self._poked = threading.Event()
-        self._suspected = threading.Event()
+        self._patience = EVERY_SECONDS
         self._events: SimpleQueue[Instrument] = SimpleQueue()
         self._listed: tuple[Listed, ...] = ()
 
@@ -43,9 +45,11 @@ class Instruments(threading.Thread):
         """Ask now, because something may have changed."""
         self._poked.set()
 
-    def suspect(self) -> None:
-        """Ask soon: a pair fell silent, which may be a halt."""
-        self._suspected.set()
+    def suspect(self, symbol: str) -> None:
+        """Ask soon: the pair fell silent, which may be a halt."""
+        known = self._known.get(symbol)
+        trades = known is None or known.status == "TRADING"
+        self._patience = min(self._patience, SUSPICION_SECONDS if trades else HALTED_SECONDS)
 
     def take(self) -> Instrument | None:
         """The next pair that is new or has changed, if there is one."""
@@ -61,7 +65,7 @@ class Instruments(threading.Thread):
     def run(self) -> None:
         while not self._stopping.is_set():
             self._poked.clear()
-            self._suspected.clear()
+            self._patience = EVERY_SECONDS
             try:
                 self._ask()
                 seconds = EVERY_SECONDS
@@ -75,7 +79,7 @@ class Instruments(threading.Thread):
                 seconds = EVERY_SECONDS
             answered = time.monotonic()
             while not self._stopping.is_set() and not self._poked.wait(1):
-                if time.monotonic() >= answered + (SUSPICION_SECONDS if self._suspected.is_set() else seconds):
+                if time.monotonic() >= answered + min(seconds, self._patience):
                     break
 
     def _ask(self) -> None:

@@ -30,6 +30,8 @@ LIMITED = 8
 TIMEOUT_SECONDS = 15
 LONGEST_BAN_SECONDS = 3 * 86_400.0
 """Binance bans an address for three days at most."""
+_WORTH_A_LINE = 61
+"""Seconds of waiting: the minute of a limit is over sooner."""
 DEFAULT_WAIT_SECONDS = {429: 10, 418: 120}
 """Where the exchange names no `Retry-After`."""
 
@@ -115,7 +117,8 @@ class _Limits:
             until = float(self._shared.read_text()) if self._shared else 0.0
         except (OSError, ValueError):  # nothing was kept, or it is being written
             return 0.0
-        return min(until - time.time(), LONGEST_BAN_SECONDS)
+        left = until - time.time()
+        return left if left <= LONGEST_BAN_SECONDS else 0.0  # no ban is that long: the clock was wrong
 
 
 _limits: dict[tuple[str, str], _Limits] = {}
@@ -170,6 +173,8 @@ class RestClient:
     def _within_limits(self, request: Request) -> bytes:
         for _ in range(LIMITED):
             while (seconds := self._limits.reserve(request.weight)) > 0:
+                if seconds > _WORTH_A_LINE:
+                    log.warning("%s: nothing may be asked for %.0f s more", self._exchange.name, seconds)
                 self._sleep(seconds)
             if self._stopping.is_set():
                 raise Stopped("streaming stops")
@@ -236,7 +241,7 @@ def _retry_after(reply: httpx.Response) -> float:
     if text.isdecimal():
         return min(float(text), LONGEST_BAN_SECONDS)
     try:
-        return max(parsedate_to_datetime(text).timestamp() - time.time(), 1)
+        return min(max(parsedate_to_datetime(text).timestamp() - time.time(), 1), LONGEST_BAN_SECONDS)
     except ValueError:
         return DEFAULT_WAIT_SECONDS[reply.status_code]
 

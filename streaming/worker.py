@@ -158,7 +158,7 @@ class Worker(threading.Thread):
     def _tell(self, gaps: Iterable[Gap]) -> None:
         for gap in gaps:
             if gap.status == "open" and gap.cause in _OF_A_HALT and gap.exchange in self.instruments:
-                self.instruments[gap.exchange].suspect()
+                self.instruments[gap.exchange].suspect(gap.symbol)
             self._send(gap)
             self.ledger.note(gap)
             self._offer(gap)

@@ -47,6 +47,7 @@ TABLE = Table(
 SOURCES = (instruments.TABLE,)
 
 _SERIES = ("exchange", "symbol")
+_ABSENT = ("BREAK", DELISTED)
 _GONE_AFTER = timedelta(days=7)
 """Binance lists a pair for ever and says BREAK of one that it has delisted; an interruption is of hours."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -54,8 +55,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def touched(changes: Mapping[str, DataFrame], current: DataFrame, now: datetime) -> DataFrame:
     """The pairs of which the exchange said something new, and those that are interrupted for too long by now."""
-    is_gone_by_now = (F.col("status") == "BREAK") & (F.col("valid_from") < F.lit(now - _GONE_AFTER))
-    overdue = current.filter(is_gone_by_now & F.col("valid_to").isNull() & F.col("delisted_at").isNull())
+    is_in_break = F.col("valid_to").isNull() & (F.col("status") == "BREAK") & F.col("delisted_at").isNull()
+    absent_since = F.coalesce(F.max(F.when(~F.col("status").isin(*_ABSENT), F.col("valid_to"))), F.min("valid_from"))
+    pairs = current.groupBy(*_SERIES).agg(F.max(is_in_break).alias("is_in_break"), absent_since.alias("absent_since"))
+    overdue = pairs.filter(F.col("is_in_break") & (F.col("absent_since") < F.lit(now - _GONE_AFTER)))
     return changes["bronze.instruments"].select(*_SERIES).unionByName(overdue.select(*_SERIES)).distinct()
 
 
@@ -79,15 +82,21 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
         valid_from=F.col("event_time"),
         valid_to=F.lead("event_time").over(in_time),
     )
-    lasts_too_long = F.coalesce("valid_to", F.lit(now)) > F.col("valid_from") + F.lit(_GONE_AFTER)
-    is_gone = (F.col("status") == DELISTED) | ((F.col("status") == "BREAK") & lasts_too_long)
-    judged = added(spans, is_gone=is_gone)
-    comes_again = F.lag("is_gone").over(in_time) & ~F.col("is_gone")
+    # An absence is one, however often the steps of the pair change in it.
+    parted = added(spans, is_absent=F.col("status").isin(*_ABSENT))
+    begins = (F.col("is_absent") != F.lag("is_absent").over(in_time)).cast("int")
+    absences = added(added(parted, begins=begins), absence=F.sum("begins").over(in_time))
+    of_absence = Window.partitionBy(*_SERIES, "absence")
+    absent_from = F.min("valid_from").over(of_absence)
+    lasts_too_long = F.max(F.coalesce("valid_to", F.lit(now))).over(of_absence) > absent_from + F.lit(_GONE_AFTER)
+    is_delisted = F.max(F.col("status") == DELISTED).over(of_absence)
+    judged = added(absences, absent_from=absent_from, is_gone=F.col("is_absent") & (is_delisted | lasts_too_long))
+    comes_again = F.lag("is_gone").over(in_time) & ~F.col("is_absent")
     counted = added(judged, comes_again=F.coalesce(comes_again, F.lit(False)))
     number = F.sum(F.col("comes_again").cast("int")).over(in_time) + 1
     named = added(counted, instrument_id=F.concat_ws(":", *_SERIES, number))
     of_one = Window.partitionBy("instrument_id")
-    gone = F.when(F.col("is_gone"), F.col("valid_from"))
+    gone = F.when(F.col("is_gone"), F.col("absent_from"))
     built = added(named, listed_at=F.min("valid_from").over(of_one), delisted_at=F.min(gone).over(of_one))
     compared = [name for name in TABLE.column_names if name not in (*TABLE.key, "ingestion_ts")]
     new = built.select(*TABLE.key, F.struct(*compared).alias("new"))

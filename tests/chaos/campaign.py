@@ -217,5 +217,6 @@ def _disturbance(note: Mapping[str, Any], restarts: Sequence[int]) -> Disturbanc
         stop,
         tuple(sorted({stream.partition("@")[0].upper() for stream in note["streams"]})),
         is_outage=is_whole and (note["kind"] in ("cut", "rotate") or is_known),
+        was_felt=note["connections"] > 0,
         detail=f"{ {name: value for name, value in asked.items() if value} } {note['details'] or ''}",
     )

@@ -92,7 +92,8 @@ def test_no_snapshot_or_ticker_is_doubled(judge: Judge) -> None:
 def test_what_could_not_be_parsed_is_a_dead_letter(judge: Judge) -> None:
     judge.none(f"""
         select symbol, d.start as moment, d.kind from done d join judged using (symbol)
-        where d.kind in ('broken_json', 'unknown_event', 'non_ascii') and d.start < {judge.campaign.mixed_from}
+        where d.kind in ('broken_json', 'unknown_event', 'non_ascii') and d.was_felt
+        and d.start < {judge.campaign.mixed_from}
         and not exists (from dead_letters l where l.received_at between d.start - 1000000 and d.stop + 5000000)""")
 
 

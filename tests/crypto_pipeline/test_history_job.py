@@ -75,6 +75,20 @@ def test_a_series_that_cannot_be_had_stops_no_other() -> None:
     assert sum("binance:TYPOUSDT" in series for series in asked) < 10, "it is not asked for all the time"
 
 
+def test_after_a_run_that_was_ended_all_series_line_up_again() -> None:
+    now = datetime(2026, 11, 21, 12, tzinfo=UTC)
+    wanted = [f"binance:S{number}USDT" for number in range(9)]
+    first = Progress().next(wanted, now, 30, 90)
+    progress = replace(Progress(), wish=first).after(now, is_done=False)
+    asked = []
+    now += timedelta(minutes=5)
+    while wish := progress.next(wanted, now, 30, 90):
+        asked.append(wish)
+        progress = replace(progress, wish=wish).after(now, is_done=True)
+    assert [wish.days for wish in asked[:9]] == [30] * 9, "the last days of each come first"
+    assert all(len(wish.series) == 9 for wish in asked[9:])
+
+
 def test_symbols_that_a_selector_chose_last_are_wanted_too() -> None:
     early, late = datetime(2026, 11, 20, tzinfo=UTC), datetime(2026, 11, 21, tzinfo=UTC)
     rows = [

@@ -108,4 +108,4 @@ def test_a_month_is_fetched_by_its_partition_in_dagster(system: System, day: str
 
 def test_nothing_is_left_where_rows_were_staged(system: System) -> None:
     staged = system.home / "var" / "demo" / "minio" / "datalake-demo" / "staging"
-    assert not staged.exists() or not list(staged.iterdir())
+    wait_for("what was staged is removed", lambda: not staged.exists() or not list(staged.iterdir()), seconds=60)

@@ -114,6 +114,22 @@ def test_a_pair_that_is_interrupted_for_over_a_week_is_gone_and_comes_again_as_a
     assert {(row["instrument_id"][-1], row["delisted_at"]) for row in rows} == {("1", None)}
 
 
+@pytest.mark.parametrize("then", ["BREAK", "DELISTED"])
+def test_an_absence_is_one_whatever_is_said_in_it(made: Callable[..., list[dict[str, Any]]], then: str) -> None:
+    week = 7 * 24
+    other = Decimal("0.05")
+    told = [
+        said(0, "TRADING"), said(5, "BREAK"), said(week, then, tick_size=other),
+        said(week + 9, "BREAK", tick_size=Decimal("0.02")), said(week + 20, "TRADING"),
+    ]  # fmt: skip
+    rows = made(told)
+    assert [row["instrument_id"][-1] for row in rows] == ["1", "1", "1", "1", "2"]
+    assert [row["delisted_at"] for row in rows] == [rows[1]["valid_from"]] * 4 + [None]
+    for cut in range(1, len(told)):
+        parts = made(told[:cut], told[cut:])
+        assert [row["instrument_id"] for row in parts] == [row["instrument_id"] for row in rows]
+
+
 def test_a_pair_is_gone_a_week_after_the_break_though_nothing_more_is_said(
     made: Callable[..., list[dict[str, Any]]], spark: SparkSession, as_messages: Messages
 ) -> None:
