@@ -4,20 +4,22 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import dagster as dg
 
+from crypto_pipeline.bronze import selections
 from crypto_pipeline.history import backfill, repair
 from crypto_pipeline.history.archives import period_of
 from crypto_pipeline.history.fetch import Piece, Source
 from crypto_pipeline.history.staging import Staging
+from crypto_pipeline.reader import LakeError, read
 from crypto_pipeline.spark import SparkConnect
 from shared.settings import Settings, settings
-from shared.symbol_manager import Symbol, load_symbols
+from shared.symbol_manager import Symbol, Watchlist, load_watchlist
 from streaming.exchange import exchanges
 from streaming.feed import addresses
 from streaming.rest import RestClient
@@ -28,7 +30,9 @@ _PIECE = "crypto/history"
 """The tag that names what the sensor asked for."""
 _BEHIND_THE_PIPELINE = {"dagster/priority": "-10", "dagster/max_runtime": str(6 * 3600)}
 _PATIENCE = timedelta(minutes=5)
-"""How long after a run that failed it is asked for again."""
+"""How long after a run that failed it is asked for again, one series at a time."""
+_LONG_PATIENCE = timedelta(hours=1)
+"""The same for a series that failed alone."""
 
 
 class HistoryConfig(dg.Config):
@@ -163,8 +167,8 @@ class Progress:
     """What is under way."""
     number: int = 0
     """Counts the wishes."""
-    not_before: str = ""
-    """When the next attempt is due, after one that failed."""
+    not_before: Mapping[str, str] = field(default_factory=dict)
+    """When the next attempt is due of a series whose run failed. It is made alone: it may be the one that fails."""
 
     @classmethod
     def of(cls, cursor: str | None) -> "Progress":
@@ -173,11 +177,37 @@ class Progress:
         wish = kept.get("wish")
         if wish:
             kept["wish"] = Wish(**{**wish, "series": tuple(wish["series"])})
+        if not isinstance(kept.get("not_before"), dict):  # it was one time for all
+            kept.pop("not_before", None)
         return cls(**kept)
 
     def kept(self) -> str:
         """As the sensor's cursor."""
         return json.dumps(asdict(self))
+
+    def after(self, now: datetime, *, is_done: bool) -> "Progress":
+        """After the run of its wish: all of it is there, or what failed is to be asked for again."""
+        if self.wish is None:
+            return self
+        series = self.wish.series
+        if is_done:
+            reached = {**self.reached, **dict.fromkeys(series, self.wish.until)}
+            left = {one: due for one, due in self.not_before.items() if one not in series}
+            return Progress(reached, None, self.number, left)
+        due = now + (_PATIENCE if len(series) > 1 else _LONG_PATIENCE)
+        return replace(self, wish=None, not_before={**self.not_before, **dict.fromkeys(series, due.isoformat())})
+
+    def next(self, wanted: Sequence[str], now: datetime, days: int, later: int) -> Wish | None:
+        """What to fetch next, of one exchange: the newest that is missing, of what failed one series at a time."""
+        sound = [series for series in wanted if series not in self.not_before]
+        alone = [series for series in wanted if self.not_before.get(series, "~") <= now.isoformat()]
+        candidates = (next_wish(self.reached, one, now.date(), days, later) for one in (sound, *([s] for s in alone)))
+        wishes = [wish for wish in candidates if wish]
+        if not wishes:
+            return None
+        wish = max(wishes, key=lambda one: (one.days > 0, one.until))
+        exchange = wish.series[0].partition(":")[0]
+        return replace(wish, series=tuple(s for s in wish.series if s.startswith(f"{exchange}:")))
 
 
 def next_wish(reached: Mapping[str, str], wanted: Sequence[str], today: date, days: int, later: int) -> Wish | None:
@@ -213,25 +243,15 @@ def history_of_new_symbols(context: dg.SensorEvaluationContext) -> dg.SensorResu
         status = records[0].dagster_run.status if records else dg.DagsterRunStatus.FAILURE
         if status not in (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED):
             return dg.SkipReason(f"Run {records[0].dagster_run.run_id[:8]} is under way.")
-        if status == dg.DagsterRunStatus.SUCCESS:
-            reached = {**progress.reached, **dict.fromkeys(progress.wish.series, progress.wish.until)}
-            progress = Progress(reached, number=progress.number)
-        else:
-            again = (now + _PATIENCE).isoformat()
-            progress = Progress(progress.reached, number=progress.number, not_before=again)
-    if progress.not_before > now.isoformat():
-        return dg.SensorResult(skip_reason="The last run failed; again in some minutes.", cursor=progress.kept())
-    wanted = [
-        f"{exchange}:{symbol.symbol}"
-        for symbol in load_symbols(where.symbols_file, where.active_symbols)
-        for exchange in symbol.exchanges
-    ]
-    wish = next_wish(progress.reached, wanted, now.date(), where.history_days, where.history_days_later)
+        progress = progress.after(now, is_done=status == dg.DagsterRunStatus.SUCCESS)
+    wanted = _series(where)
+    wish = progress.next(wanted, now, where.history_days, where.history_days_later)
     if wish is None:
-        return dg.SensorResult(skip_reason="All history is there.", cursor=progress.kept())
+        failed = ", ".join(sorted(progress.not_before.keys() & set(wanted)))
+        reason = f"All history is there but of {failed}: what failed is tried again." if failed else "All is there."
+        return dg.SensorResult(skip_reason=reason, cursor=progress.kept())
+    progress = replace(progress, wish=wish, number=progress.number + 1)
     exchange = wish.series[0].partition(":")[0]
-    wish = Wish(tuple(s for s in wish.series if s.startswith(f"{exchange}:")), wish.until, wish.days, wish.month)
-    progress = Progress(progress.reached, wish, progress.number + 1)
     config = {"exchange": exchange, "symbols": ",".join(s.partition(":")[2] for s in wish.series), "days": wish.days}
     request = dg.RunRequest(
         run_key=str(progress.number),
@@ -243,16 +263,51 @@ def history_of_new_symbols(context: dg.SensorEvaluationContext) -> dg.SensorResu
     return dg.SensorResult(run_requests=[request], cursor=progress.kept())
 
 
+def _series(where: Settings) -> list[str]:
+    """Every exchange and symbol that is streamed: those of the file, and those that its selectors chose last."""
+    watchlist = load_watchlist(where.symbols_file, where.active_symbols)
+    series = [f"{exchange}:{symbol.symbol}" for symbol in watchlist.symbols for exchange in symbol.exchanges]
+    selectors = {str(selector) for selector in watchlist.selectors}
+    chosen = last_selected([row for row in _selected(where, watchlist) if row["selector"] in selectors])
+    return series + [one for one in chosen if one not in series]
+
+
+def _selected(where: Settings, watchlist: Watchlist) -> list[dict[str, Any]]:
+    """All that selectors ever chose, as rows of bronze.selections; nothing where there are no selectors."""
+    if not watchlist.selectors:
+        return []
+    columns = ["exchange", "symbol", "base_asset", "quote_asset", "selector", "event_time"]
+    try:
+        rows: list[dict[str, Any]] = read(selections.TABLE, where, columns).to_pylist()
+    except LakeError:  # nothing was chosen yet
+        return []
+    return rows
+
+
+def last_selected(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The series of the latest choice of each selector, among rows of bronze.selections."""
+    latest: dict[str, datetime] = {}
+    for row in rows:
+        latest[row["selector"]] = max(row["event_time"], latest.get(row["selector"], row["event_time"]))
+    chosen = (f"{row['exchange']}:{row['symbol']}" for row in rows if row["event_time"] == latest[row["selector"]])
+    return sorted(set(chosen))
+
+
 def _symbols(where: Settings, config: HistoryConfig) -> list[Symbol]:
-    known = {symbol.symbol: symbol for symbol in load_symbols(where.symbols_file, where.active_symbols)}
+    watchlist = load_watchlist(where.symbols_file, where.active_symbols)
+    known = {symbol.symbol: symbol for symbol in watchlist.symbols}
+    for row in _selected(where, watchlist):
+        pair = {"base": row["base_asset"], "quote": row["quote_asset"]}
+        named = {"symbol": row["symbol"], "name": row["symbol"], **pair}
+        known.setdefault(row["symbol"], Symbol.model_validate(named))
     names = [name.strip().upper() for name in config.symbols.split(",") if name.strip()]
     if not names:
-        return [symbol for symbol in known.values() if config.exchange in symbol.exchanges]
+        return [symbol for symbol in watchlist.symbols if config.exchange in symbol.exchanges]
     return [known.get(name) or Symbol.model_validate({"symbol": name, "name": name}) for name in names]
 
 
 @contextmanager
 def _source(where: Settings, exchange: str, context: dg.OpExecutionContext, *, files: bool = True) -> Iterator[Source]:
     venue = exchanges()[exchange](*addresses(where, exchange))
-    with tempfile.TemporaryDirectory() as folder, RestClient(venue) as rest:
+    with tempfile.TemporaryDirectory() as folder, RestClient(venue, shared=where.bans) as rest:
         yield Source(venue, rest, Path(folder), files, warn=context.log.warning)

@@ -34,9 +34,10 @@ class ExpiredOffsetsError(Exception):
 
     def __init__(self, lost: Sequence[Lost]) -> None:
         super().__init__(
-            f"Kafka no longer has messages that were not yet read: {'; '.join(map(str, lost))}. They are lost to this "
-            "table unless the exchange or an archive gives them again. To go on without them, materialize the bronze "
-            "assets once with the run configuration skip_expired_offsets: true."
+            f"Kafka no longer has messages that were not yet read: {'; '.join(map(str, lost))}. To go on, "
+            "materialize the bronze assets once with the run configuration skip_expired_offsets: true. Then bring what "
+            "was missed again: `crypto replay --from … --to …` sends it from the raw archive, and `crypto backfill "
+            "--kind trades` fetches it from the exchange; bronze.gaps says from when to when."
         )
         self.lost = lost
 

@@ -64,11 +64,20 @@ class MaintenanceConfig(dg.Config):
 )
 def maintain_tables(context: dg.OpExecutionContext, config: MaintenanceConfig, spark: SparkConnect) -> None:
     now = datetime.now(UTC)
+    failed: dict[str, Exception] = {}
     with spark.lakehouse("maintenance", context.run_id) as lake:
         for table in tables().values():
-            compacted = lake.compact(table, now, everywhere=config.everywhere)
-            removed = lake.clean(table)
-            context.log.info(f"{table.full_name}: {compacted} files compacted, {removed} removed")
+            try:
+                compacted = lake.compact(table, now, everywhere=config.everywhere)
+                removed = lake.clean(table)
+            except Exception as error:  # noqa: BLE001 (the other tables are to be kept quick too)
+                failed[table.full_name] = error
+                context.log.warning(f"{table.full_name}: {error}")
+            else:
+                context.log.info(f"{table.full_name}: {compacted} files compacted, {removed} removed")
+    if failed:
+        name, first = next(iter(failed.items()))
+        raise dg.Failure(f"{', '.join(failed)} could not be maintained; {name}: {first}") from first
 
 
 @dg.job(executor_def=dg.in_process_executor, description="Keeps reads quick; runs beside the pipeline, which goes on.")

@@ -110,6 +110,11 @@ class Settings(BaseSettings):
         return home() / "var" / self.mode
 
     @property
+    def bans(self) -> Path:
+        """Where processes tell each other until when an exchange wants to hear nothing."""
+        return self.state / "rest"
+
+    @property
     def kafka(self) -> str:
         return self.kafka_bootstrap_servers or f"{self.host('kafka')}:{self.kafka_port}"
 

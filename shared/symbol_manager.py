@@ -188,13 +188,22 @@ def load_watchlist(path: Path, active: str = "") -> Watchlist:
     `active` (the setting `ACTIVE_SYMBOLS`, comma-separated) chooses symbols from the file regardless of `enabled`, and
     then no selector counts. Raises `SymbolsFileError` with file, line and reason; nothing of a wrong file is used.
     """
+    return _chosen(path, _entries(path), active)
+
+
+def named_symbols(path: Path) -> tuple[Symbol, ...]:
+    """Every symbol that the file names, also those with `enabled: false`. Raises `SymbolsFileError`."""
+    return tuple(entry for entry in _entries(path) if isinstance(entry, Symbol))
+
+
+def _entries(path: Path) -> list[Symbol | Selector]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise SymbolsFileError(f"{path}: cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError:
         raise SymbolsFileError(f"{path}: is not UTF-8 text.") from None
-    return _chosen(path, _parse(path, text), active)
+    return _parse(path, text)
 
 
 def resolved(watchlist: Watchlist, listed: Mapping[str, Iterable[Listed]]) -> Resolved:

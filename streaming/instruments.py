@@ -1,4 +1,4 @@
-"""What an exchange lists: asked hourly and when told to, and sent where it is new or has changed."""
+"""What an exchange lists: asked hourly, when told to, and when a pair falls silent; sent where it is new or changed."""
 
 import logging
 import threading
@@ -18,6 +18,10 @@ log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 3600.0
 RETRY_SECONDS = 60.0
+SUSPICION_SECONDS = 60.0
+"""How long it rests after an answer before a suspicion has it ask again."""
+HALTED_SECONDS = 600.0
+"""The same where the pair is known not to trade."""
 DELISTED = "DELISTED"
 
 
@@ -33,12 +37,19 @@ class Instruments(threading.Thread):
         self._known = dict(known)
         self._stopping = stopping
         self._poked = threading.Event()
+        self._patience = EVERY_SECONDS
         self._events: SimpleQueue[Instrument] = SimpleQueue()
         self._listed: tuple[Listed, ...] = ()
 
     def poke(self) -> None:
         """Ask now, because something may have changed."""
         self._poked.set()
+
+    def suspect(self, symbol: str) -> None:
+        """Ask soon: the pair fell silent, which may be a halt."""
+        known = self._known.get(symbol)
+        trades = known is None or known.status == "TRADING"
+        self._patience = min(self._patience, SUSPICION_SECONDS if trades else HALTED_SECONDS)
 
     def take(self) -> Instrument | None:
         """The next pair that is new or has changed, if there is one."""
@@ -54,6 +65,7 @@ class Instruments(threading.Thread):
     def run(self) -> None:
         while not self._stopping.is_set():
             self._poked.clear()
+            self._patience = EVERY_SECONDS
             try:
                 self._ask()
                 seconds = EVERY_SECONDS
@@ -65,9 +77,10 @@ class Instruments(threading.Thread):
             except Exception:
                 log.exception("%s: what it lists could not be read", self._exchange.name)
                 seconds = EVERY_SECONDS
-            until = time.monotonic() + seconds
-            while time.monotonic() < until and not self._stopping.is_set() and not self._poked.wait(1):
-                pass
+            answered = time.monotonic()
+            while not self._stopping.is_set() and not self._poked.wait(1):
+                if time.monotonic() >= answered + min(seconds, self._patience):
+                    break
 
     def _ask(self) -> None:
         told = self._exchange.instruments(self._client.get(self._exchange.instruments_request()))

@@ -1,10 +1,15 @@
-"""Asking an exchange by REST, within its limits: all clients of a process share what they know of them."""
+"""Asking an exchange by REST, within its limits: all clients of a process share what they know of them.
+
+Until when the exchange wants to hear nothing (429, 418) is shared with other processes too, and outlives them: one that
+asks during a ban has it made longer.
+"""
 
 import logging
 import threading
 import time
 from email.utils import parsedate_to_datetime
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -25,6 +30,8 @@ LIMITED = 8
 TIMEOUT_SECONDS = 15
 LONGEST_BAN_SECONDS = 3 * 86_400.0
 """Binance bans an address for three days at most."""
+_WORTH_A_LINE = 61
+"""Seconds of waiting: the minute of a limit is over sooner."""
 DEFAULT_WAIT_SECONDS = {429: 10, 418: 120}
 """Where the exchange names no `Retry-After`."""
 
@@ -63,13 +70,20 @@ class _Limits:
         self._used = 0
         self._minute_ends = 0.0
         self._closed_until = 0.0
+        self._shared: Path | None = None
+
+    def share(self, path: Path) -> None:
+        """Keep there until when nothing may be sent, and heed what others kept."""
+        with self._lock:
+            self._shared = path
 
     def reserve(self, weight: int) -> float:
         """Takes the weight of a request, or says for how many seconds to wait before asking again."""
         with self._lock:
             now = time.monotonic()
-            if now < self._closed_until:
-                return self._closed_until - now
+            closed = max(self._closed_until - now, self._closed_by_others())
+            if closed > 0:
+                return closed
             if now >= self._minute_ends:
                 self._used, self._minute_ends = 0, now + 60
             if self._used and self._used + weight > self._most:
@@ -90,6 +104,21 @@ class _Limits:
         """Nothing is sent for so long."""
         with self._lock:
             self._closed_until = max(self._closed_until, time.monotonic() + seconds)
+            if self._shared and seconds > self._closed_by_others():
+                try:
+                    self._shared.parent.mkdir(parents=True, exist_ok=True)
+                    self._shared.write_text(str(time.time() + seconds))
+                except OSError as error:
+                    log.warning("Other processes cannot be told that nothing may be asked: %s", error)
+
+    def _closed_by_others(self) -> float:
+        """For how many seconds, by what was kept."""
+        try:
+            until = float(self._shared.read_text()) if self._shared else 0.0
+        except (OSError, ValueError):  # nothing was kept, or it is being written
+            return 0.0
+        left = until - time.time()
+        return left if left <= LONGEST_BAN_SECONDS else 0.0  # no ban is that long: the clock was wrong
 
 
 _limits: dict[tuple[str, str], _Limits] = {}
@@ -116,13 +145,15 @@ def refused(exchange: Exchange, reply: httpx.Response) -> None:
 class RestClient:
     """Sends requests to one exchange over one pool of connections. May be used by several threads.
 
-    `stopping` makes a waiting `get` give up.
+    `stopping` makes a waiting `get` give up. `shared` is the folder by which processes tell each other of bans.
     """
 
-    def __init__(self, exchange: Exchange, stopping: threading.Event | None = None) -> None:
+    def __init__(self, exchange: Exchange, stopping: threading.Event | None = None, shared: Path | None = None) -> None:
         self._exchange = exchange
         self._stopping = stopping or threading.Event()
         self._limits = _limits_of(exchange)
+        if shared:
+            self._limits.share(shared / f"{exchange.name}-closed-until")
         self._http = httpx.Client(timeout=TIMEOUT_SECONDS, headers=exchange.rest_headers)
 
     def get(self, request: Request) -> bytes:
@@ -142,6 +173,8 @@ class RestClient:
     def _within_limits(self, request: Request) -> bytes:
         for _ in range(LIMITED):
             while (seconds := self._limits.reserve(request.weight)) > 0:
+                if seconds > _WORTH_A_LINE:
+                    log.warning("%s: nothing may be asked for %.0f s more", self._exchange.name, seconds)
                 self._sleep(seconds)
             if self._stopping.is_set():
                 raise Stopped("streaming stops")
@@ -208,7 +241,7 @@ def _retry_after(reply: httpx.Response) -> float:
     if text.isdecimal():
         return min(float(text), LONGEST_BAN_SECONDS)
     try:
-        return max(parsedate_to_datetime(text).timestamp() - time.time(), 1)
+        return min(max(parsedate_to_datetime(text).timestamp() - time.time(), 1), LONGEST_BAN_SECONDS)
     except ValueError:
         return DEFAULT_WAIT_SECONDS[reply.status_code]
 

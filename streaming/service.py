@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1
 """How often `symbols.yaml` is looked at."""
+TOPICS_SECONDS = 3
+"""How long a change waits for its topics: with Kafka away it is still followed within five seconds."""
 FLUSH_SECONDS = 6
 """Twice this and five seconds for the sockets is less than what supervisor grants."""
 
@@ -109,17 +111,22 @@ class Service:
         )
 
     def _prepare(self, wanted: Resolved) -> None:
-        """Make the topics. Where Kafka is not there yet, they are made as soon as it is; events wait in the spool."""
+        """Make the topics. Where Kafka is not there in time, they are made once it is; events wait in the spool."""
         topics = dict.fromkeys(topic_of(self._settings, symbol.symbol) for symbol in wanted.symbols)
+        making = threading.Thread(target=self._make, args=([DEAD_LETTERS, REFERENCE, *topics],), daemon=True)
+        making.start()
+        making.join(TOPICS_SECONDS)
+
+    def _make(self, topics: list[str]) -> None:
         try:
-            self._producer.prepare([DEAD_LETTERS, REFERENCE, *topics])
+            self._producer.prepare(topics)
         except (KafkaError, OSError) as error:
             log.warning("Kafka at %s cannot be used yet (%s)", self._settings.kafka, type(error).__name__)
 
     def _attend(self, name: str) -> None:
         """Repair the gaps of an exchange, and follow what it lists."""
         exchange = exchanges()[name](*addresses(self._settings, name))
-        client = RestClient(exchange, self._stopping)
+        client = RestClient(exchange, self._stopping, self._settings.bans)
         self._clients.append(client)
         self._repairers[name] = Repairer(exchange, client, self._worker.is_covered, self._stopping)
         known = self._worker.ledger.instruments(name)

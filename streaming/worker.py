@@ -26,9 +26,11 @@ log = logging.getLogger(__name__)
 TICK_SECONDS = 0.2
 SECOND = 1.0
 COMPLAIN_SECONDS = 10
+"""How often refused messages are written to the log; the metric counts them all."""
 CLOCK_SECONDS = 60
 """A clock of ours that is further off is complained of; where it is five minutes behind, bronze refuses every row."""
-"""How often refused messages are written to the log; the metric counts them all."""
+_OF_A_HALT = ("silence", "no_closed_kline")
+"""How a halt of trading shows first."""
 
 
 class Worker(threading.Thread):
@@ -155,6 +157,8 @@ class Worker(threading.Thread):
 
     def _tell(self, gaps: Iterable[Gap]) -> None:
         for gap in gaps:
+            if gap.status == "open" and gap.cause in _OF_A_HALT and gap.exchange in self.instruments:
+                self.instruments[gap.exchange].suspect(gap.symbol)
             self._send(gap)
             self.ledger.note(gap)
             self._offer(gap)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import psutil
 import pytest
 
-from deployment import health
+from deployment import health, probes
 from deployment.supervise import Supervisor
 from shared.settings import Settings
 from tests.servers import free_ports
@@ -28,12 +28,12 @@ PORTS = [name.upper() for name in Settings.model_fields if name.endswith("_port"
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT", "XRPUSDT")
 """What the demo streams."""
 STREAMED_ALONE = {
-    "SIMULATOR_HISTORY_HOURS": "1",
+    "SIMULATOR_HISTORY_HOURS": "49",
     "SIMULATOR_PLANTED_FAULTS": "false",
     "HISTORY_DAYS": "0",
     "HISTORY_DAYS_LATER": "0",
 }
-"""Settings with which there is nothing but what is streamed, and no hole that nobody asked for."""
+"""Settings with which there is nothing but what is streamed, no hole that nobody asked for, and a past to be had."""
 
 
 def wait_for(what: str, condition: Callable[[], Any], seconds: float, every: float = 0.5) -> Any:
@@ -70,10 +70,26 @@ class System:
         )
         return done
 
-    def crypto(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def crypto(self, *arguments: str, seconds: float = 120) -> subprocess.CompletedProcess[str]:
         """The command `crypto`."""
         command = [str(PROJECT / ".venv" / "bin" / "crypto"), *arguments]
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, timeout=seconds, check=False
+        )
+
+    def launch(self, job: str, config: dict[str, Any], tags: dict[str, str]) -> str:
+        """Have Dagster run a job, as its UI does; gives the run's id."""
+        named = ", ".join(f"{{key: {json.dumps(key)}, value: {json.dumps(value)}}}" for key, value in tags.items())
+        where = f'repositoryLocationName: "crypto_pipeline", repositoryName: "__repository__", pipelineName: "{job}"'
+        parameters = (
+            f"selector: {{{where}}}, runConfigData: {json.dumps(json.dumps(config))}, "
+            f"executionMetadata: {{tags: [{named}]}}"
+        )
+        answers = "__typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }"
+        asked = f"mutation {{ launchRun(executionParams: {{{parameters}}}) {{ {answers} }} }}"
+        launched = probes.graphql(self.settings(), asked)["launchRun"]
+        assert "run" in launched, launched
+        return str(launched["run"]["runId"])
 
     def query(self, sql: str, *options: str) -> list[dict[str, Any]]:
         """The rows of an SQL query."""

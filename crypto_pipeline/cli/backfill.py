@@ -50,7 +50,7 @@ def backfill(
     with (
         _history.explained(),
         tempfile.TemporaryDirectory() as folder,
-        RestClient(where) as rest,
+        RestClient(where, shared=settings().bans) as rest,
         connected(settings(), "backfill") as lake,
     ):
         staging = Staging(settings())

@@ -27,7 +27,7 @@ def replay(
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     from shared.settings import settings
-    from shared.symbol_manager import load_watchlist
+    from shared.symbol_manager import named_symbols
     from streaming.replay import Range, ReplayError
     from streaming.replay import replay as send_again
 
@@ -42,7 +42,7 @@ def replay(
             done = send_again(
                 chosen,
                 wanted,
-                load_watchlist(chosen.symbols_file).symbols,
+                named_symbols(chosen.symbols_file),
                 lambda sent, total: progress.update(task, completed=sent, total=total),
             )
     except ReplayError as error:

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ import msgspec
 import pyarrow as pa
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
-from crypto_pipeline.history.archives import Archive, Kind, Part, checked, period_of, remote_path
+from crypto_pipeline.history.archives import Archive, ArchiveError, Kind, Part, checked, period_of, remote_path
 from crypto_pipeline.history.load import MODULES
 from crypto_pipeline.reader import arrow_schema
 from shared.events import AggTrade, Kline, Trade
@@ -67,6 +67,7 @@ class Source:
     def parts(self, piece: Piece) -> Iterator[Part]:
         """All there is of a piece, newest first: from the archive (whole months as one file), the rest by REST.
 
+        So is a file of candles that is damaged: REST gives them all again. Single trades it gives to nobody for long.
         Raises `ArchiveError`, `FetchError`, and what the REST client raises.
         """
         if not self.files:
@@ -78,19 +79,31 @@ class Source:
 
     def _period(self, kind: Kind, symbol: Symbol, period: str) -> Iterator[Part]:
         start, end = period_of(period)
-        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-            archive = self.archive(kind, symbol, period, Path(folder)) if end <= _today() else None
-            if archive:
-                for warning in archive.warnings:
-                    self.warn(warning)
-                yield from archive.parts()
-        if not archive and len(days := days_of(start, end)) > 1:
+        try:
+            is_read = end <= _today() and (yield from self._by_file(kind, symbol, period))
+        except ArchiveError as error:
+            if kind != "klines":
+                raise
+            self.warn(f"{error} Its days are fetched one by one.")
+            is_read = False
+        if not is_read and len(days := days_of(start, end)) > 1:
             for day in reversed(days):
                 yield from self._period(kind, symbol, day.isoformat())
             return
-        if not archive:
+        if not is_read:
             yield from self.by_rest(Piece(kind, symbol, start, end))
         self.did(days_of(start, end))
+
+    def _by_file(self, kind: Kind, symbol: Symbol, period: str) -> Generator[Part, None, bool]:
+        """What the archive's file of a day or month holds. Its value: whether there is one."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            archive = self.archive(kind, symbol, period, Path(folder))
+            if not archive:
+                return False
+            for warning in archive.warnings:
+                self.warn(warning)
+            yield from archive.parts()
+            return True
 
     def archive(self, kind: Kind, symbol: Symbol, period: str, folder: Path) -> Archive | None:
         """The file of a day or month, downloaded and checked; none where the archive does not have it."""

@@ -139,7 +139,7 @@ class _Tapes:
         """The days from the hole's beginning to the first trade behind it, as far as the archive has them."""
         tapes: list[Tape] = []
         day = gap["event_time"].date()
-        while day < today:
+        while day <= today:
             if day not in self.read:
                 self.read[day] = self._tape(day)
             tape = self.read[day]

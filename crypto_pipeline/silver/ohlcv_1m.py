@@ -9,8 +9,9 @@ kline (its ids, or its count) or the neighbouring ids prove. `agg`: all are acco
 (`bronze.agg_trades`). `exchange_kline`: the exchange's own candle stands for trades that are not there. `none`: nothing
 proves it yet.
 
-`status`: `complete`, or `repaired` where it is just as sure but something of it came by REST after a hole; `pending`
-while nothing proves it and something still may; `partial` after a day of that.
+`status`: `complete`, or `repaired` where it is just as sure but something of it came after a hole, by REST or from the
+archive (a minute that is the archive's alone was imported whole); `pending` while nothing proves it and something still
+may; `partial` after a day of that.
 """
 
 from collections.abc import Mapping
@@ -137,7 +138,7 @@ def fills(tape: DataFrame, merged: DataFrame) -> DataFrame:
 def from_fills(tape: DataFrame) -> DataFrame:
     """Candles of the fills by `interval_start`. Order is the trade id's: Binance's are sequential.
 
-    `came_by_rest` and `is_merged` say that for one of its fills at least.
+    `came_late` (by REST, or from another source than the others) and `is_merged` say that for one fill at least.
     """
     taker_bought = ~F.col("is_buyer_maker")
     nothing = F.lit(0).cast("decimal(38,18)")
@@ -153,7 +154,7 @@ def from_fills(tape: DataFrame) -> DataFrame:
         F.sum(F.when(taker_bought, F.col("quote_quantity")).otherwise(nothing)).alias("taker_buy_quote_volume"),
         F.min("first_id").alias("first_trade_id"),
         F.max("last_id").alias("last_trade_id"),
-        F.max(F.col("source") == "rest").alias("came_by_rest"),
+        (F.max(F.col("source") == "rest") | (F.min("source") != F.max("source"))).alias("came_late"),
         F.max("is_merged").alias("is_merged"),
     )
 
@@ -181,7 +182,7 @@ def chosen(ours: DataFrame, theirs: DataFrame, known: DataFrame, now: datetime) 
     assets = [name for name in SERIES if name not in TABLE.key]
     says = [*assets, *PRICES_AND_VOLUMES, "trade_count", "first_trade_id", "last_trade_id"]
     mine = with_neighbours(ours, known).select(
-        *TABLE.key, F.struct(*says).alias("ours"), "came_by_rest", "is_merged", "has_both_neighbours"
+        *TABLE.key, F.struct(*says).alias("ours"), "came_late", "is_merged", "has_both_neighbours"
     )
     both = mine.join(theirs, on=list(TABLE.key), how="full")
     traded = F.coalesce(F.col("kline.trade_count") > 0, F.lit(False))
@@ -207,7 +208,7 @@ def chosen(ours: DataFrame, theirs: DataFrame, known: DataFrame, now: datetime) 
     candle = F.when(F.col("source") == "trades", F.col("ours"))
     candle = candle.otherwise(F.struct(*[F.col(f"kline.{name}").alias(name) for name in says]))
     is_proven = F.col("proof") != "none"
-    came_by_rest = (F.col("source") == "rest") | (F.coalesce(F.col("came_by_rest"), F.lit(False)) & is_whole)
+    came_late = (F.col("source") == "rest") | (F.coalesce(F.col("came_late"), F.lit(False)) & is_whole)
     proof = (
         F.when(by_trades, F.lit("trade_ids"))
         .when(is_whole, F.lit("agg"))
@@ -215,7 +216,7 @@ def chosen(ours: DataFrame, theirs: DataFrame, known: DataFrame, now: datetime) 
         .otherwise(F.lit("none"))
     )
     status = (
-        F.when(is_proven & came_by_rest, F.lit("repaired"))
+        F.when(is_proven & came_late, F.lit("repaired"))
         .when(is_proven, F.lit("complete"))
         .when(F.col("interval_start") < F.lit(now - _HOPE), F.lit("partial"))
         .otherwise(F.lit("pending"))

@@ -59,6 +59,8 @@ class Campaign:
     kills: list[Disturbance] = field(default_factory=list)
     until: int = 0
     """The end of what is judged, a whole minute."""
+    mixed_from: int = 0
+    """When the mixture began: before it each fault had its own time, and nothing was killed."""
     unsettled: str = ""
     """What was not settled in time; empty where all was."""
 
@@ -71,6 +73,7 @@ class Campaign:
         for step in self.plan.alone:
             self._until_over([self._ask(fault) for fault in step])
         self.say(f"a mixture of faults and {len(self.plan.kills)} kills for {self.plan.minutes:g} minutes")
+        self.mixed_from = now()
         self._ask(self.plan.mixture)
         self._kill()
         self.system.simulator("/faults/end", {})
@@ -81,6 +84,10 @@ class Campaign:
         notes = self.system.simulator("/truth/faults")["faults"]
         restarts = [one.start for one in self.kills if one.kind == "kill of streaming"]
         return [*self.kills, *(_disturbance(note, restarts) for note in notes)]
+
+    def failed(self) -> list[Any]:
+        """The faults that the simulator could not bring about."""
+        return [note for note in self.system.simulator("/truth/faults")["faults"] if "failed" in note["details"]]
 
     def _wait_for_a_clean_minute(self) -> None:
         """A whole minute of every symbol, so that there is one in which nothing went wrong."""
@@ -210,5 +217,6 @@ def _disturbance(note: Mapping[str, Any], restarts: Sequence[int]) -> Disturbanc
         stop,
         tuple(sorted({stream.partition("@")[0].upper() for stream in note["streams"]})),
         is_outage=is_whole and (note["kind"] in ("cut", "rotate") or is_known),
+        was_felt=note["connections"] > 0,
         detail=f"{ {name: value for name, value in asked.items() if value} } {note['details'] or ''}",
     )

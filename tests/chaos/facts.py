@@ -19,7 +19,7 @@ MINUTE = 60_000_000
 """All times here are microseconds."""
 LAKE = (
     *("bronze.trades", "bronze.klines", "bronze.depth", "bronze.tickers", "bronze.agg_trades", "bronze.gaps"),
-    "silver.ohlcv_1m",
+    *("bronze.dead_letters", "silver.ohlcv_1m"),
 )
 OFFENDERS_SHOWN = 8
 DONE_SHOWN = 4
@@ -34,6 +34,7 @@ DONE = pa.schema(
         ("start", pa.int64()),
         ("stop", pa.int64()),
         ("is_outage", pa.bool_()),
+        ("was_felt", pa.bool_()),
     ]
 )
 
@@ -49,6 +50,8 @@ class Disturbance:
     """Empty where it concerns all, or none in particular."""
     is_outage: bool = False
     """It must be noticed that nothing at all came."""
+    was_felt: bool = True
+    """A connection was there to feel it."""
     detail: str = ""
 
     def __str__(self) -> str:
@@ -68,7 +71,7 @@ class Facts:
         self._session.execute("set TimeZone = 'UTC'; set enable_progress_bar = false")
         symbols = given["judged"]["symbol"].to_pylist()
         rows = [
-            (one.kind, name, one.start, one.stop, one.is_outage)
+            (one.kind, name, one.start, one.stop, one.is_outage, one.was_felt)
             for one in self._done
             for name in one.symbols or symbols
         ]

@@ -25,6 +25,10 @@ def test_each_part_was_killed_more_than_once(campaign: Campaign) -> None:
     assert min(kills.values()) > 1, kills
 
 
+def test_every_fault_came_about(campaign: Campaign) -> None:
+    assert not campaign.failed()
+
+
 def test_when_it_is_calm_again_all_is_settled_in_time(campaign: Campaign) -> None:
     assert not campaign.unsettled, f"{campaign.unsettled}\n{campaign.plan.how_to_repeat}"
 
@@ -83,6 +87,14 @@ def test_no_snapshot_or_ticker_is_doubled(judge: Judge) -> None:
         "select symbol, event_time as moment, count(*) as times from tickers "
         "group by symbol, event_time having count(*) > 1"
     )
+
+
+def test_what_could_not_be_parsed_is_a_dead_letter(judge: Judge) -> None:
+    judge.none(f"""
+        select symbol, d.start as moment, d.kind from done d join judged using (symbol)
+        where d.kind in ('broken_json', 'unknown_event', 'non_ascii') and d.was_felt
+        and d.start < {judge.campaign.mixed_from}
+        and not exists (from dead_letters l where l.received_at between d.start - 1000000 and d.stop + 5000000)""")
 
 
 # --- gaps

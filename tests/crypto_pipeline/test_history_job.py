@@ -1,12 +1,13 @@
 """What the sensor of the history asks for next."""
 
-from datetime import date
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crypto_pipeline.history_job import Progress, Wish, history_of_new_symbols, next_wish
+from crypto_pipeline.history_job import Progress, Wish, history_of_new_symbols, last_selected, next_wish
 
 TODAY = date(2026, 11, 21)
 BOTH = ["binance:BTCUSDT", "binance:ETHUSDT"]
@@ -49,9 +50,58 @@ def test_it_comes_to_an_end_that_reaches_far_enough(days: int, later: int) -> No
 
 
 def test_what_the_sensor_remembers_survives_its_cursor() -> None:
-    progress = Progress({"binance:BTCUSDT": "2026-10-22"}, Wish(("a", "b"), "2026-10-01", month="2026-10"), 3)
+    wish = Wish(("a", "b"), "2026-10-01", month="2026-10")
+    progress = Progress({"binance:BTCUSDT": "2026-10-22"}, wish, 3, {"binance:TYPOUSDT": "2026-11-21T10:00:00+00:00"})
     assert Progress.of(progress.kept()) == progress
     assert Progress.of(None) == Progress()
+    assert Progress.of('{"number": 2, "not_before": "2026-11-21T10:00:00"}') == Progress(number=2)
+
+
+def test_a_series_that_cannot_be_had_stops_no_other() -> None:
+    now = datetime(2026, 11, 21, 12, tzinfo=UTC)
+    wanted = [*BOTH, "binance:TYPOUSDT"]
+    progress, asked = Progress(), []
+    for minute in range(0, 400, 5):
+        at = now + timedelta(minutes=minute)
+        wish = progress.next(wanted, at, 30, 90)
+        if wish is None:
+            continue
+        asked.append(wish.series)
+        progress = replace(progress, wish=wish).after(at, is_done="binance:TYPOUSDT" not in wish.series)
+    assert all(day <= "2026-08-23" for day in progress.reached.values())
+    assert set(progress.reached) == set(BOTH)
+    assert asked[0] == tuple(wanted)
+    assert ("binance:TYPOUSDT",) in asked
+    assert sum("binance:TYPOUSDT" in series for series in asked) < 10, "it is not asked for all the time"
+
+
+def test_after_a_run_that_was_ended_all_series_line_up_again() -> None:
+    now = datetime(2026, 11, 21, 12, tzinfo=UTC)
+    wanted = [f"binance:S{number}USDT" for number in range(9)]
+    first = Progress().next(wanted, now, 30, 90)
+    progress = replace(Progress(), wish=first).after(now, is_done=False)
+    asked = []
+    now += timedelta(minutes=5)
+    while wish := progress.next(wanted, now, 30, 90):
+        asked.append(wish)
+        progress = replace(progress, wish=wish).after(now, is_done=True)
+    assert [wish.days for wish in asked[:9]] == [30] * 9, "the last days of each come first"
+    assert all(len(wish.series) == 9 for wish in asked[9:])
+
+
+def test_symbols_that_a_selector_chose_last_are_wanted_too() -> None:
+    early, late = datetime(2026, 11, 20, tzinfo=UTC), datetime(2026, 11, 21, tzinfo=UTC)
+    rows = [
+        {"exchange": "binance", "symbol": symbol, "selector": selector, "event_time": at}
+        for symbol, selector, at in [
+            ("GONEUSDT", "USDT top 2", early),
+            ("BTCUSDT", "USDT top 2", late),
+            ("NEWUSDT", "USDT top 2", late),
+            ("ETHBTC", "BTC top 1", early),
+        ]
+    ]
+    assert last_selected(rows) == ["binance:BTCUSDT", "binance:ETHBTC", "binance:NEWUSDT"]
+    assert last_selected([]) == []
 
 
 def test_a_run_that_failed_is_asked_for_again_after_a_while() -> None:
@@ -64,5 +114,6 @@ def test_a_run_that_failed_is_asked_for_again_after_a_while() -> None:
         second = history_of_new_symbols(dg.build_sensor_context(instance, cursor=first.cursor))
         assert isinstance(second, dg.SensorResult)
         assert not second.run_requests
-        assert Progress.of(second.cursor).wish is None
-        assert Progress.of(second.cursor).not_before
+        progress = Progress.of(second.cursor)
+        assert progress.wish is None
+        assert progress.not_before

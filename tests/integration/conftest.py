@@ -16,8 +16,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(1200))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def system() -> Iterator[System]:
-    """The system, healthy. It is stopped and its folder removed at the end."""
+    """The system, healthy. It is stopped and its folder removed after the last test of this folder."""
     with deployed(**STREAMED_ALONE) as made:
         yield made

@@ -3,7 +3,7 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pyspark.sql import SparkSession
 
@@ -32,6 +32,16 @@ MONTHLY = replace(
     columns=(*TABLE.columns, Column("month", "string", "partition: a month, yyyy-MM")),
     key=("symbol", "number"),
     partitions=("month",),
+)
+HOURLY = replace(
+    TABLE,
+    name="hourly_probe",
+    columns=(
+        *TABLE.columns,
+        Column("date", "string", "partition: a day"),
+        Column("hour", "string", "partition: an hour"),
+    ),
+    partitions=("date", "hour"),
 )
 JANUARY, FEBRUARY = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
 
@@ -66,6 +76,28 @@ def filled(lake: Lakehouse) -> dict[str, object]:
     seen["filled"] = [[row.month, row.ordering, row["count"]] for row in kept]
     seen["filled_twice"] = lake.read(MONTHLY).groupBy("symbol", "number").count().filter("count > 1").count()
     return seen
+
+
+def compacted(lake: Lakehouse) -> dict[str, object]:
+    """How many files are merged of an hour that is over and of the one that is open, and again after a late row."""
+    lake.create(HOURLY)
+    now = datetime(2026, 11, 21, 13, 5, tzinfo=UTC)
+
+    def write(hour: str, ordering: int) -> None:
+        columns = "symbol string, number bigint, ordering bigint, date string, hour string"
+        rows = [("BTCUSDT", 1, ordering, "2026-11-21", hour)]
+        lake.write(HOURLY, lake.spark.createDataFrame(rows, columns), {})
+
+    for ordering in (1, 2):
+        for hour in ("12", "13"):
+            write(hour, ordering)
+    files = [lake.compact(HOURLY, now), lake.compact(HOURLY, now)]
+    write("12", 3)
+    files.append(lake.compact(HOURLY, now))
+    write("14", 4)  # Hudi looks for work only where something was written since it last did some
+    files.append(lake.compact(HOURLY, now + timedelta(hours=1), everywhere=True))
+    rows = sorted((row.hour, row.ordering) for row in lake.read(HOURLY).collect())
+    return {"hourly_files": files, "hourly_rows": rows}
 
 
 def main() -> None:
@@ -113,6 +145,7 @@ def main() -> None:
     lake.create(wider)
     seen["added_column"] = sorted({row.added for row in lake.read(wider).collect()}, key=str)
     seen |= filled(lake)
+    seen |= compacted(lake)
     lake.compact(wider, datetime.now(UTC), everywhere=True, log_bytes=1)
     lake.write(wider, lake.read(wider).limit(0), {})
     seen["note_after_an_import_after_a_compaction"] = lake.note(wider, "place")

@@ -44,6 +44,12 @@ def test_log_files_are_merged_when_they_are_many_or_big_and_not_before(seen: dic
     assert seen["files_compacted_for_their_bytes"] > 0
 
 
+def test_an_hour_is_merged_when_it_is_over_and_again_after_late_data(seen: dict[str, Any]) -> None:
+    # the hour that is over, nothing more, the late row, and the other hour once it is over too
+    assert seen["hourly_files"] == [1, 0, 1, 1]
+    assert seen["hourly_rows"] == [["12", 3], ["13", 2], ["14", 4]]
+
+
 def test_an_empty_commit_keeps_its_note(seen: dict[str, Any]) -> None:
     assert seen["note_of_an_unwritten_table"] is None
     assert seen["note_of_an_empty_commit"] == "empty"

@@ -121,7 +121,7 @@ def test_the_longer_candles_hold_the_volume_of_their_minutes(system: System) -> 
         from minutes join longer using (symbol)"""
     wait_for(
         "minutes and longer candles agree",
-        lambda: (row := system.query(sql, "--exact")[0])["pairs"] == row["equal"] == 5 * len(SYMBOLS),
+        lambda: (row := system.query(sql, "--exact")[0])["pairs"] == row["equal"] >= 5 * len(SYMBOLS),
         seconds=120,
     )
 
@@ -131,8 +131,8 @@ def test_indicators_stand_on_every_candle_and_the_overview_ranks_every_symbol(sy
              left join silver.indicators i using (exchange, symbol, interval, interval_start) where i.close is null"""
     wait_for("an indicator row for every candle", lambda: system.query(sql)[0]["n"] == 0, seconds=120)
     overview = system.query("select symbol, volume_rank, volatility_24h from gold.market_overview")
-    assert {row["symbol"] for row in overview} == set(SYMBOLS)
-    assert sorted(row["volume_rank"] for row in overview) == [1, 2, 3, 4, 5]
+    assert {row["symbol"] for row in overview} >= set(SYMBOLS)
+    assert sorted(row["volume_rank"] for row in overview) == list(range(1, len(overview) + 1))
 
 
 def test_every_streamed_symbol_is_an_instrument_with_its_steps(system: System) -> None:

@@ -16,6 +16,7 @@ from shared.symbol_manager import (
     Watchlist,
     load_symbols,
     load_watchlist,
+    named_symbols,
     resolved,
     split_pair,
     symbol_of,
@@ -190,6 +191,7 @@ def test_selectors_stand_between_symbols(file: Path) -> None:
     assert [str(selector) for selector in watchlist.selectors] == ["quote=BTC top=1", "quote=USDT top=3"]
     assert watchlist.disabled == {"DOGEUSDT"}
     assert load_symbols(file) == watchlist.symbols
+    assert {entry.symbol for entry in named_symbols(file)} == {"BTCUSDT", "DOGEUSDT"}
 
 
 def test_a_file_may_have_nothing_but_selectors(file: Path) -> None:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from shared.events import Instrument
 from shared.symbol_manager import Listed, Selected, Selector, Symbol
+from streaming import instruments as module
 from streaming.exchange import UnparsableMessage
 from streaming.exchanges.binance import Binance
 from streaming.instruments import DELISTED, Instruments, changes, selections
@@ -82,6 +83,27 @@ def test_each_pair_is_sent_once_and_listed_with_its_turnover(
     instruments.poke()
     until(lambda: venue.count("24hr") == 2)
     assert taken(instruments) == []
+
+
+def test_a_halt_that_is_suspected_is_asked_for_once_the_last_answer_is_old_enough(
+    venue: RestVenue,
+    started: Callable[..., Instruments],
+    until: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "SUSPICION_SECONDS", 3)
+    venue.pairs = [pair("BTC")]
+    instruments = started()
+    until(instruments.listed)
+    venue.pairs = [pair("BTC", status="HALT")]
+    for _ in range(5):
+        instruments.suspect("BTCUSDT")
+    sent: list[Instrument] = []
+    until(lambda: sent.extend(taken(instruments)) or [one for one in sent if one.status == "HALT"])
+    first, second = [asked.at for asked in venue.asked if asked.path.endswith("exchangeInfo")]
+    assert second - first >= 3
+    instruments.suspect("BTCUSDT")
+    assert instruments._patience == module.HALTED_SECONDS, "a halt that is known is not asked for each minute"
 
 
 def test_what_was_sent_before_a_restart_is_not_sent_again(

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -60,6 +61,35 @@ def test_nothing_is_asked_before_retry_after_ends_by_any_thread(
     refused, *others = [asked.at for asked in venue.asked]
     assert len(others) == 2
     assert min(others) - refused >= 1
+
+
+def test_a_ban_outlives_the_process_that_met_it(
+    venue: RestVenue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    venue.refusals["trades"] = Refusal(418, "{}", (("Retry-After", "2"),), times=1)
+    met = threading.Event()
+    with RestClient(Binance("", venue.url), met, tmp_path) as client, ThreadPoolExecutor() as pool:
+        asking = pool.submit(client.get, recent(venue))
+        while client._limits.reserve(0) == 0:
+            time.sleep(0.01)
+        met.set()
+        with pytest.raises(Stopped):
+            asking.result(10)
+    monkeypatch.setattr(rest, "_limits", {})  # as in another process
+    with RestClient(Binance("", venue.url), shared=tmp_path) as client:
+        client.get(recent(venue))
+    [refused, answered] = [asked.at for asked in venue.asked]
+    assert answered - refused >= 1.9
+
+
+@pytest.mark.parametrize("kept", ["", "soon", "-5", "4102444800", "inf"])
+def test_a_note_of_a_ban_that_cannot_be_holds_nobody_up(
+    venue: RestVenue, tmp_path: Path, kept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rest, "_limits", {})
+    tmp_path.joinpath("binance-closed-until").write_text(kept)
+    with RestClient(Binance("", venue.url), shared=tmp_path) as client:
+        assert client._limits.reserve(0) == 0
 
 
 def test_a_limit_that_never_ends_is_a_refusal(

@@ -169,7 +169,19 @@ def test_with_kafka_stopped_and_killed_and_the_service_killed_meanwhile_nothing_
 def test_saving_the_file_adds_and_removes_a_symbol_and_leaves_the_others_without_a_gap(
     scene: Scene, service: "subprocess.Popen[bytes]", until: Callable[..., None]
 ) -> None:
-    known = len(scene.gaps("BTCUSDT", "trade"))
+    def sent(symbol: str) -> int:
+        return int(scene.simulated(f"/truth/sent?symbol={symbol}")["trade"][-1][1])
+
+    def is_silent(symbol: str) -> bool:
+        """Nothing of it is sent while thirty trades of each other symbol are."""
+        last, others = sent(symbol), [sent(other) for other in SYMBOLS]
+        until(lambda: all(sent(other) >= before + 30 for other, before in zip(SYMBOLS, others, strict=True)), 60)
+        return sent(symbol) == last
+
+    def gaps() -> list[int]:
+        return [len(scene.gaps(symbol, stream)) for symbol in SYMBOLS for stream in ("trade", "ticker", "depth5")]
+
+    known = gaps()
     text = scene.symbols_file.read_text()
     log = scene.folder / "streaming.service.log"
     connected = log.read_bytes().count(b"connected to")
@@ -177,5 +189,6 @@ def test_saving_the_file_adds_and_removes_a_symbol_and_leaves_the_others_without
     until(lambda: log.read_bytes().count(b"SOLUSDT (trade") > 0, 5)
     until(lambda: scene.trades("SOLUSDT"), 30)
     scene.symbols_file.write_text(text)
-    assert len(scene.gaps("BTCUSDT", "trade")) == known
+    until(lambda: is_silent("SOLUSDT"), 60)
+    assert gaps() == known
     assert log.read_bytes().count(b"connected to") == connected

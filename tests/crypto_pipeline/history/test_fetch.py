@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pyarrow as pa
 import pytest
 
-from crypto_pipeline.history.archives import Kind
+from crypto_pipeline.history.archives import ArchiveError, Kind
 from crypto_pipeline.history.fetch import FetchError, Piece, Source
 from shared.symbol_manager import Symbol
 from streaming.exchange import Request
@@ -115,3 +116,28 @@ def test_where_single_trades_are_refused_it_says_when_they_can_be_had(venue: Bin
         source = Source(venue, _NoSingleTrades(rest), tmp_path)
         with pytest.raises(FetchError, match="The archive has the file of a day on the next one"):
             list(source.parts(piece("trades", day=YESTERDAY + timedelta(days=1))))
+
+
+@pytest.fixture
+def wrong_checksums(venue: Binance) -> Iterator[None]:
+    """The exchange's checksums are wrong for a while."""
+    with httpx.Client(base_url=str(venue.base_archive_url)) as simulator:
+        fault = simulator.post("/faults", json={"kind": "archive_checksum", "seconds": 0}).raise_for_status().json()
+        yield
+        simulator.post("/faults/end", json={"id": fault["id"]}).raise_for_status()
+
+
+@pytest.mark.usefixtures("wrong_checksums")
+def test_candles_whose_file_is_refused_come_by_rest(venue: Binance, tmp_path: Path) -> None:
+    warned: list[str] = []
+    with RestClient(venue) as rest:
+        parts = list(Source(venue, rest, tmp_path, warn=warned.append).parts(piece("klines")))
+    assert sum(part.rows.num_rows for part in parts) == 1440
+    assert {source for part in parts for source in part.rows["source"].to_pylist()} == {"rest"}
+    assert "is not what" in warned[0]
+
+
+@pytest.mark.usefixtures("wrong_checksums")
+def test_single_trades_whose_file_is_refused_are_not_taken_from_it(source: Source) -> None:
+    with pytest.raises(ArchiveError, match="download both again"):
+        list(source.parts(piece("trades")))

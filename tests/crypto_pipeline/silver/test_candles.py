@@ -168,6 +168,14 @@ class TestProof:
         tape = [*self.TAPE[:2], trade(7, START + 2, "1", "1", source="rest", received_at=None)]
         assert self.label(as_messages, tape, kline(START, 5, 7, 3)) == ("websocket", "repaired", "trade_ids", 3)
 
+    def test_a_trade_that_came_from_the_archive_beside_streamed_ones_makes_the_minute_repaired(
+        self, as_messages: Messages
+    ) -> None:
+        archived = [trade(5 + n, START + n, "1", "1", source="archive", received_at=None) for n in range(3)]
+        mixed = [*self.TAPE[:2], archived[2]]
+        assert self.label(as_messages, mixed, kline(START, 5, 7, 3)) == ("websocket", "repaired", "trade_ids", 3)
+        assert self.label(as_messages, archived, kline(START, 5, 7, 3)) == ("websocket", "complete", "trade_ids", 3)
+
     def test_without_a_kline_the_neighbouring_ids_prove_the_minute(self, as_messages: Messages) -> None:
         assert self.label(as_messages, [*self.TAPE, *self.AROUND]) == ("trades", "complete", "trade_ids", 3)
 

@@ -1,7 +1,7 @@
 """What a pair was when."""
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -101,3 +101,44 @@ def test_what_says_nothing_new_writes_nothing(spark: SparkSession, as_messages: 
 def test_what_is_needed_is_asked_for_only_where_something_changed(spark: SparkSession) -> None:
     keys = spark.createDataFrame([], "exchange string, symbol string")
     assert instruments.needs(keys, NOW).count() == 0
+
+
+def test_a_pair_that_is_interrupted_for_over_a_week_is_gone_and_comes_again_as_another(
+    made: Callable[..., list[dict[str, Any]]],
+) -> None:
+    hours_of_a_week = 7 * 24
+    rows = made([said(0, "TRADING"), said(5, "BREAK"), said(6 + hours_of_a_week, "TRADING")])
+    assert [row["instrument_id"][-1] for row in rows] == ["1", "1", "2"]
+    assert [row["delisted_at"] for row in rows] == [rows[1]["valid_from"]] * 2 + [None]
+    rows = made([said(0, "TRADING"), said(5, "BREAK"), said(4 + hours_of_a_week, "TRADING")])
+    assert {(row["instrument_id"][-1], row["delisted_at"]) for row in rows} == {("1", None)}
+
+
+@pytest.mark.parametrize("then", ["BREAK", "DELISTED"])
+def test_an_absence_is_one_whatever_is_said_in_it(made: Callable[..., list[dict[str, Any]]], then: str) -> None:
+    week = 7 * 24
+    other = Decimal("0.05")
+    told = [
+        said(0, "TRADING"), said(5, "BREAK"), said(week, then, tick_size=other),
+        said(week + 9, "BREAK", tick_size=Decimal("0.02")), said(week + 20, "TRADING"),
+    ]  # fmt: skip
+    rows = made(told)
+    assert [row["instrument_id"][-1] for row in rows] == ["1", "1", "1", "1", "2"]
+    assert [row["delisted_at"] for row in rows] == [rows[1]["valid_from"]] * 4 + [None]
+    for cut in range(1, len(told)):
+        parts = made(told[:cut], told[cut:])
+        assert [row["instrument_id"] for row in parts] == [row["instrument_id"] for row in rows]
+
+
+def test_a_pair_is_gone_a_week_after_the_break_though_nothing_more_is_said(
+    made: Callable[..., list[dict[str, Any]]], spark: SparkSession, as_messages: Messages
+) -> None:
+    said_so = [said(0, "TRADING"), said(5, "BREAK")]
+    schema = ", ".join(f"{column.name} {column.type}" for column in instruments.TABLE.columns)
+    [_, row] = made(said_so)
+    began = row["valid_from"].replace(tzinfo=UTC)
+    earlier = spark.createDataFrame([tuple((row | {"delisted_at": None}).values())], schema)
+    nothing = {"bronze.instruments": bronze.build(as_messages([]))}
+    for days, pairs in ((6, 0), (8, 1)):
+        now = began + timedelta(days=days)
+        assert instruments.touched(nothing, earlier, now).count() == pairs
