@@ -6,7 +6,8 @@ It runs on a deployment that may be thrown away, with `streaming` and the sensor
 into the bronze tables, by a Kafka topic of its own. First `--runs` batches of `--rows` mixed messages (trades, tickers,
 books and klines of 20 symbols) are timed. Then comes a day on a shortened clock: `--batches` minutes, one after the
 other, with the maintenance after each fifteen of them, and what each cost: seconds to write, seconds to read the minute
-back, files, and the connections to the object store that are open.
+back, files, and the connections to the object store that are open. It ends with 1 where a later minute cost more than
+1.3 times the tenth.
 """
 
 import argparse
@@ -39,6 +40,8 @@ from shared.settings import settings
 SYMBOLS = [f"BENCH{number}USDT" for number in range(20)]
 MINUTE = timedelta(minutes=1)
 MAINTAINED_EVERY = 15
+BOUND = 1.3
+"""A later minute may cost so many times the tenth."""
 
 
 class Cost(NamedTuple):
@@ -213,15 +216,20 @@ def main() -> None:
         if number % MAINTAINED_EVERY == 0:
             maintenance.append(bench.maintain(minute))
             print(f"      maintenance {maintenance[-1]:.1f} s", flush=True)
+    grew = False
     for number in (10, 100, 200, 300):
         if number <= len(costs):
-            cost = median(costs, number)
-            ratio = cost.write / median(costs, 10).write
+            cost, tenth = median(costs, number), median(costs, 10)
+            ratios = [getattr(cost, name) / getattr(tenth, name) for name in ("write", "cpu", "read")]
+            grew = grew or max(ratios[0], ratios[2]) > BOUND
             print(
-                f"around the {number}th: write {cost.write:.2f} s ({ratio:.2f} of the 10th), read {cost.read:.2f} s, "
+                f"around the {number}th: write {cost.write:.2f} s ({ratios[0]:.2f} of the 10th; CPU {ratios[1]:.2f}), "
+                f"read {cost.read:.2f} s ({ratios[2]:.2f}), {cost.files:.0f} files, "
+                f"{cost.connections:.0f} connections to the object store"
             )
-            print(f"    {cost.files:.0f} files, {cost.connections:.0f} connections to the object store")
     print(f"load of the machine: {os.getloadavg()[0]:.1f}")
+    if grew:
+        raise SystemExit(f"a later minute cost more than {BOUND} times the tenth")
 
 
 if __name__ == "__main__":

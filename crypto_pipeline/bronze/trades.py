@@ -1,5 +1,7 @@
 """Every trade, once."""
 
+from decimal import Decimal
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
@@ -17,10 +19,14 @@ from crypto_pipeline.bronze.common import (
     shaped,
     with_day,
 )
+from crypto_pipeline.frames import added
 from shared.events import Trade
 from shared.tables import DECIMAL, Column, Table
 
 EVENT = Trade
+SAID = "said_quote_quantity"
+"""A column beside, of rows that come from a file: what it says of price * quantity, to eight places."""
+ROUNDING = Decimal("0.00000001")
 TABLE = Table(
     layer="bronze",
     name="trades",
@@ -42,11 +48,16 @@ TABLE = Table(
     time="event_time",
     ordering="ordering",
     rules={"price_is_positive": "price > 0", "quantity_is_positive": "quantity > 0"} | NOT_IN_THE_FUTURE,
-    marks={"price_is_within_the_day": "price between day_low and day_high"} | TIMELY,
+    marks={
+        "price_is_within_the_day": "price between day_low and day_high",
+        "quote_quantity_is_price_times_quantity": f"abs({SAID} - quote_quantity) < {ROUNDING:f}",
+    }
+    | TIMELY,
 )
 
 
 def build(messages: DataFrame) -> DataFrame:
     """The trades among Kafka messages; which of two of one id stays is decided when they are written."""
     rows = with_day(events_of(messages, EVENT), messages, "event_time", "event_time")
-    return placed(rows, F.col("event_time")).withColumn("ordering", preferred_source()).transform(shaped, TABLE)
+    rows = added(placed(rows, F.col("event_time")), ordering=preferred_source(), **{SAID: F.lit(None).cast(DECIMAL)})
+    return shaped(rows, TABLE)

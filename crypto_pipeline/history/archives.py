@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
+from crypto_pipeline.bronze.trades import ROUNDING, SAID
 from shared.symbol_manager import Symbol
 
 Kind = Literal["trades", "agg-trades", "klines"]
@@ -29,8 +30,6 @@ BLOCK = 64 * 1024 * 1024
 
 _DECIMAL = pa.decimal128(38, 18)
 _LARGEST = pa.scalar(Decimal(f"{'9' * 20}.{'9' * 18}"), _DECIMAL)
-_ROUNDING = pa.scalar(Decimal("0.00000001"), _DECIMAL)
-"""The files give eight places of price * quantity."""
 _MICROSECONDS_FROM = 10**14
 """As milliseconds it is the year 5138, as microseconds it was 1973."""
 _MINUTE = 60_000_000
@@ -52,7 +51,7 @@ _LAYOUTS: Mapping[Kind, _Layout] = {
     "trades": _Layout(
         "trades",
         "trades",
-        {"trade_id": pa.int64(), **_TRADE, "said": _DECIMAL, "event_time": pa.int64()}
+        {"trade_id": pa.int64(), **_TRADE, SAID: _DECIMAL, "event_time": pa.int64()}
         | {"is_buyer_maker": pa.bool_(), "is_best_match": pa.string()},
         key="trade_id",
         time="event_time",
@@ -75,7 +74,7 @@ _LAYOUTS: Mapping[Kind, _Layout] = {
         time="open_time",
     ),
 }
-_IGNORED = ("is_best_match", "ignore", "said")
+_IGNORED = ("is_best_match", "ignore")
 _NAME = re.compile(r"(?P<native>.+?)-(?P<word>trades|aggTrades|[0-9]+[a-zA-Z]+)-(?P<day>\d{4}-\d\d(-\d\d)?)\.(zip|csv)")
 
 
@@ -187,7 +186,8 @@ class Archive:
         return distinct
 
     def _judged(self, rows: pa.Table, repeated: int) -> Part:
-        """With the columns of the events, and apart those that break a rule which only a file can break."""
+        """With the columns of the events, and apart those that are none of their kind. What a file of trades says of
+        price * quantity stays beside, for the table to judge."""
         if self.kind == "klines":
             rule, keeps = "opens_and_ends_on_its_minute", _lies_on_the_grid(rows)
             more = {
@@ -202,8 +202,9 @@ class Archive:
             rows = rows.append_column("quote_quantity", product)
             rule, keeps = "quote_quantity_is_price_times_quantity", _repeated(True, rows)
             if self.kind == "trades":
-                wide = [one.cast(pa.decimal256(38, 18)) for one in (product, rows["said"])]
-                keeps = pc.less(pc.abs(pc.subtract(*wide)), _ROUNDING)
+                wide = [one.cast(pa.decimal256(38, 18)) for one in (product, rows[SAID])]
+                if not pc.any(pc.less(pc.abs(pc.subtract(*wide)), ROUNDING)).as_py():
+                    keeps = _repeated(False, rows)
         rows = rows.drop_columns([name for name in _IGNORED if name in rows.column_names])
         rows = self._named(rows)
         refused = rows.filter(pc.invert(keeps))

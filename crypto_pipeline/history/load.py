@@ -151,7 +151,12 @@ def _said(kind: Kind) -> Expression:
 def finished(rows: DataFrame, table: Table) -> DataFrame:
     """Rows with the columns of an event, shaped as those of Kafka are before they are written or refused."""
     time = F.col(str(table.time))
-    later = {c.name: c.type for c in table.columns} | {"day_low": DECIMAL, "day_high": DECIMAL, FAULT: "string"}
+    later = {c.name: c.type for c in table.columns} | {
+        "day_low": DECIMAL,
+        "day_high": DECIMAL,
+        trades.SAID: DECIMAL,
+        FAULT: "string",
+    }
     made_below = {*rows.columns, "ingested_at", "ordering", *table.partitions}
     rows = added(
         rows,

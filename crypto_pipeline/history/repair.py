@@ -34,7 +34,7 @@ class Tape(NamedTuple):
     rows: pa.Table
     """The trades whose ids lie in the holes."""
     refused: frozenset[int] = frozenset()
-    """Ids that the archive has, with something that cannot be true."""
+    """Ids that the archive has, with a price or quantity that cannot be: bronze refuses them."""
 
 
 def open_gaps(lake: Lakehouse, exchange: str) -> list[Gap]:
@@ -159,9 +159,9 @@ class _Tapes:
             firsts, lasts, kept = [], [], []
             refused: set[int] = set()
             for part in archive.parts():
-                if part.refused.num_rows:
-                    refused.update(part.refused["trade_id"].to_pylist())
                 ids = part.rows["trade_id"]
+                least = pc.min_element_wise(part.rows["price"], part.rows["quantity"])
+                refused.update(ids.filter(pc.less_equal(least, 0)).to_pylist())
                 bounds = pc.min_max(ids).as_py()
                 firsts.append(bounds["min"])
                 lasts.append(bounds["max"])

@@ -10,7 +10,7 @@ Fault = Mapping[str, Any]
 KILLS_A_MINUTE = 0.5
 """Of each victim; each at least twice."""
 FAULTS_A_MINUTE = 6
-STRANGERS = ("DOGEUSDT", "LTCUSDT")
+DELISTED_ALONE, RELISTED_ALONE = "DOGEUSDT", "LTCUSDT"
 """Listed by the simulated exchange, and not streamed."""
 
 
@@ -57,8 +57,8 @@ class Plan:
                 {"kind": "venue_gap", "symbol": names[2], "count": random.randint(1, 20)},
                 {"kind": "halt", "symbol": names[3], "minutes": 1},  # so that no other fault comes alone to this one
                 {"kind": "list"},
-                {"kind": "delist", "symbol": STRANGERS[0]},
-                {"kind": "relist", "symbol": STRANGERS[1], "minutes": 1},
+                {"kind": "delist", "symbol": DELISTED_ALONE},
+                {"kind": "relist", "symbol": RELISTED_ALONE, "minutes": 1},
             ),
             # At the end a silence, when it is known again how long each stream is used to be silent.
             alone=(*random.sample(alone, len(alone)), ({"kind": "silence", "seconds": 25},)),

@@ -7,7 +7,9 @@ import pytest
 from tests.chaos.campaign import Campaign
 from tests.chaos.conftest import Judge
 from tests.chaos.facts import MINUTE
+from tests.chaos.plan import DELISTED_ALONE
 from tests.chaos.victims import VICTIMS
+from tests.system import wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.timeout(3600)]
 
@@ -208,3 +210,33 @@ def test_a_minute_says_repaired_exactly_where_something_of_it_came_by_rest(judge
         left join by_rest r on r.symbol = c.symbol and r.minute = c.interval_start
         where c.interval_start >= since and c.interval_start < until
         and (c.status = 'repaired') <> (r.minute is not null or c.source = 'rest')""")
+
+
+# --- what takes longer than the calm
+
+
+def test_what_the_exchange_lists_is_known_and_what_it_has_delisted_is_kept(campaign: Campaign) -> None:
+    """It was asked after the last of these changes, for the streaming service was killed after it."""
+    system = campaign.system
+    listed = {row["symbol"]: row["status"] for row in system.simulator("/api/v3/exchangeInfo")["symbols"]}
+    known = "select symbol, status, delisted_at is not null as is_gone from silver.instruments where valid_to is null"
+    rows = wait_for("the instruments in silver", lambda: system.query(known), seconds=120, every=5)
+    assert {row["symbol"] for row in rows if not row["is_gone"]} == set(listed)
+    assert {row["symbol"]: row["status"] for row in rows if row["is_gone"]} == {DELISTED_ALONE: "DELISTED"}
+
+
+def test_the_archive_of_the_day_gives_the_single_trades_that_were_refused(judge: Judge) -> None:
+    system, merged = judge.campaign.system, judge.facts.rows("from merged")
+    [symbol] = {trade["symbol"] for trade in merged}
+    system.simulator("/faults", {"kind": "archive_now", "seconds": 600})
+    system.launch("repair_from_archives", {}, {})
+    ids = ", ".join(str(trade["trade_id"]) for trade in merged)
+    waited_for = {
+        "they are in bronze": f"""select count(*) = {len(merged)} as is_so from bronze.trades
+                                  where symbol = '{symbol}' and source = 'archive' and trade_id in ({ids})""",
+        "no hole waits for it": """select count(*) = 0 as is_so from bronze.gaps
+                                   where status = 'open' and repaired_from = 'agg_trades'""",
+        "the minutes are proven by trade ids": "select count(*) = 0 as is_so from silver.ohlcv_1m where proof = 'agg'",
+    }
+    for what, sql in waited_for.items():
+        wait_for(what, lambda asked=sql: system.query(asked)[0]["is_so"], seconds=240, every=5)

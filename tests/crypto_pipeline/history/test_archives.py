@@ -100,10 +100,10 @@ def test_two_different_rows_of_one_id_are_an_error_that_names_it(archive_file: M
         rows_of(path)
 
 
-def test_a_row_whose_product_is_not_what_it_says_is_refused_alone(archive_file: Maker) -> None:
-    (part,) = opened(archive_file("BTCUSDT-trades-2026-11-20.zip", TRADE, f"8,2,2,5,{DAY},True,True")).parts()
-    assert part.rows["trade_id"].to_pylist() == [7]
-    assert part.refused["rule"].to_pylist() == ["quote_quantity_is_price_times_quantity"]
+def test_a_file_whose_products_are_all_others_is_no_file_of_trades(archive_file: Maker) -> None:
+    path = archive_file("BTCUSDT-trades-2026-11-20.zip", f"8,2,2,5,{DAY},True,True", f"9,2,2,5,{DAY},True,True")
+    with pytest.raises(ArchiveError, match="no row keeps the rule quote_quantity_is_price_times_quantity"):
+        rows_of(path)
 
 
 def test_a_wrong_checksum_refuses_the_file(archive_file: Maker) -> None:

@@ -70,6 +70,17 @@ def test_a_row_that_breaks_a_rule_of_the_table_goes_to_quarantine(
     assert [row.rule for row in lake.read(quarantine.TABLE).collect()] == ["price_is_positive"]
 
 
+def test_a_trade_whose_product_is_not_what_its_file_says_goes_on_and_is_marked(
+    lake: MemoryLake, staging: LocalStaging, archive_file: Maker
+) -> None:
+    path = archive_file("BTCUSDT-trades-2026-11-20.zip", f"7,2,2,4,{DAY},True,True", f"8,2,2,5,{DAY},True,True")
+    (part,) = checked(path, "trades", "binance", BTC, "BTCUSDT").parts()
+    done = load(lake, staging, "trades", part.rows, part.refused)  # type: ignore[arg-type]
+    assert (done.new, done.quarantined) == (2, {})
+    broken = {row.trade_id: row.broken_rules for row in lake.read(trades.TABLE).collect()}
+    assert broken == {7: [], 8: ["quote_quantity_is_price_times_quantity"]}
+
+
 def test_what_a_file_alone_shows_to_be_wrong_is_in_quarantine_by_its_rule(
     lake: MemoryLake, staging: LocalStaging, archive_file: Maker
 ) -> None:
