@@ -40,6 +40,7 @@ def test_a_trade_is_read_exactly(archive_file: Maker) -> None:
         "price": Decimal("61837.63"),
         "quantity": Decimal("0.02"),
         "quote_quantity": Decimal("1236.7526"),
+        "said_quote_quantity": Decimal("1236.7526"),
         "is_buyer_maker": True,
     }
 

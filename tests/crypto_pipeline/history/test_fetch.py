@@ -10,6 +10,7 @@ import httpx
 import pyarrow as pa
 import pytest
 
+from crypto_pipeline.bronze.trades import SAID
 from crypto_pipeline.history.archives import ArchiveError, Kind
 from crypto_pipeline.history.fetch import FetchError, Piece, Source
 from shared.symbol_manager import Symbol
@@ -62,7 +63,8 @@ def said(source: Source, wanted: Piece, *, by_rest: bool) -> list[dict[str, obje
     """The rows without where they are from, the oldest first."""
     parts = list(source.by_rest(wanted) if by_rest else source.parts(wanted))
     rows = pa.concat_tables([part.rows for part in parts], promote_options="default").to_pylist()
-    unlike = ("source", "connection_id", "published_at", "received_at", "first_trade_id", "last_trade_id")
+    of_one_way = ("published_at", "received_at", "first_trade_id", "last_trade_id", SAID)
+    unlike = ("source", "connection_id", *of_one_way)
     plain = [{name: value for name, value in row.items() if name not in unlike} for row in rows]
     return sorted(plain, key=lambda row: (row["event_time"], row.get("trade_id", 0), row.get("agg_trade_id", 0)))
 
