@@ -11,7 +11,6 @@ import argparse
 import json
 import statistics
 import time
-import urllib.request
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 from crypto_pipeline.catalog import tables
 from crypto_pipeline.lake_sql import Lake
 from crypto_pipeline.reader import open_table
+from deployment import probes
 from shared.settings import settings
 
 MINUTE = 60_000_000
@@ -34,11 +34,7 @@ UNPROVEN = """select count(*) as n from silver.ohlcv_1m where interval_start >= 
 def simulator(path: str, posted: object = None) -> Any:
     """What the simulated exchange answers."""
     body = None if posted is None else json.dumps(posted).encode()
-    url = f"{settings().simulator_url}{path}"
-    with urllib.request.urlopen(
-        urllib.request.Request(url, body, {"Content-Type": "application/json"}), timeout=60
-    ) as it:
-        return json.load(it)
+    return json.loads(probes.get(f"{settings().simulator_url}{path}", body))
 
 
 def lake(sql: str) -> int:

@@ -14,7 +14,6 @@ from streaming.exchanges.binance import Binance
 from streaming.feed import Feed
 from tests.system import System, wait_for
 
-pytestmark = pytest.mark.chaos
 PAIR = Symbol(symbol="TWICEUSDT", name="delivered twice")
 HOUR = 1_768_482_000_000_000
 """2026-01-15 13:00 UTC, in microseconds: long before anything else in the tables."""
