@@ -79,7 +79,6 @@ class Hole:
     detail: str = ""
     """What the repair says of it."""
     updated_at: int = 0
-    is_told: bool = False
 
     def __post_init__(self) -> None:
         self.end = self.high
@@ -137,7 +136,7 @@ class Series:
     def load(self, gap: Gap) -> None:
         """Take over a hole that was found before the process started."""
         low, high = missing_range(gap)
-        hole = Hole(gap.first_missing, low, high, gap.event_time, gap.cause, updated_at=gap.updated_at, is_told=True)
+        hole = Hole(gap.first_missing, low, high, gap.event_time, gap.cause, updated_at=gap.updated_at)
         hole.connection_id, hole.source = gap.connection_id, gap.repaired_from
         if gap.last_missing is None:
             self._open_end = hole
@@ -174,7 +173,7 @@ class Series:
         low, high = missing_range(verdict)
         for hole in [hole for hole in self._holes if hole.low <= high and hole.high >= low]:
             if is_settled(verdict):
-                rows.append(self._cut(hole, max(low, hole.low), min(high, hole.high), verdict, detail))
+                rows += self._cut(hole, max(low, hole.low), min(high, hole.high), verdict, detail)
             elif detail and hole.detail != detail:
                 hole.detail = detail
                 self._note(hole)
@@ -205,24 +204,30 @@ class Series:
         hole.source = "rest" if "rest" in (source, hole.source) else source
         if hole.low == hole.high:
             self._holes.remove(hole)
-            return [self._row(hole, "repaired")] if hole.is_told else ()
+            return [self._row(hole, "repaired")]
         if place == hole.low:
             hole.low += self.step
         elif place == hole.high:
             hole.high -= self.step
         else:
             other = hole.behind(place - self.step, place + self.step, time)
+            other.key = place  # what came stays on record too
             self._insert(other)
             self._note(other)
         self._note(hole)
         return ()
 
-    def _cut(self, hole: Hole, low: int, high: int, verdict: Gap, detail: str) -> Gap:
-        """Take `low` to `high` out of a hole; the row that settles it."""
+    def _cut(self, hole: Hole, low: int, high: int, verdict: Gap, detail: str) -> list[Gap]:
+        """Take `low` to `high` out of a hole; the rows that settle it, and what came behind it."""
+        rows = []
+        behind, time = high + self.step, self._time_of(hole, high + self.step)
         if high < hole.high:
-            other = hole.behind(high, high + self.step, self._time_of(hole, high + self.step))
+            other = hole.behind(high, behind, time)
             self._insert(other)
             self._note(other)
+        elif high < hole.end:
+            came = Hole(behind, behind, hole.end, time, hole.cause, hole.end, hole.connection_id, hole.source)
+            rows.append(self._row(came, "repaired"))
         if low > hole.low:
             part = hole.behind(low - self.step, low, self._time_of(hole, low))
             self._note(hole)
@@ -230,7 +235,7 @@ class Series:
             part = hole
             self._holes.remove(hole)
         part.source, part.detail = verdict.repaired_from, detail
-        return self._row(part, verdict.status)
+        return [self._row(part, verdict.status), *rows]
 
     def _time_of(self, hole: Hole, place: int) -> int:  # noqa: ARG002
         return hole.event_time
@@ -247,7 +252,6 @@ class Series:
         return self._gap(hole, status, hole.high, missing, hole.detail or self._words(hole, status, missing))
 
     def _gap(self, hole: Hole, status: GapStatus, last: int | None, missing: int | None, detail: str) -> Gap:
-        hole.is_told = True
         hole.updated_at = max(self._clock.now, hole.updated_at + 1)
         return Gap(
             exchange=self._exchange,

@@ -93,7 +93,7 @@ def test_a_hole_filled_in_its_middle_is_two() -> None:
     told.see(5, 11, 8)
     assert len(told.tick()) == 2
     assert [(row.first_missing, row.last_missing, row.missing) for row in told.rows.values()] == [
-        (6, 7, 2), (9, 10, 2),
+        (6, 7, 2), (8, 10, 2),
     ]  # fmt: skip
     assert [row.event_time for row in told.rows.values()] == [START + 5, START + 8]
 
@@ -204,6 +204,16 @@ def test_ids_that_were_never_issued_are_cut_out_of_a_hole() -> None:
     assert told.missing() == [6, 7, 8, 9, *range(13, 20)]
 
 
+def test_what_came_of_a_hole_stays_on_record_when_the_rest_was_never_issued() -> None:
+    told = Told()
+    [gap] = told.see(5, 20)
+    told.see(*range(6, 10), *range(13, 20), source="rest")
+    told.tick()
+    told.note(told.gaps.settle(replace(gap, first_missing=10, last_missing=12, missing=3, status="venue_gap"), "none."))
+    ranges = sorted((row.first_missing, row.last_missing or 0, row.status) for row in told.rows.values())
+    assert ranges == [(6, 12, "venue_gap"), (13, 19, "repaired")]
+
+
 def test_a_hole_that_merged_fills_cover_is_left_to_the_archive() -> None:
     told = Told()
     [gap] = told.see(5, 9)
@@ -312,14 +322,20 @@ def test_the_open_gaps_are_exactly_what_was_not_delivered(
     told = Told()
     told.see(first)
     came = {first}
+    absent: set[int] = set()
     for place, (number, source) in enumerate(delivered):
         told.see(number, source=source, at=START + place)
         came.add(number)
+        absent.update(n for n in range(first, max(came)) if n not in came)
         if place in ticks:
             told.tick(START + place)
             assert told.missing() == [n for n in range(first, max(came)) if n not in came]
     told.tick(START + 1000)
     assert told.missing() == [n for n in range(first, max(came)) if n not in came]
+    was_missing = set(told.missing()) | absent
+    told.see(*told.missing(), source="rest")
+    on_record = {n for row in told.rows.values() for n in range(row.first_missing, (row.last_missing or 0) + 1)}
+    assert was_missing <= on_record
     assert len(told.gaps) == sum(row.status == "open" for row in told.rows.values())
     repaired: set[int] = set()
     for row in told.history:
