@@ -253,7 +253,8 @@ def checked(path: Path, kind: Kind, exchange: str, symbol: Symbol, native: str) 
     warnings = [] if _checksum_is_right(path) else [f"{path.name}.CHECKSUM is missing: the file cannot be checked."]
     if warnings and path.suffix == ".zip":
         with _refusing(path), zipfile.ZipFile(path) as file:
-            file.testzip()
+            if bad := file.testzip():
+                raise zipfile.BadZipFile(f"the CRC-32 of {bad} is wrong")
     return Archive(path, kind, exchange, symbol, period, tuple(warnings))
 
 

@@ -1,5 +1,6 @@
 """Files of the public archive: what is believed, what is refused, and that no digit is lost."""
 
+import zipfile
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -133,6 +134,15 @@ def test_a_zip_with_a_changed_byte_is_refused(archive_file: Maker) -> None:
     data[70] ^= 0xFF
     path.write_bytes(data)
     with pytest.raises(ArchiveError, match="is damaged"):
+        opened(path)
+
+
+def test_a_zip_whose_rows_are_not_those_of_its_crc_is_refused_before_any_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "BTCUSDT-trades-2026-11-20.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
+        file.writestr("mine.csv", f"{TRADE}\n")
+    path.write_bytes(path.read_bytes().replace(b"7,61837", b"9,61837"))
+    with pytest.raises(ArchiveError, match=r"CRC-32 of mine.csv is wrong"):
         opened(path)
 
 
