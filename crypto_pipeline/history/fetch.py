@@ -20,6 +20,7 @@ from shared.events import AggTrade, Kline, Trade
 from shared.symbol_manager import Symbol
 from streaming.exchange import Exchange, Request
 from streaming.rest import Refused
+from streaming.series import KLINE_GRACE
 
 _MINUTE = 60_000_000
 _DAY = 24 * 60 * _MINUTE
@@ -138,8 +139,9 @@ class Source:
         """Pages; an empty one ends it: there is nothing from its start on."""
         end = min(end, _now())
         while start < end:
+            closed_by = _now() - KLINE_GRACE
             reply = self.rest.get(self.exchange.klines_request(symbol, start, end))
-            page = self.exchange.klines(reply, symbol, _now())
+            page = self.exchange.klines(reply, symbol, closed_by)
             if not page:
                 return
             yield page

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from crypto_pipeline.bronze.trades import SAID
+from crypto_pipeline.history import fetch
 from crypto_pipeline.history.archives import ArchiveError, Kind
 from crypto_pipeline.history.fetch import FetchError, Piece, Source
 from shared.symbol_manager import Symbol
@@ -86,6 +87,30 @@ def test_today_comes_by_rest_without_the_minute_that_is_open(source: Source) -> 
     (part,) = source.parts(piece("klines", day=today))
     assert set(part.rows["source"].to_pylist()) == {"rest"}
     assert max(part.rows["close_time"].to_pylist()) < datetime.now(UTC)
+
+
+class _Slow:
+    """A REST client whose every reply takes a minute, of a clock that it moves."""
+
+    def __init__(self, rest: RestClient, now: datetime) -> None:
+        self._rest = rest
+        self.now = now
+
+    def get(self, request: Request) -> bytes:
+        self.now += timedelta(minutes=1)
+        return self._rest.get(request)
+
+
+@pytest.mark.parametrize(("second", "minutes"), [(9, 1), (11, 2)])
+def test_a_kline_counts_as_closed_ten_seconds_after_its_minute_when_it_is_asked_for(
+    venue: Binance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second: int, minutes: int
+) -> None:
+    start = datetime(YESTERDAY.year, YESTERDAY.month, YESTERDAY.day, tzinfo=UTC)
+    with RestClient(venue) as rest:
+        slow = _Slow(rest, start + timedelta(minutes=2, seconds=second))
+        monkeypatch.setattr(fetch, "_now", lambda: int(slow.now.timestamp()) * 1_000_000)
+        first = next(Source(venue, slow, tmp_path)._klines(BTC, fetch._micros(YESTERDAY), fetch._now()))
+    assert len(first) == minutes
 
 
 def test_before_the_market_opened_there_is_nothing(source: Source) -> None:
