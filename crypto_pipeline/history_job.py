@@ -166,7 +166,7 @@ class Progress:
     wish: Wish | None = None
     """What is under way."""
     number: int = 0
-    """Counts the wishes."""
+    """Names the wish; it never comes twice, even when the sensor's cursor is reset."""
     not_before: Mapping[str, str] = field(default_factory=dict)
     """When the next attempt is due of a series whose run failed. It is made alone: it may be the one that fails."""
 
@@ -250,7 +250,7 @@ def history_of_new_symbols(context: dg.SensorEvaluationContext) -> dg.SensorResu
         failed = ", ".join(sorted(progress.not_before.keys() & set(wanted)))
         reason = f"All history is there but of {failed}: what failed is tried again." if failed else "All is there."
         return dg.SensorResult(skip_reason=reason, cursor=progress.kept())
-    progress = replace(progress, wish=wish, number=progress.number + 1)
+    progress = replace(progress, wish=wish, number=max(progress.number + 1, int(now.timestamp() * 1_000_000)))
     exchange = wish.series[0].partition(":")[0]
     config = {"exchange": exchange, "symbols": ",".join(s.partition(":")[2] for s in wish.series), "days": wish.days}
     request = dg.RunRequest(

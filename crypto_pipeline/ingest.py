@@ -16,10 +16,10 @@ from pyspark.sql import DataFrame
 from crypto_pipeline import catalog, kafka_source
 from crypto_pipeline.bronze import gaps, quarantine
 from crypto_pipeline.bronze.common import CANNOT_BE_PARSED
-from crypto_pipeline.kafka_source import ExpiredOffsetsError, Lost, Offsets
+from crypto_pipeline.kafka_source import ExpiredOffsetsError, Ids, Lost, Offsets
 from crypto_pipeline.lakehouse import Lakehouse
 from shared.symbol_manager import symbol_of
-from shared.tables import OFFSETS, Notes, Table
+from shared.tables import OFFSETS, TOPIC_IDS, Notes, Table
 
 CHUNK = 200_000
 """Messages a commit at most: a long backlog is caught up in steps that each stay done."""
@@ -52,6 +52,12 @@ class Place:
 
     offsets: Offsets
     commit: str
+    ids: Ids = field(default_factory=dict)
+    """Of the topics; none of those that were last read before ids were noted."""
+
+    def noted(self) -> dict[str, str]:
+        """As a commit keeps it."""
+        return {OFFSETS: json.dumps(self.offsets), TOPIC_IDS: json.dumps(self.ids)}
 
 
 def sources() -> list[ModuleType]:
@@ -74,8 +80,9 @@ def ingest(
     Kafka is read once for all of them, from the smallest of their offsets; rows that a table already has are upserts.
     `working_on` is entered with a table's name around its work, so that its jobs can carry that name.
     """
+    ids = kafka_source.topic_ids(servers)  # before the offsets: of a topic made anew in between they are not its own
     first, end = kafka_source.bounds(servers, topic, *_named_topics())
-    run = _Run(lake, modules, servers, working_on)
+    run = _Run(lake, modules, servers, ids, working_on)
     while not run.step(first, end, skip_expired=skip_expired):
         progress(f"read to {json.dumps(run.read_to)}")
     return run.done
@@ -89,9 +96,11 @@ class _Run:
         lake: Lakehouse,
         modules: Sequence[ModuleType],
         servers: str,
+        ids: Ids,
         working_on: Callable[[str], AbstractContextManager[None]],
     ) -> None:
         self._lake, self._modules, self._servers, self._working_on = lake, modules, servers, working_on
+        self._ids = ids
         self.done = {_name(module): Ingested() for module in modules}
         self.read_to: Offsets = {}
 
@@ -103,11 +112,12 @@ class _Run:
         lost: dict[str, Sequence[Lost]] = {}
         for name, place in read.items():
             mine, its_end = kafka_source.only(first, topics[name]), kafka_source.only(end, topics[name])
+            anew = kafka_source.made_anew(place.ids, self._ids)
             try:
-                begins[name] = kafka_source.starting(place.offsets, mine, its_end)
+                begins[name] = kafka_source.starting(place.offsets, mine, its_end, anew=anew)
             except ExpiredOffsetsError as error:
                 lost[name] = error.lost
-                begins[name] = kafka_source.starting(place.offsets, mine, its_end, skip_expired=True)
+                begins[name] = kafka_source.starting(place.offsets, mine, its_end, anew=anew, skip_expired=True)
         if lost:
             self._record(lost, read)
             if not skip_expired:
@@ -154,7 +164,8 @@ class _Run:
                         for other in read
                         if other not in written and _can_tell(name, other, ends, topics)
                     }
-                    notes = {OFFSETS: json.dumps(ends[name]), QUIET: json.dumps(quiet)}
+                    ids = {**read[name].ids, **{one: self._ids[one] for one in ends[name] if one in self._ids}}
+                    notes = {**Place(ends[name], "", ids).noted(), QUIET: json.dumps(quiet)}
                     work.append((module, messages, bool(found.get(streams[name])), notes))
             with ThreadPoolExecutor(_AT_ONCE) as pool:
                 list(pool.map(lambda job: self._write(*job), work))
@@ -191,7 +202,7 @@ class _Run:
         rows = [expired(table, one, read[table].commit, now) for table, losses in lost.items() for one in losses]
         columns = gaps.TABLE.columns
         frame = self._lake.spark.createDataFrame(rows, ", ".join(f"`{c.name}` {c.type}" for c in columns))
-        self._lake.write(gaps.TABLE, frame, {OFFSETS: json.dumps(place.offsets)})
+        self._lake.write(gaps.TABLE, frame, place.noted())
 
 
 def places(lake: Lakehouse, modules: Sequence[ModuleType]) -> dict[str, Place]:
@@ -213,13 +224,19 @@ def places_by_notes(notes: Mapping[str, Notes | None]) -> dict[str, Place]:
         if name not in notes:
             continue
         own = notes[name]
-        commit, offsets = own.commit if own else "", offsets_of[name]
+        commit, offsets, ids = own.commit if own else "", offsets_of[name], _ids(own)
         for other, noted in notes.items():
             if noted and json.loads(noted.values.get(QUIET, "{}")).get(name) == commit:
                 said = kafka_source.only(offsets_of[other], _topics(module, there))
                 offsets = kafka_source.furthest(offsets, said)
-        result[name] = Place(offsets, commit)
+                ids |= {topic: number for topic, number in _ids(noted).items() if topic in said}
+        result[name] = Place(offsets, commit, ids)
     return result
+
+
+def _ids(notes: Notes | None) -> dict[str, str]:
+    found: dict[str, str] = json.loads(notes.values.get(TOPIC_IDS, "{}")) if notes else {}
+    return found
 
 
 def to_write(

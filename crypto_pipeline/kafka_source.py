@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
@@ -12,6 +12,8 @@ from shared.symbol_manager import TOPIC_PREFIX
 
 Offsets = Mapping[str, Mapping[str, int]]
 """By topic and partition, the offset of the next message."""
+Ids = Mapping[str, str]
+"""By topic, its id, which another topic of the same name does not have."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Lost:
 
     def __str__(self) -> str:
         if self.end < self.first:
-            return f"{self.topic}[{self.partition}] was made anew: it ends at {self.end}, read to {self.first}"
+            return f"{self.topic}[{self.partition}] was made anew: the one before was read to {self.first}"
         return f"{self.topic}[{self.partition}] {self.first} to {self.end - 1}"
 
 
@@ -57,6 +59,20 @@ def bounds(servers: str, topic: str = "", *others: str) -> tuple[Offsets, Offset
         consumer.close()
 
 
+def topic_ids(servers: str) -> Ids:
+    """The id of every topic that is there."""
+    admin = KafkaAdminClient(bootstrap_servers=servers)
+    try:
+        return {topic["name"]: str(topic["topic_id"]) for topic in admin.describe_topics()}
+    finally:
+        admin.close()
+
+
+def made_anew(known: Ids, there: Ids) -> set[str]:
+    """The topics that are others than those known; one whose id was never noted is believed."""
+    return {topic for topic, number in there.items() if known.get(topic, number) != number}
+
+
 def _by_topic(offsets: Mapping[TopicPartition, int]) -> Offsets:
     found: dict[str, dict[str, int]] = {}
     for partition, offset in offsets.items():
@@ -64,19 +80,22 @@ def _by_topic(offsets: Mapping[TopicPartition, int]) -> Offsets:
     return found
 
 
-def starting(read: Offsets, first: Offsets, end: Offsets, *, skip_expired: bool = False) -> Offsets:
+def starting(
+    read: Offsets, first: Offsets, end: Offsets, *, anew: Collection[str] = (), skip_expired: bool = False
+) -> Offsets:
     """Where to go on: after what was read, and at the beginning of topics that are new. A table that has read nothing
     yet begins with what is there.
 
     Raises `ExpiredOffsetsError`, with the exact range, where Kafka has already dropped what was not read, or where a
-    topic was made anew. `skip_expired` goes on at the first message that is there.
+    topic was made anew: it is one of `anew`, or ends before what was read. `skip_expired` goes on at the first message
+    that is there.
     """
     places: dict[str, dict[str, int]] = {}
     lost: list[Lost] = []
     for topic, partitions in first.items():
         for partition, beginning in partitions.items():
             place = read.get(topic, {}).get(partition, 0 if read else beginning)
-            if place < beginning:
+            if place < beginning or (topic in anew and place > beginning):
                 lost.append(Lost(topic, partition, place, beginning))
             elif place > end[topic][partition]:
                 lost.append(Lost(topic, partition, place, end[topic][partition]))

@@ -10,6 +10,8 @@ NOTE_PREFIX = "crypto."
 """What a commit keeps beside its rows bears a name that begins so."""
 OFFSETS = "offsets"
 """The note that keeps, in each bronze commit, the next offset to read."""
+TOPIC_IDS = "topic_ids"
+"""The note beside it that says of which topics they are, so that one made anew under the same name is known."""
 
 
 @dataclass(frozen=True)

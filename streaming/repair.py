@@ -20,7 +20,7 @@ from shared.events import AggTrade, Gap, Kline, Trade
 from shared.symbol_manager import Symbol
 from streaming.exchange import Exchange, Request, UnparsableMessage
 from streaming.rest import Refused, RestClient, Stopped, Unreachable
-from streaming.series import MINUTE, is_settled, missing_range
+from streaming.series import KLINE_GRACE, MINUTE, is_settled, missing_range
 
 log = logging.getLogger(__name__)
 
@@ -302,13 +302,14 @@ class Repairer(threading.Thread):
         gap, symbol = job.gap, _symbol(job.gap)
         low, high = missing_range(gap)
         first = low if job.cursor is None else job.cursor
+        now = _now()
         reply = self._get("klines", gap, self._exchange.klines_request(symbol, first, high + MINUTE))
         if reply is None:
             self._say(job, f"{self._why('klines', gap)} They are asked for again.")
             self._refused(job)
             return
-        now = time.time_ns() // 1000
-        found = tuple(kline for kline in self._exchange.klines(reply, symbol, now) if first <= kline.open_time <= high)
+        klines = self._exchange.klines(reply, symbol, now - KLINE_GRACE)
+        found = tuple(kline for kline in klines if first <= kline.open_time <= high)
         if found:
             job.empty_replies = 0
             self._put(Repaired(found, gap))
@@ -369,6 +370,10 @@ def _named(symbol: str, base: str, quote: str) -> Symbol:
 
 def _symbol(gap: Gap) -> Symbol:
     return _named(gap.symbol, gap.base_asset, gap.quote_asset)
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
 
 
 def _day(moment: int) -> str:

@@ -16,7 +16,8 @@ MINUTE = 60_000_000
 LISTEN = 30_000_000
 """How long after it was asked for a kline is waited for, to know the exchange's clock."""
 KLINE_GRACE = 10_000_000
-"""How long after its minute a closed kline is waited for, in microseconds of the exchange's clock."""
+"""How long after its minute a closed kline is waited for, in microseconds of the exchange's clock; one that REST gives
+counts as closed only so long after it, as our clock may be ahead."""
 FAR = 5_000_000
 """Ids that go back by more than this are no late ones: the exchange counts anew."""
 FAR_TRADES = 3

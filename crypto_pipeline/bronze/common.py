@@ -33,10 +33,11 @@ MONTH = Column("month", "string", "partition: UTC month, yyyy-MM")
 
 NOT_IN_THE_FUTURE = {
     "time_is_not_in_the_future": (
-        "coalesce(event_time, received_at) <= coalesce(received_at, ingested_at) + interval 5 minutes"
+        "coalesce(event_time, received_at) <= greatest(received_at, ingested_at) + interval 5 minutes"
     )
 }
-"""A rule of every event: further ahead of our clock it would lie in hours that are yet to come."""
+"""A rule of every event: further ahead of our clock it would lie in hours that are yet to come. What was received under
+a clock that was behind keeps it once it is replayed under a right one."""
 TIMELY = {
     "clocks_agree": "received_at + interval 1 second >= coalesce(published_at, event_time)",
     "is_not_late": "received_at - coalesce(published_at, event_time) <= interval 10 seconds",

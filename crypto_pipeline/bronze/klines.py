@@ -54,7 +54,7 @@ TABLE = Table(
     ordering="ordering",
     rules={
         "prices_are_positive": "trade_count = 0 or least(open, high, low, close) > 0",
-        "it_has_begun": "open_time <= coalesce(received_at, ingested_at) + interval 5 minutes",
+        "it_has_begun": "open_time <= greatest(received_at, ingested_at) + interval 5 minutes",
     }
     | NOT_IN_THE_FUTURE,
     marks={

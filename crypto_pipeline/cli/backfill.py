@@ -33,7 +33,7 @@ def backfill(
     from crypto_pipeline.cli import _history
     from crypto_pipeline.cli._lake import connected
     from crypto_pipeline.history import backfill as past
-    from crypto_pipeline.history.fetch import Piece, Source
+    from crypto_pipeline.history.fetch import FetchError, Piece, Source
     from crypto_pipeline.history.importing import build_on
     from crypto_pipeline.history.staging import Staging
     from shared.settings import settings
@@ -72,7 +72,15 @@ def backfill(
                 warn=bar.print,
                 did=lambda days: bar.advance(len(days)),
             )
-            done = past.backfill(lake, staging, source, pieces, bar.says)
+            faults: list[str] = []
+
+            def failed(piece: Piece, error: Exception) -> None:
+                faults.append(f"{piece.symbol} from {piece.start} on: {error}")
+                bar.print(faults[-1])
+
+            done = past.backfill(lake, staging, source, pieces, bar.says, failed)
             if not bronze_only:
                 build_on(lake, kind, done, bar.says)
         _history.summary(done, kind)
+        if faults:
+            raise FetchError(f"{len(faults)} of {len(pieces)} pieces could not be had: the same command goes on.")

@@ -6,6 +6,7 @@ https://github.com/binance/binance-public-data: daily and monthly files, zipped 
 
 import hashlib
 import io
+import lzma
 import re
 import zipfile
 import zlib
@@ -27,6 +28,8 @@ from shared.symbol_manager import Symbol
 Kind = Literal["trades", "agg-trades", "klines"]
 BLOCK = 64 * 1024 * 1024
 """Bytes of CSV that are read at once: about a million trades."""
+_LINE = 4096
+"""Bytes that no line of Binance's comes near."""
 
 _DECIMAL = pa.decimal128(38, 18)
 _LARGEST = pa.scalar(Decimal(f"{'9' * 20}.{'9' * 18}"), _DECIMAL)
@@ -124,7 +127,7 @@ class Archive:
         """What it holds, in parts of about `block` bytes. Raises `ArchiveError`."""
         unit = 0
         with _refusing(self.path), _csv(self.path) as stream:
-            for text in _blocks(stream, block):
+            for text in _blocks(stream, block, self.path.name):
                 raw = self._parsed(text)
                 if not raw.num_rows:
                     continue
@@ -253,7 +256,8 @@ def checked(path: Path, kind: Kind, exchange: str, symbol: Symbol, native: str) 
     warnings = [] if _checksum_is_right(path) else [f"{path.name}.CHECKSUM is missing: the file cannot be checked."]
     if warnings and path.suffix == ".zip":
         with _refusing(path), zipfile.ZipFile(path) as file:
-            file.testzip()
+            if bad := file.testzip():
+                raise zipfile.BadZipFile(f"the CRC-32 of {bad} is wrong")
     return Archive(path, kind, exchange, symbol, period, tuple(warnings))
 
 
@@ -281,7 +285,8 @@ def _refusing(path: Path) -> Iterator[None]:
     """Turns what zipfile and pyarrow say into an `ArchiveError`."""
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError) as error:
+        # A changed header may also ask for another compression, for a password, or for a place before the file.
         raise ArchiveError(f"{path.name} is damaged ({error}): download it again.") from None
     except pa.ArrowInvalid as error:
         reason = str(error).splitlines()[0]
@@ -302,8 +307,8 @@ def _csv(path: Path) -> Iterator[IO[bytes]]:
             yield stream
 
 
-def _blocks(stream: IO[bytes], size: int) -> Iterator[bytes]:
-    """The text in pieces that end with a line."""
+def _blocks(stream: IO[bytes], size: int, name: str) -> Iterator[bytes]:
+    """The text in pieces that end with a line. Raises `ArchiveError` where one does not end."""
     left = b""
     while data := stream.read(size):
         text = left + data
@@ -311,6 +316,8 @@ def _blocks(stream: IO[bytes], size: int) -> Iterator[bytes]:
         if end:
             yield text[:end]
         left = text[end:]
+        if len(left) > _LINE:
+            raise ArchiveError(f"{name} has a line of more than {_LINE} bytes: it is damaged, or none of Binance's.")
     if left.strip():
         yield left + b"\n"
 

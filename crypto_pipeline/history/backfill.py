@@ -76,10 +76,10 @@ def backfill(
     staging: Staging,
     source: Source,
     pieces: Iterable[Piece],
-    progress: Callable[[str], None] = lambda _line: None,
-    failed: Callable[[Piece, Exception], None] | None = None,
+    progress: Callable[[str], None],
+    failed: Callable[[Piece, Exception], None],
 ) -> Done:
-    """Fetch pieces of one kind into bronze. With `failed`, one that cannot be had does not stop the others."""
+    """Fetch pieces of one kind into bronze. One that cannot be had does not stop the others: `failed` is told."""
     todo = list(pieces)
     if not todo:
         return Done()
@@ -90,8 +90,6 @@ def backfill(
             try:
                 yield from source.parts(piece)
             except (ArchiveError, FetchError, RestError, UnparsableMessage) as error:
-                if failed is None:
-                    raise
                 failed(piece, error)
 
     return import_parts(lake, staging, todo[0].kind, parts(), progress)

@@ -20,6 +20,7 @@ from shared.events import AggTrade, Kline, Trade
 from shared.symbol_manager import Symbol
 from streaming.exchange import Exchange, Request
 from streaming.rest import Refused
+from streaming.series import KLINE_GRACE
 
 _MINUTE = 60_000_000
 _DAY = 24 * 60 * _MINUTE
@@ -67,7 +68,8 @@ class Source:
     def parts(self, piece: Piece) -> Iterator[Part]:
         """All there is of a piece, newest first: from the archive (whole months as one file), the rest by REST.
 
-        So is a file of candles that is damaged: REST gives them all again. Single trades it gives to nobody for long.
+        So is a file of candles that is damaged or cannot be had: REST gives them all again. Single trades it gives to
+        nobody for long.
         Raises `ArchiveError`, `FetchError`, and what the REST client raises.
         """
         if not self.files:
@@ -79,14 +81,15 @@ class Source:
 
     def _period(self, kind: Kind, symbol: Symbol, period: str) -> Iterator[Part]:
         start, end = period_of(period)
+        is_away = False
         try:
             is_read = end <= _today() and (yield from self._by_file(kind, symbol, period))
-        except ArchiveError as error:
+        except (ArchiveError, FetchError) as error:
             if kind != "klines":
                 raise
-            self.warn(f"{error} Its days are fetched one by one.")
-            is_read = False
-        if not is_read and len(days := days_of(start, end)) > 1:
+            is_read, is_away = False, isinstance(error, FetchError)
+            self.warn(f"{error} Its days are fetched {'by REST' if is_away else 'one by one'}.")
+        if not is_read and not is_away and len(days := days_of(start, end)) > 1:
             for day in reversed(days):
                 yield from self._period(kind, symbol, day.isoformat())
             return
@@ -106,15 +109,22 @@ class Source:
             return True
 
     def archive(self, kind: Kind, symbol: Symbol, period: str, folder: Path) -> Archive | None:
-        """The file of a day or month, downloaded and checked; none where the archive does not have it."""
+        """The file of a day or month, downloaded and checked; none where the archive does not have it.
+
+        Raises `ArchiveError` and `FetchError`.
+        """
         if not self.exchange.base_archive_url:
             return None
         native = self.exchange.native(symbol.base, symbol.quote)
         address = self.exchange.base_archive_url + remote_path(kind, native, period)
         path = folder / Path(address).name
-        if not _downloaded(address, path):
-            return None
-        _downloaded(f"{address}.CHECKSUM", path.with_name(f"{path.name}.CHECKSUM"))
+        try:
+            if not _downloaded(address, path):
+                return None
+            _downloaded(f"{address}.CHECKSUM", path.with_name(f"{path.name}.CHECKSUM"))
+        except httpx.RequestError as error:
+            reason = str(error) or type(error).__name__
+            raise FetchError(f"{address} cannot be had ({reason}): run the same again later.") from None
         return checked(path, kind, self.exchange.name, symbol, native)
 
     def by_rest(self, piece: Piece) -> Iterator[Part]:
@@ -138,8 +148,9 @@ class Source:
         """Pages; an empty one ends it: there is nothing from its start on."""
         end = min(end, _now())
         while start < end:
+            closed_by = _now() - KLINE_GRACE
             reply = self.rest.get(self.exchange.klines_request(symbol, start, end))
-            page = self.exchange.klines(reply, symbol, _now())
+            page = self.exchange.klines(reply, symbol, closed_by)
             if not page:
                 return
             yield page
@@ -215,7 +226,7 @@ def as_rows(events: Sequence[Kline | Trade | AggTrade], kind: Kind) -> pa.Table:
     reraise=True,
 )
 def _downloaded(address: str, path: Path) -> bool:
-    """Whether it was there. Raises `FetchError`, or `httpx.TransportError` after several attempts."""
+    """Whether it was there. Raises `FetchError`, and `httpx.RequestError` after several attempts."""
     with httpx.stream("GET", address, timeout=_TIMEOUT_SECONDS, follow_redirects=True) as reply:
         if reply.status_code == 404:
             return False

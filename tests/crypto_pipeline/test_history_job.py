@@ -117,3 +117,13 @@ def test_a_run_that_failed_is_asked_for_again_after_a_while() -> None:
         progress = Progress.of(second.cursor)
         assert progress.wish is None
         assert progress.not_before
+
+
+def test_the_run_of_a_sensor_whose_cursor_was_reset_is_not_taken_for_an_earlier_one() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        first, again = (history_of_new_symbols(dg.build_sensor_context(instance)) for _ in range(2))
+    assert isinstance(first, dg.SensorResult)
+    assert isinstance(again, dg.SensorResult)
+    assert first.run_requests
+    assert again.run_requests
+    assert first.run_requests[0].run_key != again.run_requests[0].run_key

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from types import ModuleType
 from typing import Any
@@ -11,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crypto_pipeline.bronze import gaps, trades
-from crypto_pipeline.ingest import QUIET, Place, expired, places, sources, to_write
-from crypto_pipeline.kafka_source import Lost, Offsets, furthest
-from shared.tables import OFFSETS, Notes, Table
+from crypto_pipeline.ingest import QUIET, Place, _Run, expired, places, sources, to_write
+from crypto_pipeline.kafka_source import ExpiredOffsetsError, Lost, Offsets, furthest
+from shared.tables import OFFSETS, TOPIC_IDS, Notes, Table
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 FRESH, OLD = "20261121115900000", "20261121105900000"
@@ -62,6 +63,49 @@ def test_a_table_that_was_made_anew_reads_from_the_beginning() -> None:
 
 def test_a_table_that_never_had_a_row_is_not_read_again_from_the_beginning() -> None:
     assert place_of_gaps({"bronze.trades": noted("c9", 90, {"bronze.gaps": ""})}) == at(90)
+
+
+def test_the_ids_of_topics_are_those_of_the_commit_that_said_last_how_far_a_table_is() -> None:
+    def with_ids(notes: Notes, ids: Mapping[str, str]) -> Notes:
+        return Notes(notes.commit, {**notes.values, TOPIC_IDS: json.dumps(ids)})
+
+    told = with_ids(noted("c9", 90, {"bronze.gaps": "c5"}), {TOPIC: "b", "dead_letters": "c"})
+    own = with_ids(noted("c5", 50), {TOPIC: "a", "gone": "d"})
+    lake: Any = Notebook({"bronze.trades": told, "bronze.gaps": own})
+    place = places(lake, [trades, gaps])["bronze.gaps"]
+    assert place.ids == {TOPIC: "b", "gone": "d"}
+    assert place.noted() == {OFFSETS: json.dumps(at(90)), TOPIC_IDS: json.dumps(place.ids)}
+
+
+class Recorder(Notebook):
+    """Keeps what is written, too."""
+
+    def __init__(self, notes: Mapping[str, Notes]) -> None:
+        super().__init__(notes)
+        self.spark = self
+        self.written: list[tuple[str, Any, Mapping[str, str]]] = []
+
+    def createDataFrame(self, rows: Any, _schema: str) -> Any:  # noqa: N802 (Spark's name)
+        return rows
+
+    def write(self, table: Table, rows: Any, notes: Mapping[str, str]) -> None:
+        self.written.append((table.full_name, rows, notes))
+
+
+@pytest.mark.parametrize("known", [{TOPIC: "a"}, {}])
+def test_a_run_stops_at_a_topic_made_anew_with_a_gap_and_forgets_no_id(known: Mapping[str, str]) -> None:
+    old = Notes(FRESH, {OFFSETS: json.dumps(at(50)), TOPIC_IDS: json.dumps(known)})
+    lake: Any = Recorder({"bronze.trades": old, "bronze.gaps": old})
+    run = _Run(lake, [trades], "", {TOPIC: "b"}, lambda _table: nullcontext())
+    if not known:  # written before ids were noted: it goes on where it was, here at the end
+        assert run.step(at(0), at(50), skip_expired=False)
+        assert lake.written == []
+        return
+    with pytest.raises(ExpiredOffsetsError, match="made anew"):
+        run.step(at(0), at(70), skip_expired=False)
+    [(table, rows, notes)] = lake.written
+    assert (table, len(rows)) == ("bronze.gaps", 1)
+    assert notes == {OFFSETS: json.dumps(at(50)), TOPIC_IDS: json.dumps(known)}
 
 
 def written(found: Mapping[str, int], gaps_commit: str = FRESH, gaps_at: int = 50) -> set[str]:

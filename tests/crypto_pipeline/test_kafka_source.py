@@ -3,8 +3,20 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kafka import KafkaAdminClient, KafkaProducer
 
-from crypto_pipeline.kafka_source import ExpiredOffsetsError, chunk_end, furthest, smallest, starting, waiting_messages
+from crypto_pipeline.kafka_source import (
+    ExpiredOffsetsError,
+    bounds,
+    chunk_end,
+    furthest,
+    made_anew,
+    smallest,
+    starting,
+    topic_ids,
+    waiting_messages,
+)
+from tests.servers import KafkaServer
 
 FIRST = {"crypto_raw_btcusdt": {"0": 100}}
 END = {"crypto_raw_btcusdt": {"0": 500}}
@@ -26,6 +38,38 @@ def test_messages_that_kafka_dropped_unread_stop_it_with_the_exact_range() -> No
 def test_a_topic_that_was_made_anew_stops_it() -> None:
     with pytest.raises(ExpiredOffsetsError, match="made anew"):
         starting({"crypto_raw_btcusdt": {"0": 501}}, FIRST, END)
+
+
+def test_a_topic_that_was_made_anew_and_outgrew_what_was_read_stops_it() -> None:
+    ids = {"crypto_raw_btcusdt": "a"}
+    first, read = {"crypto_raw_btcusdt": {"0": 0}}, {"crypto_raw_btcusdt": {"0": 300}}
+    assert starting(read, first, END, anew=made_anew(ids, ids)) == read
+    assert starting(read, first, END, anew=made_anew({}, ids)) == read, "no id was noted yet"
+    anew = made_anew(ids, {"crypto_raw_btcusdt": "b"})
+    with pytest.raises(ExpiredOffsetsError, match="made anew: the one before was read to 300"):
+        starting(read, first, END, anew=anew)
+    assert starting(read, first, END, anew=anew, skip_expired=True) == first
+
+
+def test_kafka_tells_a_topic_from_one_that_was_made_anew(kafka_server: KafkaServer) -> None:
+    servers, topic = kafka_server.settings.kafka, "crypto_raw_anewusdt"
+    admin = KafkaAdminClient(bootstrap_servers=servers)
+    found = []
+    try:
+        for count in (2, 5):
+            admin.create_topics({topic: {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
+            producer = KafkaProducer(bootstrap_servers=servers)
+            for _ in range(count):
+                producer.send(topic, b"{}")
+            producer.close()
+            found.append((topic_ids(servers), *bounds(servers, topic)))
+            admin.delete_topics([topic])
+    finally:
+        admin.close()
+    (known, _, read), (there, first, end) = found
+    assert starting(read, first, end, anew=made_anew(known, known)) == {topic: {"0": 2}}
+    with pytest.raises(ExpiredOffsetsError, match=r"anewusdt\[0\] was made anew"):
+        starting(read, first, end, anew=made_anew(known, there))
 
 
 def test_told_to_go_on_it_starts_at_the_first_message_there_is() -> None:

@@ -2,10 +2,11 @@
 
 from datetime import UTC, datetime
 
+import dagster as dg
 import pytest
 
 from crypto_pipeline.definitions import defs
-from crypto_pipeline.pipeline import due_minute
+from crypto_pipeline.pipeline import due_minute, every_minute
 
 
 @pytest.mark.parametrize(
@@ -13,6 +14,13 @@ from crypto_pipeline.pipeline import due_minute
 )
 def test_a_minutes_run_is_due_five_seconds_after_its_start(second: int, minute: str) -> None:
     assert due_minute(datetime(2026, 11, 21, 9, 0, second, tzinfo=UTC), 5) == minute
+
+
+def test_a_minute_that_comes_twice_as_the_clock_was_set_back_has_its_run_both_times() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        [request] = every_minute(dg.build_sensor_context(instance, cursor="2099-11-21T09:00"))
+    assert isinstance(request, dg.RunRequest)
+    assert request.run_key is None, "of a key that it knows Dagster makes no run"
 
 
 def test_the_lineage_is_what_it_was() -> None:

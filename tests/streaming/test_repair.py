@@ -304,6 +304,18 @@ def test_missing_klines_are_fetched_by_minute(venue: RestVenue, worker: Worker, 
     assert venue.count("klines") == 2
 
 
+def test_a_kline_that_was_not_long_closed_when_it_was_asked_for_is_asked_for_again(
+    venue: RestVenue, worker: Worker, until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = (9, 11)  # after the minute: before the first request, and from then on
+    monkeypatch.setattr(repair, "_now", lambda: START + MINUTE + seconds[bool(venue.count("klines"))] * SECOND)
+    venue.minutes = {START}
+    minute = replace(gap_event(START, START, gap_stream="kline_1m"), missing=1, event_time=START + MINUTE)
+    worker.repairer.offer(minute)
+    worker.until(lambda: any(isinstance(event, Kline) for event in worker.events), until)
+    assert venue.count("klines") == 2
+
+
 def test_minutes_of_a_halt_are_the_exchange_s_own_gap(
     venue: RestVenue, worker: Worker, until: Callable[..., None]
 ) -> None:

@@ -271,9 +271,24 @@ def test_a_row_that_breaks_a_rule_goes_to_quarantine_with_its_name_and_its_neigh
     assert '"trade_id":2' in refused[0].row
 
 
+FAR = START + 100 * 365 * 86_400_000_000
+"""A century ahead of any clock."""
+
+
 def test_a_row_from_the_future_is_refused(as_messages: Messages) -> None:
-    rows = trades.build(as_messages([trade(1, START, "1", "2", received_at=START - 301_000_000)]))
+    rows = trades.build(as_messages([trade(1, FAR, "1", "2", received_at=FAR - 301_000_000)]))
     assert [row.rule for row in quarantine.build(rows, trades.TABLE).collect()] == ["time_is_not_in_the_future"]
+    rows = klines.build(as_messages([kline(FAR, 1, 3, 3, received_at=FAR - 301_000_000)]))
+    rules = {row.rule for row in quarantine.build(rows, klines.TABLE).collect()}
+    assert rules == {"it_has_begun", "time_is_not_in_the_future"}
+
+
+def test_what_was_received_while_our_clock_was_behind_is_taken_once_it_is_right(as_messages: Messages) -> None:
+    behind = START - 3_600_000_000
+    rows = trades.build(as_messages([trade(1, START, "1", "2", received_at=behind)]))
+    assert quarantine.kept(rows, trades.TABLE).count() == 1
+    rows = klines.build(as_messages([kline(START, 1, 3, 3, received_at=behind)]))
+    assert quarantine.kept(rows, klines.TABLE).count() == 1
 
 
 def test_a_rule_that_cannot_be_decided_is_broken_and_a_mark_is_not(as_messages: Messages) -> None:

@@ -1,7 +1,10 @@
 """Files of the public archive: what is believed, what is refused, and that no digit is lost."""
 
+import zipfile
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import product
 from pathlib import Path
 
 import pyarrow as pa
@@ -134,6 +137,37 @@ def test_a_zip_with_a_changed_byte_is_refused(archive_file: Maker) -> None:
     path.write_bytes(data)
     with pytest.raises(ArchiveError, match="is damaged"):
         opened(path)
+
+
+def test_a_zip_whose_rows_are_not_those_of_its_crc_is_refused_before_any_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "BTCUSDT-trades-2026-11-20.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
+        file.writestr("mine.csv", f"{TRADE}\n")
+    path.write_bytes(path.read_bytes().replace(b"7,61837", b"9,61837"))
+    with pytest.raises(ArchiveError, match=r"CRC-32 of mine.csv is wrong"):
+        opened(path)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+def test_whatever_bit_of_a_zip_is_changed_its_rows_are_the_true_ones_or_it_is_refused(
+    tmp_path: Path, compression: int
+) -> None:
+    path = tmp_path / "BTCUSDT-trades-2026-11-20.zip"
+    with zipfile.ZipFile(path, "w", compression) as file:
+        file.writestr("mine.csv", f"{TRADE}\n")
+    whole, true = path.read_bytes(), rows_of(path)
+    for place, bit in product(range(len(whole)), range(8)):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << bit
+        path.write_bytes(changed)
+        with suppress(ArchiveError):
+            assert rows_of(path).equals(true), f"bit {bit} of byte {place}"
+
+
+def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(archive_file: Maker) -> None:
+    path = archive_file("mine.zip", "7" * 100_000)
+    with pytest.raises(ArchiveError, match="a line of more than 4096 bytes"):
+        list(opened(path).parts(block=8192))
 
 
 @pytest.mark.parametrize(

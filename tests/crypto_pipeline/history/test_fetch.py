@@ -3,14 +3,17 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pyarrow as pa
 import pytest
+from tenacity import wait_none
 
 from crypto_pipeline.bronze.trades import SAID
+from crypto_pipeline.history import fetch
 from crypto_pipeline.history.archives import ArchiveError, Kind
 from crypto_pipeline.history.fetch import FetchError, Piece, Source
 from shared.symbol_manager import Symbol
@@ -19,6 +22,7 @@ from streaming.exchanges.binance import Binance
 from streaming.rest import Refused, RestClient
 from streaming.simulator.server import Options, running
 from tests.crypto_pipeline.history.conftest import BTC
+from tests.servers import free_ports
 
 QUIET = Symbol.model_validate({"symbol": "XRPUSDT", "name": "a quiet one"})
 YESTERDAY = datetime.now(UTC).date() - timedelta(days=1)
@@ -88,6 +92,30 @@ def test_today_comes_by_rest_without_the_minute_that_is_open(source: Source) -> 
     assert max(part.rows["close_time"].to_pylist()) < datetime.now(UTC)
 
 
+class _Slow:
+    """A REST client whose every reply takes a minute, of a clock that it moves."""
+
+    def __init__(self, rest: RestClient, now: datetime) -> None:
+        self._rest = rest
+        self.now = now
+
+    def get(self, request: Request) -> bytes:
+        self.now += timedelta(minutes=1)
+        return self._rest.get(request)
+
+
+@pytest.mark.parametrize(("second", "minutes"), [(9, 1), (11, 2)])
+def test_a_kline_counts_as_closed_ten_seconds_after_its_minute_when_it_is_asked_for(
+    venue: Binance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second: int, minutes: int
+) -> None:
+    start = datetime(YESTERDAY.year, YESTERDAY.month, YESTERDAY.day, tzinfo=UTC)
+    with RestClient(venue) as rest:
+        slow = _Slow(rest, start + timedelta(minutes=2, seconds=second))
+        monkeypatch.setattr(fetch, "_now", lambda: int(slow.now.timestamp()) * 1_000_000)
+        first = next(Source(venue, slow, tmp_path)._klines(BTC, fetch._micros(YESTERDAY), fetch._now()))
+    assert len(first) == minutes
+
+
 def test_before_the_market_opened_there_is_nothing(source: Source) -> None:
     assert list(source.parts(piece("klines", day=YESTERDAY - timedelta(days=40)))) == []
 
@@ -143,3 +171,28 @@ def test_candles_whose_file_is_refused_come_by_rest(venue: Binance, tmp_path: Pa
 def test_single_trades_whose_file_is_refused_are_not_taken_from_it(source: Source) -> None:
     with pytest.raises(ArchiveError, match="download both again"):
         list(source.parts(piece("trades")))
+
+
+@pytest.fixture
+def unreachable(venue: Binance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Source]:
+    """Its REST answers, and nobody listens where its archive was."""
+    monkeypatch.setattr(fetch._downloaded.retry, "wait", wait_none())
+    away = Binance(rest_url=venue.base_rest_url, archive_url=f"http://127.0.0.1:{free_ports(1)[0]}")
+    with RestClient(away) as rest:
+        yield Source(away, rest, tmp_path)
+
+
+def test_candles_come_by_rest_where_the_archive_cannot_be_reached(unreachable: Source) -> None:
+    warned: list[str] = []
+    month = YESTERDAY.replace(day=1) - timedelta(days=1)
+    days = (piece("klines"), Piece("klines", BTC, month.replace(day=1), YESTERDAY.replace(day=1)))
+    parts = [part for days_of_it in days for part in replace(unreachable, warn=warned.append).parts(days_of_it)]
+    assert sum(part.rows.num_rows for part in parts) >= 1440
+    assert {source for part in parts for source in part.rows["source"].to_pylist()} == {"rest"}
+    assert len(warned) == 2, "a month is not asked for again day by day"
+    assert "cannot be had" in warned[0]
+
+
+def test_single_trades_of_an_archive_that_cannot_be_reached_fail_in_one_sentence(unreachable: Source) -> None:
+    with pytest.raises(FetchError, match=r"cannot be had \(.*refused.*\): run the same again later"):
+        list(unreachable.parts(piece("trades")))
