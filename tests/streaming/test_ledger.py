@@ -1,16 +1,20 @@
 """What streaming remembers across a restart or a kill."""
 
+import contextlib
 import logging
 import os
+import sqlite3
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from shared.events import Instrument
-from streaming.ledger import Ledger
+from streaming.ledger import Ledger, LedgerError
 from streaming.series import Watermark
 from tests.events import START, depth_event, gap_event, kline_event, ticker_event, trade_event
 
@@ -176,15 +180,79 @@ def test_a_damaged_file_is_put_aside_and_streaming_goes_on(path: Path, caplog: p
     ledger.close()
 
 
-def test_a_folder_that_cannot_be_written_does_not_stop_streaming(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "file").write_text("in the way")
-    ledger = Ledger(tmp_path / "file" / "ledger.sqlite")
-    assert "cannot be used" in caplog.text
+def filled(path: Path) -> None:
+    ledger = Ledger(path)
     ledger.safe(trade_event(7))
-    ledger.commit()
+    ledger.note(gap_event(5, 6))
     ledger.close()
+
+
+def locked(path: Path) -> sqlite3.Connection:
+    """Another process that keeps the file to itself."""
+    holder = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    holder.execute("PRAGMA locking_mode=EXCLUSIVE")
+    holder.execute("BEGIN EXCLUSIVE")
+    return holder
+
+
+def test_the_log_of_a_damaged_file_is_kept_beside_it(path: Path) -> None:
+    filled(path)
+    path.write_bytes(b"no database" * 1000)
+    log = path.with_name("ledger.sqlite-wal")
+    log.write_bytes(b"its log")
+    Ledger(path).close()
+    [aside] = path.parent.glob("ledger.sqlite.damaged-*-wal")
+    assert aside.read_bytes() == b"its log"
+
+
+def test_a_row_that_is_damaged_is_damage(path: Path) -> None:
+    filled(path)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as file:
+        file.execute("UPDATE gaps SET event = x'7b'")
+    ledger = Ledger(path)
+    assert list(path.parent.glob("ledger.sqlite.damaged-*"))
+    assert ledger.gaps() == []
+    ledger.close()
+
+
+def test_a_file_that_is_locked_is_not_given_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streaming.ledger.PATIENCE_SECONDS", 0)
+    filled(path)
+    with contextlib.closing(locked(path)), pytest.raises(LedgerError, match=r"ledger\.sqlite cannot be used .*locked"):
+        Ledger(path)
+    ledger = Ledger(path)
+    assert ledger.watermarks()[TRADES].place == 7
+    assert ledger.gaps() == [gap_event(5, 6)]
+    assert list(path.parent.glob("*.damaged-*")) == []
+    ledger.close()
+
+
+def test_a_lock_that_goes_in_time_stops_nobody(
+    path: Path, caplog: pytest.LogCaptureFixture, until: Callable[..., None]
+) -> None:
+    filled(path)
+    holder = locked(path)
+
+    def let_go() -> None:
+        until(lambda: "it is tried again" in caplog.text)
+        holder.close()
+
+    letting = threading.Thread(target=let_go)
+    letting.start()
+    ledger = Ledger(path)
+    letting.join()
+    assert ledger.watermarks()[TRADES].place == 7
+    ledger.close()
+
+
+def test_a_file_that_cannot_be_made_is_named_with_the_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streaming.ledger.PATIENCE_SECONDS", 0)
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(LedgerError, match=r"ledger\.sqlite cannot be used .*make it and its folder writable"):
+        Ledger(tmp_path / "file" / "ledger.sqlite")
+    (tmp_path / "ledger.sqlite").mkdir()
+    with pytest.raises(LedgerError, match="unable to open"):
+        Ledger(tmp_path / "ledger.sqlite")
 
 
 def test_what_was_committed_survives_a_kill(path: Path) -> None:
