@@ -16,6 +16,9 @@ import streaming.exchanges
 from shared.events import STREAMS, AggTrade, Instrument, Kline, LiveEvent, Trade
 from shared.symbol_manager import Selector, Symbol, SymbolsFileError
 
+HIGHEST_ID = 10**15 - 1
+"""No exchange counts so far: beyond it an id or a count is a fault of the message."""
+
 
 class UnparsableMessage(ValueError):  # noqa: N818 (it names the message)
     """A message that the venue's module does not know or may not believe; it goes to the dead letters, whole."""

@@ -11,9 +11,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from shared.events import AnyEvent, Gap, Instrument, Kline, Trade, encode
+from streaming.exchange import HIGHEST_ID
 from streaming.gaps import LINGER, SeriesKey
 from streaming.series import Watermark, is_settled, missing_range
 
@@ -112,7 +114,13 @@ class Ledger:
         file.executescript(_TABLES)
         rows = file.execute("SELECT exchange, symbol, stream, place, time FROM watermarks")
         self._marks = {(exchange, symbol, stream): Watermark(*mark) for exchange, symbol, stream, *mark in rows}
-        self._gaps = [_gap.decode(event) for (event,) in file.execute("SELECT event FROM gaps")]
+        for key in [key for key, mark in self._marks.items() if key[2] == "trade" and mark.place > HIGHEST_ID]:
+            log.warning(
+                "%s: no trade of %s has the id %d; its last one is not known", self._path, key, self._marks[key][0]
+            )
+            del self._marks[key]
+        gaps = [_gap.decode(event) for (event,) in file.execute("SELECT event FROM gaps")]
+        self._gaps = [_possible(gap) for gap in gaps if gap.gap_stream != "trade" or gap.first_missing <= HIGHEST_ID]
         self._noted = {_name(gap): gap for gap in self._gaps}
         self._instruments = [_instrument.decode(event) for (event,) in file.execute("SELECT event FROM instruments")]
 
@@ -231,6 +239,13 @@ class Ledger:
 
 def _name(gap: Gap) -> tuple[SeriesKey, int]:
     return (gap.exchange, gap.symbol, gap.gap_stream), gap.first_missing
+
+
+def _possible(gap: Gap) -> Gap:
+    """A hole up to an id that no exchange has come to: what is missing since its begin is not known."""
+    if gap.gap_stream == "trade" and gap.last_missing is not None and gap.last_missing > HIGHEST_ID:
+        return replace(gap, last_missing=None, missing=None)
+    return gap
 
 
 def _is_damage(error: Exception) -> bool:

@@ -14,6 +14,8 @@ import pytest
 from msgspec.structs import replace
 
 from shared.events import Instrument
+from shared.symbol_manager import Symbol
+from streaming.gaps import Gaps
 from streaming.ledger import Ledger, LedgerError
 from streaming.series import Watermark
 from tests.events import START, depth_event, gap_event, kline_event, ticker_event, trade_event
@@ -177,6 +179,25 @@ def test_a_damaged_file_is_put_aside_and_streaming_goes_on(path: Path, caplog: p
     ledger.safe(trade_event(7))
     ledger = reopened(ledger, path)
     assert ledger.watermarks()[TRADES].place == 7
+    ledger.close()
+
+
+def test_a_mark_that_no_trade_can_have_stops_nobody(path: Path) -> None:
+    ledger = Ledger(path)
+    ledger.safe(replace(trade_event(7), trade_id=2**63 - 1))
+    for gap in (gap_event(6, 2**63 - 2), gap_event(2**62, None)):
+        ledger.note(gap)
+    ledger = reopened(ledger, path)
+    gaps = Gaps({"binance"}, ledger.watermarks(), ledger.gaps())
+    for row in gaps.follow([Symbol(symbol="BTCUSDT", name="Bitcoin")], START):
+        ledger.note(row)
+    [row] = gaps.saw(trade_event(51))
+    assert (row.first_missing, row.last_missing) == (6, 50)
+    ledger.note(row)
+    ledger.safe(trade_event(51))
+    ledger = reopened(ledger, path)
+    assert ledger.watermarks()[TRADES].place == 51
+    assert row in ledger.gaps()
     ledger.close()
 
 

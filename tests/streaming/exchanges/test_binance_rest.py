@@ -143,6 +143,7 @@ def test_microseconds_are_taken_as_they_are() -> None:
         json.dumps([TRADE | {"price": "0"}]).encode(),
         json.dumps([TRADE | {"qty": "NaN"}]).encode(),
         json.dumps([TRADE | {"time": 0}]).encode(),
+        json.dumps([TRADE | {"id": 2**63 - 1}]).encode(),
     ],
 )  # fmt: skip
 def test_a_reply_that_makes_no_sense_is_refused(reply: bytes) -> None:
