@@ -60,6 +60,8 @@ class Ledger:
         self._kept: set[SeriesKey] | None = None
         self._marks: dict[SeriesKey, Watermark] = {}
         self._new_marks: dict[SeriesKey, Watermark] = {}
+        self._begun: dict[SeriesKey, int] = {}
+        """Where ids began anew: a trade of before says nothing of how far they are."""
         self._changes: list[tuple[str, tuple[object, ...]]] = []
         self._noted: dict[tuple[SeriesKey, int], Gap] = {}
         """The gaps as they are in the file."""
@@ -193,6 +195,9 @@ class Ledger:
                     ("DELETE FROM gaps WHERE exchange=? AND symbol=? AND stream=? AND first_missing=? "
                      "AND updated_at<=?", key)
                 )  # fmt: skip
+                if event.status == "lost" and event.gap_stream == "trade":  # the exchange counts anew
+                    self._forget([_name(event)[0]])
+                    self._begun[_name(event)[0]] = min(event.event_time, event.updated_at)
             elif (noted := self._noted.get(_name(event))) and event.updated_at > noted.updated_at:
                 self._keep_gap(event)
         elif isinstance(event, Instrument):
@@ -210,6 +215,8 @@ class Ledger:
     def _mark(self, event: AnyEvent, place: int, at: int) -> None:
         key = (event.exchange, event.symbol, event.stream)
         mark = self._marks.get(key)
+        if at <= self._begun.get(key, 0):
+            return
         if (mark is None or place > mark.place) and (self._kept is None or key in self._kept):
             self._marks[key] = self._new_marks[key] = Watermark(place, at)
 

@@ -281,7 +281,7 @@ class Repairer(threading.Thread):
             reply = self._get("recent", gap, self._exchange.recent_trades_request(symbol))
         is_recent = reply is not None
         if reply is None:
-            reply = self._get("trades", gap, self._exchange.trades_request(symbol, low))
+            reply = self._get("trades", gap, self._exchange.trades_request(symbol, max(low - 1, 0)))
         if reply is None:
             self._say(job, f"{self._why('trades', gap)} The next trade shows how many are missing.")
             self._refused(job)
@@ -292,7 +292,10 @@ class Repairer(threading.Thread):
             self._put(Repaired(new, gap))
             job.cursor = new[-1].trade_id + 1
             return
-        is_whole = not new or trades[0].trade_id <= low
+        # else REST does not have the last trade before the interruption: it lags, or the exchange counts anew
+        reaches_back = bool(trades) and trades[-1].trade_id >= low - 1
+        is_whole = reaches_back and (not new or trades[0].trade_id <= low)
+        job.empty_replies = 0 if reaches_back else job.empty_replies + 1
         self._put(Repaired(new, replace(gap, status="repaired") if is_whole else gap))
         self._later(job)
 

@@ -19,6 +19,8 @@ KLINE_GRACE = 10_000_000
 """How long after its minute a closed kline is waited for, in microseconds of the exchange's clock."""
 FAR = 5_000_000
 """Ids that go back by more than this are no late ones: the exchange counts anew."""
+ANEW = 5_000_000
+"""Neither are those of trades that happened so much later than the newest, in microseconds: a late one is older."""
 FAR_TRADES = 3
 """How many trades in a row must say so."""
 
@@ -293,7 +295,7 @@ class Trades(Series):
         """Why trades may have been missed since the last one."""
         self._reason = ""
         self._far = (0, -1, -1)
-        """How many ids in a row were far below the highest: the count, the last such id, and the highest then."""
+        """How many ids in a row were no late ones: the count, the last such id, and the highest then."""
 
     def start(self, at: int, mark: Watermark | None) -> list[Gap]:
         rows: list[Gap] = []
@@ -311,7 +313,7 @@ class Trades(Series):
                     self._note(hole)
                 self._highest = hole.low - 1 if hole is self._open_end else hole.high
         elif self._open_end:
-            self._highest = max(self._highest, self._open_end.key - 1)
+            self._highest, self._time = max(self._highest, self._open_end.key - 1), self._open_end.event_time
         else:
             self._next = self._highest = -1
             return rows
@@ -338,11 +340,8 @@ class Trades(Series):
                 return ()
             return self._late(place, time, event.source)
         if place <= self._highest:
-            if is_live and self._counts_anew(place):
-                hole, self._open_end = self._open_end, None
-                self._go_on(place, time)
-                words = "the exchange counts its trades anew, so that nothing says what was traded meanwhile"
-                return [self._gap(hole, "lost", None, None, words)] if hole else ()
+            if is_live and self._counts_anew(place, time):
+                return [self._began_anew(place, time)]
             return self._late(place, time, event.source)
         rows = []
         if place > self._highest + 1:
@@ -372,13 +371,22 @@ class Trades(Series):
         self._insert(hole)
         return self._row(hole)
 
-    def _counts_anew(self, place: int) -> bool:
-        if place >= self._highest - FAR:
+    def _counts_anew(self, place: int, time: int) -> bool:
+        is_newer = time > self._time + ANEW and not self._hole_at(place)
+        if not is_newer and place >= self._highest - FAR:
             return False
         count, last, highest = self._far
         in_a_row = highest == self._highest and place > last
         self._far = (count + 1 if in_a_row else 1, place, self._highest)
         return self._far[0] >= FAR_TRADES
+
+    def _began_anew(self, place: int, time: int) -> Gap:
+        """What is lost with the old count; the ledger forgets its mark with it."""
+        low = self._highest + 1
+        hole, self._open_end = self._open_end or Hole(low, low, low, self._time, "id_jump"), None
+        self._go_on(place, time)
+        words = "the exchange counts its trades anew, so that nothing says what was traded meanwhile"
+        return self._gap(hole, "lost", None, None, words)
 
     def outage(self, outage: Interruption) -> list[Gap]:
         self.is_covered, self._next = False, -1
@@ -389,7 +397,7 @@ class Trades(Series):
 
     def left(self, at: int) -> list[Gap]:
         if self._open_end and self._highest < 0:  # it is from before the start: REST tells of it all the same
-            self._highest = self._open_end.key - 1
+            self._highest, self._time = self._open_end.key - 1, self._open_end.event_time
         return super().left(at)
 
     def _open(self, since: int) -> Gap:

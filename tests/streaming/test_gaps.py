@@ -106,9 +106,43 @@ def test_an_enormous_jump_is_one_gap() -> None:
 
 def test_an_exchange_that_counts_anew_is_followed_from_there() -> None:
     told = Told()
-    assert told.see(10**9, 1, 2, 3, 4) == []
+    [lost] = told.see(10**9, 1, 2, 3, 4)
+    assert (lost.first_missing, lost.last_missing, lost.status) == (10**9 + 1, None, "lost")
     [row] = told.see(7)
     assert (row.first_missing, row.last_missing) == (5, 6)
+
+
+def test_low_ids_that_begin_anew_are_known_by_their_time() -> None:
+    told = Told()
+    told.see(3_000_002)
+    later = START + 3_000_002 + 6 * SECOND
+    [lost] = told.see(0, 1, 2, 3, 4, at=later)
+    assert (lost.first_missing, lost.status, lost.event_time) == (3_000_003, "lost", START + 3_000_002)
+    assert "counts its trades anew" in lost.detail
+    [row] = told.see(50, at=later)
+    assert (row.first_missing, row.last_missing) == (5, 49)
+
+
+def test_an_interruption_in_which_the_ids_began_anew_is_lost() -> None:
+    told = Told()
+    told.see(3_000_002)
+    told.cut("trade")
+    told.back("trade")
+    [row] = told.see(0, 1, 2, at=START + 3_000_002 + 6 * SECOND)
+    assert (row.first_missing, row.cause, row.status) == (3_000_003, "disconnect", "lost")
+
+
+def test_late_repeated_and_fetched_trades_are_no_new_count() -> None:
+    told = Told()
+    told.see(*range(100, 120))
+    assert told.see(*range(100, 119), at=START - SECOND) == []  # they are older than the newest
+    assert told.see(*range(100, 119), at=START + 3 * SECOND) == []  # times in disorder
+    assert told.see(*range(100, 119), source="rest", at=START + 60 * SECOND) == []
+    assert told.see(101, 102, 102, 101, 102, 101, at=START + 60 * SECOND) == []
+    told.see(130)
+    told.see(*range(120, 130), at=START + 60 * SECOND)  # these were missing
+    assert [row.status for row in told.rows.values()] == ["repaired"]
+    assert told.see(131, 132) == []
 
 
 def test_one_stray_old_id_is_no_new_count() -> None:

@@ -182,6 +182,23 @@ def test_a_damaged_file_is_put_aside_and_streaming_goes_on(path: Path, caplog: p
     ledger.close()
 
 
+def test_where_the_ids_begin_anew_the_mark_does_too(path: Path) -> None:
+    ledger = Ledger(path)
+    gaps = Gaps({"binance"}, {}, [])
+    gaps.follow([Symbol(symbol="BTCUSDT", name="Bitcoin")], START)
+    old, later = trade_event(3_000_002), START + 60_000_000
+    for event in (old, *(trade_event(number, at=later) for number in range(5))):
+        rows = gaps.saw(event)
+        ledger.safe(event)
+        for row in rows:
+            ledger.note(row)
+            ledger.safe(row)
+    ledger.safe(trade_event(2_000_000, "rest"))  # of the old count, fetched now
+    ledger = reopened(ledger, path)
+    assert ledger.watermarks() == {TRADES: Watermark(4, later + 4)}
+    ledger.close()
+
+
 def test_a_mark_that_no_trade_can_have_stops_nobody(path: Path) -> None:
     ledger = Ledger(path)
     ledger.safe(replace(trade_event(7), trade_id=2**63 - 1))

@@ -264,6 +264,21 @@ def test_an_interruption_of_a_quiet_symbol_is_resolved_when_it_is_back(
     assert worker.events == []
 
 
+@pytest.mark.parametrize("refused", ["", "trades"])
+def test_where_rest_does_not_know_the_last_trade_it_does_not_say_that_nothing_was_traded(
+    venue: RestVenue, worker: Worker, until: Callable[..., None], refused: str
+) -> None:
+    venue.refusals[refused] = NO
+    venue.ids = set(range(5))  # the exchange counts anew
+    worker.live(3_000_002)
+    series = [(BTC, "trade")]
+    worker.tell(worker.gaps.outage("binance", series, START, "broke", "disconnect"))
+    worker.tell(worker.gaps.restored("binance", series, START + SECOND))
+    worker.until(lambda: venue.count("historicalTrades" if refused else "trades") >= 2, until)
+    worker.turn()
+    assert worker.rows[3_000_003].status == "open"
+
+
 @pytest.mark.parametrize("recent", [1000, 3])
 def test_what_was_traded_in_an_interruption_comes_though_no_live_trade_follows(
     venue: RestVenue, worker: Worker, until: Callable[..., None], recent: int
