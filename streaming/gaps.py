@@ -118,13 +118,14 @@ class Gaps:
     def tick(self, now: int) -> list[Gap]:
         """What the clock shows: to be called about each second, with the microseconds of our clock."""
         self._clock.hear(now)
+        self._clock.tick(now)
         if self._began and now - self._began > LINGER:
             self._watermarks.clear()
         rows = []
         for series in self._series.values():
             if isinstance(series, Klines) and series.is_wanted:
                 rows += series.judge(now)
-        for key in [key for key, since in self._new.items() if now - since > SETTLE and self._is_heard(key)]:
+        for key in [key for key, since in self._new.items() if abs(now - since) > SETTLE and self._is_heard(key)]:
             del self._new[key]
             rows += self._series[key].restored(now)
         changed = list(self._changed)

@@ -12,11 +12,17 @@ from typing import Any, NamedTuple
 
 from shared.events import Gap, GapCause, GapStatus, StreamName
 
+SECOND = 1_000_000
 MINUTE = 60_000_000
 LISTEN = 30_000_000
 """How long after it was asked for a kline is waited for, to know the exchange's clock."""
 KLINE_GRACE = 10_000_000
 """How long after its minute a closed kline is waited for, in microseconds of the exchange's clock."""
+STEP = 5 * MINUTE
+"""A lag that differs by more is believed when a second kline has it. Where our clock goes on by more between two ticks,
+it was set, or the process stood still: the exchanges' clocks were not."""
+MOST = 1440 * MINUTE
+"""How much is judged at once: the thread has others to serve."""
 FAR = 5_000_000
 """Ids that go back by more than this are no late ones: the exchange counts anew."""
 ANEW = 5_000_000
@@ -58,10 +64,42 @@ class Clock:
     """The latest moment of our clock."""
     lags: dict[str, int] = field(default_factory=dict)
     """How far what an exchange's clock says lies behind ours, by its last kline."""
+    stepped: int = 0
+    """How far our clock was set since the start, as far as ticks tell."""
+    _ticked: int = 0
+    _doubted: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Lags that only one kline has had so far, with the time that it told."""
 
     def hear(self, now: int | None) -> None:
         if now and now > self.now:
             self.now = now
+
+    def tick(self, now: int) -> None:
+        """About a second has passed, whatever our clock says."""
+        passed = now - self._ticked
+        if self._ticked and not -SECOND <= passed <= STEP:
+            self.stepped += passed
+            self.lags = {exchange: lag + passed for exchange, lag in self.lags.items()}
+        self._ticked = now
+
+    def compare(self, exchange: str, told: int, received: int) -> None:
+        """An exchange told its time."""
+        lag = received - told
+        known = self.lags.get(exchange, self.stepped)
+        doubted, told_then = self._doubted.get(exchange, (known, told))
+        if abs(lag - known) <= STEP or (abs(lag - doubted) <= STEP and told != told_then):
+            self.lags[exchange] = lag
+            self._doubted.pop(exchange, None)
+        else:
+            self._doubted[exchange] = lag, told
+
+    def time_of(self, exchange: str, now: int, since: int) -> int | None:
+        """What an exchange's clock says; none where that is to be waited for, which is not done for ever."""
+        lag = self.lags.get(exchange)
+        doubted_at = sum(self._doubted.get(exchange, ()))
+        if lag is None and now < max(since + self.stepped, doubted_at) + LISTEN:
+            return None
+        return now - (self.stepped if lag is None else lag)
 
 
 @dataclass(eq=False, slots=True)
@@ -458,22 +496,25 @@ class Klines(Series):
 
     def saw(self, event: Any) -> Sequence[Gap]:
         if event.received_at and event.published_at:
-            self._clock.lags[self._exchange] = event.received_at - event.published_at
+            self._clock.compare(self._exchange, event.published_at, event.received_at)
             self.is_covered = True
         if not event.is_closed:
             return ()
-        if event.open_time < self._due or not self.is_wanted:
-            self._clock.hear(event.received_at)
-            return self._late(event.open_time, event.open_time + MINUTE, event.source)
-        self._came.add(event.open_time)
-        return ()
+        if event.open_time >= self._due and self.is_wanted:
+            self._came.add(event.open_time)
+            if not self._holes:
+                return ()
+        self._clock.hear(event.received_at)
+        return self._late(event.open_time, event.open_time + MINUTE, event.source)
 
     def judge(self, now: int) -> list[Gap]:
         """The minutes whose klines should have come by `now`, of our clock."""
-        lag = self._clock.lags.get(self._exchange)
-        if lag is None and now < self._since + LISTEN:
+        time = self._clock.time_of(self._exchange, now, self._since)
+        if time is None:
             return []
-        until = now - (lag or 0) - MINUTE - KLINE_GRACE
+        if self._due > time + STEP:  # the clock by which it was judged, or asked for, was wrong
+            self._due = -(-time // MINUTE) * MINUTE
+        until = min(time - MINUTE - KLINE_GRACE, self._due + MOST)
         changed: dict[Hole, None] = {}
         while self._due <= until:
             if self._due in self._came:

@@ -518,6 +518,73 @@ def test_a_clock_of_ours_that_is_ahead_makes_no_minute_missing_that_is_not_over(
     assert [row for row in gaps.tick(START + ahead + 65 * SECOND) if row.gap_stream == "kline_1m"] == []
 
 
+HOUR = 60 * MINUTE
+
+
+def test_a_clock_of_ours_that_is_set_forward_makes_no_minute_missing_before_the_exchange_says_so() -> None:
+    told = Told()
+    told.note(told.gaps.saw(kline_event(START - MINUTE)))
+    told.tick(START + SECOND)
+    told.note(told.gaps.saw(kline_event(START)))
+    assert told.tick(START + 3 * HOUR + 62 * SECOND) == []
+    told.note(told.gaps.saw(kline_event(START + MINUTE, lag=3 * HOUR)))
+    assert told.tick(START + 3 * HOUR + 2 * MINUTE + 62 * SECOND) == []
+    [row] = told.tick(START + 3 * HOUR + 3 * MINUTE + 11 * SECOND)
+    assert (row.first_missing, row.missing) == (START + 2 * MINUTE, 1)
+
+
+def test_a_clock_of_ours_that_is_set_back_stops_no_judging() -> None:
+    told = Told()
+    told.note(told.gaps.saw(kline_event(START)))
+    told.tick(START + MINUTE + 11 * SECOND)
+    told.tick(START - 3 * HOUR)
+    [row] = told.tick(START - 3 * HOUR + 61 * SECOND)
+    assert (row.first_missing, row.missing) == (START + MINUTE, 1)
+
+
+def test_one_kline_with_an_absurd_time_moves_nothing_and_a_second_is_believed() -> None:
+    told = Told()
+    told.note(told.gaps.saw(kline_event(START)))
+    told.tick(START + MINUTE + 11 * SECOND)
+    absurd = [replace(kline_event(START + MINUTE, lag=MINUTE), published_at=10**17 - 1 + n) for n in range(-1, 1)]
+    for event in (absurd[0], absurd[0]):  # by two connections
+        told.note(told.gaps.saw(event))
+    assert told.tick(START + 2 * MINUTE + 12 * SECOND) == []
+    told.note(told.gaps.saw(absurd[1]))
+    [row] = told.tick(START + 2 * MINUTE + 13 * SECOND)
+    assert row.missing is not None
+    assert row.missing <= 1441, "the thread would do nothing else for minutes"
+
+
+def test_a_first_kline_with_an_absurd_time_makes_nothing_missing() -> None:
+    told = Told()
+    told.note(told.gaps.saw(replace(kline_event(START), published_at=10**17 - 1)))
+    assert told.tick(START + MINUTE + 20 * SECOND) == []
+    told.note(told.gaps.saw(kline_event(START + MINUTE)))
+    assert told.tick(START + 2 * MINUTE + 20 * SECOND) == []
+
+
+def test_minutes_are_judged_again_when_a_wrong_clock_is_right() -> None:
+    told = Told({("binance", "BTCUSDT", "kline_1m"): Watermark(START + 3 * HOUR, START + 3 * HOUR)})
+    told.note(told.gaps.saw(kline_event(START)))
+    told.tick(START + MINUTE + SECOND)
+    [row] = told.tick(START + 3 * MINUTE + 11 * SECOND)
+    assert (row.first_missing, row.missing) == (START + 2 * MINUTE, 1)
+
+
+def test_a_minute_that_a_wrong_clock_had_missed_is_repaired_when_it_comes() -> None:
+    told = Told()
+    ahead = [kline_event(START + HOUR + MINUTE * n, lag=-HOUR, is_closed=False) for n in range(2)]
+    for event in ahead:
+        told.note(told.gaps.saw(event))
+    told.tick(START + 2 * MINUTE + SECOND)
+    assert len(told.missing("kline_1m")) > 50
+    for minute in range(1, 5):
+        told.note(told.gaps.saw(kline_event(START + minute * MINUTE)))
+        told.tick(START + (minute + 1) * MINUTE + 11 * SECOND)
+        assert START + minute * MINUTE not in told.missing("kline_1m")
+
+
 def test_a_known_gap_of_minutes_is_not_told_again_after_a_restart() -> None:
     before = Told()
     [old] = before.tick(START + MINUTE + 11 * SECOND)
