@@ -30,6 +30,8 @@ VERIFY_SECONDS = 5.0
 """After so long it is asked again, whether something is there now or the exchange really has none."""
 SLOWEST_SECONDS = 300.0
 """How seldom at most something is asked for that the exchange does not have yet."""
+SELDOM = 10
+"""After so many replies in a row without anything of a gap it is asked for as seldom as that."""
 REFUSED_SECONDS = 60.0
 """How long a refused request is not tried again."""
 HALT_MINUTES = 5
@@ -157,6 +159,7 @@ class Repairer(threading.Thread):
         except UnparsableMessage as error:
             log.warning("%s: a reply for a gap of %s is not understood: %s", self._exchange.name, job.gap.symbol, error)
             job.empty_replies += 1
+            self._say_not_understood(job, str(error))
             self._later(job)
         except Exception:  # a thread that ended would leave every later hole open
             log.exception("%s: a gap of %s was not repaired; it is tried again", self._exchange.name, job.gap.symbol)
@@ -197,7 +200,7 @@ class Repairer(threading.Thread):
         last = trades[-1].trade_id if trades else -1
         if last >= high or last < first:
             if not found and job.cursor is None:
-                self._not_there(job, trades, low, high)
+                self._not_there(job, reply, trades, low, high)
             self._later(job)
         else:
             job.cursor = last + 1
@@ -209,8 +212,10 @@ class Repairer(threading.Thread):
             self._put(Repaired(found, job.gap))
         return bool(found)
 
-    def _not_there(self, job: _Job, trades: Sequence[Trade], low: int, high: int) -> None:
+    def _not_there(self, job: _Job, reply: bytes, trades: Sequence[Trade], low: int, high: int) -> None:
         """None of the missing ids is in a reply. With their neighbours there, twice, they were never issued."""
+        if self._is_unread(job, reply, low, high):
+            return
         job.empty_replies += 1
         ids = {trade.trade_id for trade in trades}
         after = min((number for number in ids if number > high), default=None)
@@ -218,6 +223,18 @@ class Repairer(threading.Thread):
             what = f"id {low}" if low == high else f"ids {low} to {high}"
             detail = f"asked twice, the exchange gives trade {low - 1} and then trade {after}: it never issued {what}."
             self._put(Repaired((), replace(job.gap, status="venue_gap", repaired_from=""), detail))
+
+    def _is_unread(self, job: _Job, reply: bytes, low: int, high: int) -> bool:
+        """Whether what is missing may be in a reply and was not understood; it is asked for again seldom."""
+        unread = self._exchange.unread_places(reply, job.gap.gap_stream, _symbol(job.gap))
+        why = next((why for place, why in unread.items() if low <= place <= high or place < 0), "")
+        if why:
+            job.empty_replies = SELDOM
+            self._say_not_understood(job, why)
+        return bool(why)
+
+    def _say_not_understood(self, job: _Job, why: str) -> None:
+        self._say(job, f"The exchange's answer by REST is not understood ({why}). It is asked again.")
 
     def _without_single_trades(self, job: _Job, low: int, high: int) -> None:
         """The last trades where they reach back far enough, else merged fills."""
@@ -227,8 +244,8 @@ class Repairer(threading.Thread):
             reply = self._get("recent", job.gap, self._exchange.recent_trades_request(symbol))
             trades = self._exchange.trades(reply, symbol) if reply else []
             found = self._hand_on(job, trades, low, high)
-            if trades and trades[0].trade_id <= max(low - 1, 0) and not found:
-                self._not_there(job, trades, low, high)
+            if reply and trades and trades[0].trade_id <= max(low - 1, 0) and not found:
+                self._not_there(job, reply, trades, low, high)
                 job.has_asked_recent = False
                 self._later(job)
             elif found:
@@ -318,7 +335,7 @@ class Repairer(threading.Thread):
             if found[-1].open_time < high:
                 job.cursor = found[-1].open_time + MINUTE
                 return
-        elif job.cursor is None:
+        elif job.cursor is None and not self._is_unread(job, reply, low, high):
             job.empty_replies += 1
             if job.empty_replies >= 2 and now > high + (HALT_MINUTES + 1) * MINUTE:
                 detail = "asked twice, the exchange has no kline of these minutes: trading was halted."

@@ -138,6 +138,36 @@ def test_ids_that_the_exchange_never_issued_are_asked_for_twice_and_recorded(
     assert "trade 7 and then trade 10" in row.detail
 
 
+def test_a_trade_that_rest_gives_badly_is_named_and_not_taken_for_one_that_was_never_issued(
+    venue: RestVenue, worker: Worker, until: Callable[..., None]
+) -> None:
+    venue.ids, venue.bad = set(range(1, 21)), {8}
+    worker.live(5, 12)
+    worker.until(lambda: "not understood" in worker.rows[6].detail, until)
+    assert ids(worker.events) == [6, 7, 9, 10, 11]
+    row = worker.rows[6]
+    assert (row.status, row.last_missing, row.missing) == ("open", 8, 1)
+    assert "'0' is not above zero" in row.detail
+    [job] = worker.repairer._jobs.values()
+    assert job.empty_replies == repair.SELDOM
+    assert venue.count("historicalTrades") == 2
+
+
+def test_a_minute_that_rest_gives_badly_is_no_halt(
+    venue: RestVenue, worker: Worker, until: Callable[..., None]
+) -> None:
+    begin = START - 60 * MINUTE
+    venue.minutes, venue.bad = {begin + place * MINUTE for place in range(60)}, {begin + MINUTE}
+    worker.gaps.follow([], START)
+    worker.gaps.follow([BTC], begin)
+    worker.tell(worker.gaps.tick(begin + 4 * MINUTE + 11 * SECOND))
+    worker.until(lambda: "not understood" in worker.rows[begin].detail, until)
+    asked = venue.count("klines")
+    worker.until(lambda: venue.count("klines") >= asked + 2, until)
+    row = worker.rows[begin]
+    assert (row.status, row.last_missing, row.missing) == ("open", begin + MINUTE, 1)
+
+
 def test_a_request_that_reaches_nobody_does_not_keep_the_others_waiting(
     venue: RestVenue, worker: Worker, until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
