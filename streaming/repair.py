@@ -49,6 +49,14 @@ class Repaired(NamedTuple):
     detail: str = ""
 
 
+class Sought(NamedTuple):
+    """The last trades of a symbol of which none had come."""
+
+    exchange: str
+    symbol: Symbol
+    trades: tuple[Trade, ...]
+
+
 @dataclass(eq=False)
 class _Job:
     gap: Gap
@@ -80,7 +88,9 @@ class Repairer(threading.Thread):
         self._stopping = stopping
         self._changed = threading.Condition()
         self._jobs: dict[tuple[str, str, int], _Job] = {}
-        self._done: Queue[Repaired] = Queue(REPLIES_WAITING)
+        self._sought: dict[str, tuple[float, Symbol]] = {}
+        """From when on the last trades of symbols are asked for."""
+        self._done: Queue[Repaired | Sought] = Queue(REPLIES_WAITING)
         self._refusals: dict[tuple[str, str], tuple[float, str]] = {}
         """Until when a kind of request is not tried, by kind and symbol (empty for all), and why."""
         self._failures: dict[str, int] = {}
@@ -108,7 +118,13 @@ class Repairer(threading.Thread):
                 job.gap = gap
             self._changed.notify()
 
-    def take(self) -> Repaired | None:
+    def seek(self, symbol: Symbol) -> None:
+        """Find the last trades of a symbol of which none has come, once no gap is to be asked for."""
+        with self._changed:
+            self._sought[symbol.symbol] = 0.0, symbol
+            self._changed.notify()
+
+    def take(self) -> Repaired | Sought | None:
         """The next thing found, if there is one."""
         try:
             return self._done.get_nowait()
@@ -119,10 +135,10 @@ class Repairer(threading.Thread):
         try:
             while not self._stopping.is_set():
                 job = self._next()
-                if job is None:
+                if job is None and not self._seek():
                     with self._changed:
                         self._changed.wait(0.2 if self._jobs else 1)
-                else:
+                elif job is not None:
                     self._work(job)
         except Stopped:
             pass
@@ -166,6 +182,28 @@ class Repairer(threading.Thread):
             job.empty_replies += 1
             self._later(job)
 
+    def _seek(self) -> bool:
+        """One request for the last trades of a symbol; False where none is due."""
+        now = time.monotonic()
+        with self._changed:
+            symbol = next((symbol for not_before, symbol in self._sought.values() if not_before <= now), None)
+            if symbol is None:
+                return False
+            self._sought[symbol.symbol] = now + REFUSED_SECONDS, symbol
+        try:
+            reply = self._get("recent", symbol, self._exchange.recent_trades_request(symbol))
+            if reply is not None:
+                self._put(Sought(self._exchange.name, symbol, tuple(self._exchange.trades(reply, symbol))))
+                with self._changed:
+                    del self._sought[symbol.symbol]
+        except Stopped:
+            raise
+        except Unreachable:  # the log has it
+            pass
+        except Exception:  # as above
+            log.exception("%s: the last trades of %s are asked for again", self._exchange.name, symbol.symbol)
+        return True
+
     def _later(self, job: _Job) -> None:
         job.cursor = None
         seconds = min(VERIFY_SECONDS * 2 ** min(max(job.empty_replies - 2, 0), 10), SLOWEST_SECONDS)
@@ -175,7 +213,7 @@ class Repairer(threading.Thread):
         job.cursor = None
         job.not_before = time.monotonic() + REFUSED_SECONDS
 
-    def _put(self, repaired: Repaired) -> None:
+    def _put(self, repaired: Repaired | Sought) -> None:
         while not self._stopping.is_set():
             try:
                 self._done.put(repaired, timeout=0.5)
@@ -344,7 +382,7 @@ class Repairer(threading.Thread):
 
     # --- refusals
 
-    def _get(self, kind: str, gap: Gap, request: Request) -> bytes | None:
+    def _get(self, kind: str, gap: Gap | Symbol, request: Request) -> bytes | None:
         """The reply, or none where such a request is refused, now or shortly before.
 
         Raises `Unreachable`, also where nobody was found shortly before.

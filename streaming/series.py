@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from shared.events import Gap, GapCause, GapStatus, StreamName
+from shared.events import Gap, GapCause, GapStatus, StreamName, Trade
 
 SECOND = 1_000_000
 MINUTE = 60_000_000
@@ -332,6 +332,8 @@ class Trades(Series):
         self._cause: GapCause | None = None
         """Why trades may have been missed since the last one."""
         self._reason = ""
+        self._since = 0
+        """When trades may have been missed first, before any came."""
         self._far = (0, -1, -1)
         """How many ids in a row were no late ones: the count, the last such id, and the highest then."""
 
@@ -354,6 +356,7 @@ class Trades(Series):
             self._highest, self._time = max(self._highest, self._open_end.key - 1), self._open_end.event_time
         else:
             self._next = self._highest = -1
+            self._cause, self._since = None, 0
             return rows
         if self._open_end:
             self._cause = self._open_end.cause
@@ -430,8 +433,28 @@ class Trades(Series):
         self.is_covered, self._next = False, -1
         self._cause, self._reason = outage.cause, outage.reason
         if self._highest < 0:
-            return []  # before the first trade nothing says what there was
+            self._since = self._since or outage.since
+            return []  # before the first trade nothing says what there was; REST may, see `anchor`
         return [self._open(outage.since)]
+
+    @property
+    def is_known(self) -> bool:
+        """Whether any trade says how far the ids are."""
+        return self._highest >= 0
+
+    def anchor(self, trades: Sequence[Trade]) -> tuple[Trade | None, list[Gap]]:
+        """Go on from the last of the trades that REST has, where none has come by itself, or from the last before an
+        interruption. Gives that trade, none where it is not needed, and the gap of the interruption."""
+        since = self._since - self._clock.lags.get(self._exchange, 0)
+        before = [trade for trade in trades if not self._since or trade.event_time < since]
+        if self.is_known or not self.is_wanted or not before:
+            return None, []
+        last = before[-1]
+        self._highest, self._time = last.trade_id, last.event_time
+        if self._cause:
+            return last, [self._open(self._since)]
+        self._next = last.trade_id + 1
+        return last, []
 
     def left(self, at: int) -> list[Gap]:
         if self._open_end and self._highest < 0:  # it is from before the start: REST tells of it all the same

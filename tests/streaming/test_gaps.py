@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from shared.events import Gap, GapCause
+from shared.events import Gap, GapCause, Trade
 from shared.symbol_manager import Symbol
 from streaming.gaps import LINGER, Gaps, SeriesKey
 from streaming.series import MINUTE, Watermark, missing_range
@@ -333,6 +333,47 @@ def test_trades_of_an_exchange_whose_ids_jump_are_not_judged() -> None:
     gaps = Gaps(set(), {}, [])
     gaps.follow([BTC], START)
     assert [*gaps.saw(trade_event(1)), *gaps.saw(trade_event(9))] == []
+
+
+def last_trades(*ids: int) -> list[Trade]:
+    """As REST has them: their time follows their id, in seconds."""
+    return [trade_event(number, "rest", START + number * SECOND) for number in ids]
+
+
+def test_an_interruption_before_the_first_trade_is_told_once_rest_has_named_the_last_one() -> None:
+    told = Told()
+    assert told.cut("trade", at=START + 5 * SECOND) == []
+    assert told.gaps.unknown(START + 6 * SECOND) == [("binance", BTC)]
+    assert told.gaps.unknown(START + 7 * SECOND) == []
+    trade, rows = told.gaps.anchor("binance", BTC, last_trades(1, 2, 8, 9))
+    assert trade == last_trades(2)[0]
+    [row] = told.note(rows)
+    assert (row.first_missing, row.last_missing, row.cause) == (3, None, "disconnect")
+    told.back("trade", at=START + 10 * SECOND)
+    [row] = told.see(10)
+    assert (row.first_missing, row.last_missing, row.cause) == (3, 9, "disconnect")
+
+
+def test_a_quiet_symbol_goes_on_from_the_last_trade_of_rest() -> None:
+    told = Told()
+    assert told.gaps.unknown(START + 29 * SECOND) == []
+    assert told.gaps.unknown(START + 31 * SECOND) == [("binance", BTC)]
+    trade, rows = told.gaps.anchor("binance", BTC, last_trades(1, 2))
+    assert (trade, rows) == (last_trades(2)[0], [])
+    assert told.see(3) == []
+    told.cut("trade", at=START + 40 * SECOND)
+    told.back("trade", at=START + 41 * SECOND)
+    [row] = told.see(6)
+    assert (row.first_missing, row.last_missing) == (4, 5)
+
+
+def test_where_a_trade_has_come_rest_names_no_other() -> None:
+    told = Told()
+    told.see(5)
+    assert told.gaps.unknown(START + 31 * SECOND) == []
+    assert told.gaps.anchor("binance", BTC, last_trades(1, 2)) == (None, [])
+    told.cut("trade")
+    assert told.gaps.unknown(START + 32 * SECOND) == []
 
 
 @given(

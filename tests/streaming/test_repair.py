@@ -11,7 +11,7 @@ from shared.symbol_manager import Symbol
 from streaming import repair, rest
 from streaming.exchanges.binance import Binance
 from streaming.gaps import Gaps
-from streaming.repair import Repairer
+from streaming.repair import Repairer, Sought
 from streaming.rest import RestClient
 from streaming.series import Watermark
 from tests.events import MINUTE, START, gap_event, kline_event, ticker_event, trade_event
@@ -58,6 +58,11 @@ class Worker:
     def turn(self) -> None:
         """One round of the worker."""
         while repaired := self.repairer.take():
+            if isinstance(repaired, Sought):
+                trade, rows = self.gaps.anchor(*repaired)
+                self.events += [trade] if trade else []
+                self.tell(rows)
+                continue
             for event in repaired.events:
                 self.events.append(event)
                 self.tell(self.gaps.saw(event))
@@ -292,6 +297,22 @@ def test_an_interruption_of_a_quiet_symbol_is_resolved_when_it_is_back(
     worker.until(worker.whole, until)
     assert "nothing was traded meanwhile" in worker.rows[8].detail
     assert worker.events == []
+
+
+def test_what_was_traded_in_an_interruption_before_the_first_trade_is_fetched(
+    venue: RestVenue, worker: Worker, until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repair, "REFUSED_SECONDS", 0.1)
+    venue.refusals["trades"] = Refusal(403, times=1)
+    venue.ids = set(range(1, 4000))
+    series, at = [(BTC, "trade")], START + 3500 * 1000
+    worker.tell(worker.gaps.outage("binance", series, at, "broke", "disconnect"))
+    for _, symbol in worker.gaps.unknown(at):
+        worker.repairer.seek(symbol)
+    worker.tell(worker.gaps.restored("binance", series, at + SECOND))
+    worker.until(worker.whole, until)
+    assert sorted(set(ids(worker.events))) == list(range(3499, 4000))
+    assert (worker.rows[3500].status, worker.rows[3500].repaired_from) == ("repaired", "rest")
 
 
 @pytest.mark.parametrize("refused", ["", "trades"])
