@@ -13,6 +13,7 @@ import base64
 import hashlib
 import logging
 import os
+import re
 import shutil
 import threading
 import time
@@ -51,6 +52,7 @@ FREE_BYTES = 1024 * 1024 * 1024
 """Below this the archive stops; the spool goes on to a quarter of it."""
 LEVEL = 3
 
+_OURS = re.compile(r"exchange=[^/]+/symbol=[^/]+/date=\d{4}-\d\d-\d\d/hour=\d\d/\d+-\d+\.jsonl\.zst(\.part)?")
 _encoder = msgspec.json.Encoder()
 _folders = threading.Lock()
 """An empty folder is not removed while a file is about to be made in it."""
@@ -88,6 +90,11 @@ def place(exchange: str, symbol: str, hour: int) -> str:
     """The folder of an hour (counted from 1970), in the bucket and on disk; non-ASCII is percent-encoded."""
     start = datetime.fromtimestamp(hour * 3600, UTC)
     return f"exchange={exchange}/symbol={quote(symbol, safe='')}/date={start:%Y-%m-%d}/hour={start:%H}"
+
+
+def is_ours(path: Path, folder: Path) -> bool:
+    """Whether a file in the archive's folder is one of the archive."""
+    return _OURS.fullmatch(path.relative_to(folder).as_posix()) is not None
 
 
 def whole_frames(data: bytes) -> int:
@@ -276,6 +283,8 @@ def _close(hour: _Hour) -> None:
 def recover(folder: Path) -> None:
     """Cut and close the files that a process left open."""
     for path in folder.rglob("*.part"):
+        if not is_ours(path, folder):
+            continue
         data = path.read_bytes()
         size = whole_frames(data)
         if size < len(data):
@@ -308,29 +317,35 @@ class Uploader(threading.Thread):
         self._wake.set()
 
     def run(self) -> None:
-        client = s3_client(self._settings)
+        client: S3Client | None = None
         failures = 0
+        told: set[type[Exception]] = set()
         while not self._stopping:
             try:
+                client = client or s3_client(self._settings)
                 self._upload_all(client)
-            except (BotoCoreError, ClientError, OSError) as error:
+            except Exception as error:  # without this thread the disk would fill, and nobody be told
                 failures += 1
-                if failures == 1:
-                    log.error(  # noqa: TRY400 (it is tried again)
+                if type(error) not in told:
+                    told.add(type(error))
+                    log.error(  # noqa: TRY400 (a sentence; a traceback only where the fault is ours)
                         "the raw archive cannot be uploaded to %s (%s); it waits on the disk",
                         self._settings.s3_url,
                         error,
+                        exc_info=not isinstance(error, BotoCoreError | ClientError | OSError | ValueError),
                     )
             else:
                 if failures:
                     log.warning("the raw archive is uploaded again")
                 failures = 0
+                told.clear()
             wait = min(LONGEST_WAIT_SECONDS, 2.0 ** min(failures, 10)) if failures else LOOK_SECONDS
             self._wake.wait(wait)
             self._wake.clear()
 
     def _upload_all(self, client: "S3Client") -> None:
-        files = sorted(self._folder.rglob("*.jsonl.zst"), key=lambda path: (path.parts[-3:-1], path))
+        found = (path for path in self._folder.rglob("*.jsonl.zst") if is_ours(path, self._folder))
+        files = sorted(found, key=lambda path: (path.parts[-3:-1], path))
         waiting = sum(path.stat().st_size for path in files)
         self._metrics.archive_waiting.set(waiting)
         for path in files:

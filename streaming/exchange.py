@@ -13,8 +13,11 @@ from importlib import import_module
 from typing import ClassVar
 
 import streaming.exchanges
-from shared.events import STREAMS, AggTrade, Instrument, Kline, LiveEvent, Trade
+from shared.events import STREAMS, AggTrade, Instrument, Kline, LiveEvent, StreamName, Trade
 from shared.symbol_manager import Selector, Symbol, SymbolsFileError
+
+HIGHEST_ID = 10**15 - 1
+"""No exchange counts so far: beyond it an id or a count is a fault of the message."""
 
 
 class UnparsableMessage(ValueError):  # noqa: N818 (it names the message)
@@ -186,7 +189,10 @@ class Exchange:
         raise NotImplementedError
 
     def trades(self, reply: bytes, symbol: Symbol) -> list[Trade]:
-        """The trades of a reply, by id. Raises `UnparsableMessage`; so do the readers below."""
+        """The trades of a reply, by id. A row that is not understood is left out and named in the log.
+
+        Raises `UnparsableMessage` where that are all, or the reply is none; so do the readers below.
+        """
         raise NotImplementedError
 
     def agg_trades(self, reply: bytes, symbol: Symbol) -> list[AggTrade]:
@@ -204,6 +210,17 @@ class Exchange:
     def volumes(self, reply: bytes) -> dict[str, Decimal]:
         """The 24-hour turnover in the quote asset, by native symbol."""
         raise NotImplementedError
+
+    def unread_places(self, reply: bytes, stream: StreamName, symbol: Symbol) -> dict[int, str]:  # noqa: ARG002
+        """The ids of trades, or minutes of klines, that `trades` or `klines` left out of a reply, and why.
+
+        -1 stands for rows that name none.
+        """
+        return {}
+
+    def unread_pairs(self, reply: bytes) -> set[str]:  # noqa: ARG002
+        """The symbols that `instruments` left out of a reply; an empty one for pairs without a name."""
+        return set()
 
     def parse(self, frame: bytes, received_at: int, connection_id: str) -> list[LiveEvent]:
         """The events of one message; none for an answer to one of ours. Changes nothing.

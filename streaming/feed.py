@@ -40,7 +40,7 @@ class Feed:
         self._symbols: dict[Key, Symbol] = {}
         self._ready: deque[Outage | Restored] = deque()
         self._last_update: dict[tuple[str, str], tuple[int, int]] = {}
-        self._last_received = 0
+        self._last_received = self._looked_until = 0
 
     def follow(self, symbols: Sequence[Symbol]) -> None:
         """Stream these symbols and no others; what is streamed already goes on undisturbed.
@@ -127,11 +127,15 @@ class Feed:
     def tick(self, now: int) -> None:
         """Look for series that fell silent, or come again; to be called about once a second, with the time in
         microseconds. What is found comes out of `take`."""
-        if not self._queue.empty():
-            now = self._last_received  # silence is what the exchange did not send, not what we have not looked at yet
+        if self._queue.empty():
+            self._looked_until = now
+        else:  # silence is what the exchange did not send, not what we have not looked at yet
+            now = min(now, max(self._last_received, self._looked_until))
         heard = self._watchdog.heard
         for key, since in list(self._coverage.silent.items()):
-            if heard.get(key, 0) > since:
+            if since > now:  # our clock went back
+                self._coverage.silent[key] = now
+            elif heard.get(key, 0) > since:
                 self._restore(key.exchange, self._coverage.hear(key), heard[key])
         for key, since in self._watchdog.tick(now):
             symbol = self._symbols[key]

@@ -5,13 +5,15 @@ Pure: it reads no clock and asks nobody. One thread calls it.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from shared.events import AnyEvent, Gap, GapCause
+from shared.events import AnyEvent, Gap, GapCause, Trade
 from shared.symbol_manager import Symbol
 from streaming.series import KINDS, Clock, Interruption, Klines, Series, Snapshots, Trades, Watermark
 
 SETTLE = 5_000_000
 """How long after it was asked for a quiet series counts as covered, when other streams of its symbol come."""
 
+QUIET = 30_000_000
+"""After so long without a trade REST is asked for the last ones."""
 LINGER = 600_000_000
 """For so long the past of a series still counts that is asked for, once every exchange has said what it lists."""
 
@@ -38,6 +40,8 @@ class Gaps:
         self._series: dict[SeriesKey, Trades | Klines | Snapshots] = {}
         self._new: dict[SeriesKey, int] = {}
         """Since when a trade series was asked for that was never heard of yet."""
+        self._unknown: dict[SeriesKey, tuple[int, Symbol]] = {}
+        """From when on REST is to be asked how far a trade series is."""
         self._clock = Clock()
         self._changed: set[Series] = set()
 
@@ -68,6 +72,7 @@ class Gaps:
             series.is_wanted, series.is_covered = True, False
             if isinstance(series, Trades):
                 self._new[key] = at
+                self._unknown[key] = at + QUIET, symbol
             rows += series.start(at, self._watermarks.pop(key, None))
         for key in [key for key in self._kept if key not in wanted]:
             self._add(key, self._kept[key][0].base_asset, self._kept[key][0].quote_asset)
@@ -99,6 +104,10 @@ class Gaps:
         """No connection covers these any more since `at` (microseconds)."""
         self._clock.hear(at)
         outage = Interruption(at, None, cause, reason)
+        series = list(series)
+        for symbol, stream in series:
+            if stream == "trade":
+                self._unknown[exchange, symbol.symbol, stream] = at, symbol
         return [row for one in self._named(exchange, series) for row in one.outage(outage)]
 
     def restored(self, exchange: str, series: Iterable[tuple[Symbol, str]], at: int) -> list[Gap]:
@@ -118,13 +127,14 @@ class Gaps:
     def tick(self, now: int) -> list[Gap]:
         """What the clock shows: to be called about each second, with the microseconds of our clock."""
         self._clock.hear(now)
+        self._clock.tick(now)
         if self._began and now - self._began > LINGER:
             self._watermarks.clear()
         rows = []
         for series in self._series.values():
             if isinstance(series, Klines) and series.is_wanted:
                 rows += series.judge(now)
-        for key in [key for key, since in self._new.items() if now - since > SETTLE and self._is_heard(key)]:
+        for key in [key for key, since in self._new.items() if abs(now - since) > SETTLE and self._is_heard(key)]:
             del self._new[key]
             rows += self._series[key].restored(now)
         changed = list(self._changed)
@@ -134,6 +144,23 @@ class Gaps:
         for key in [key for key, series in self._series.items() if not series.is_wanted and not len(series)]:
             del self._series[key]
         return rows
+
+    def unknown(self, now: int) -> list[tuple[str, Symbol]]:
+        """Exchange and symbol of trades of which none has come for a while, or none before an interruption, each once.
+
+        What REST has of them is for `anchor`.
+        """
+        found = []
+        for key in [key for key, (at, _) in self._unknown.items() if now >= at]:
+            series, (_, symbol) = self._series.get(key), self._unknown.pop(key)
+            if isinstance(series, Trades) and series.is_wanted and not series.is_known:
+                found.append((key[0], symbol))
+        return found
+
+    def anchor(self, exchange: str, symbol: Symbol, trades: Sequence[Trade]) -> tuple[Trade | None, list[Gap]]:
+        """The last trades of a symbol by REST: the one from which on nothing may be missed, and what was since."""
+        series = self._series.get((exchange, symbol.symbol, "trade"))
+        return series.anchor(trades) if isinstance(series, Trades) else (None, [])
 
     def _is_heard(self, key: SeriesKey) -> bool:
         """Whether any stream of this symbol comes, so that a quiet one is covered as well."""

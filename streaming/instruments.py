@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
 from queue import Empty, SimpleQueue
 
@@ -83,8 +83,9 @@ class Instruments(threading.Thread):
                     break
 
     def _ask(self) -> None:
-        told = self._exchange.instruments(self._client.get(self._exchange.instruments_request()))
-        for event in changes(self._known, told):
+        reply = self._client.get(self._exchange.instruments_request())
+        told = self._exchange.instruments(reply)
+        for event in changes(self._known, told, self._exchange.unread_pairs(reply)):
             self._known[event.symbol] = event
             self._events.put(event)
         volumes = self._exchange.volumes(self._client.get(self._exchange.volumes_request()))
@@ -99,8 +100,12 @@ class Instruments(threading.Thread):
         )
 
 
-def changes(known: Mapping[str, Instrument], told: Iterable[Instrument]) -> list[Instrument]:
+def changes(
+    known: Mapping[str, Instrument], told: Iterable[Instrument], unread: Collection[str] = ()
+) -> list[Instrument]:
     """The pairs of `told` that are not as they were known, and those that are no longer told, as `DELISTED`.
+
+    `unread` were told and not understood; one without a name may be any.
 
     Raises `UnparsableMessage` where nothing is told: an exchange without pairs is a fault of the answer.
     """
@@ -116,7 +121,7 @@ def changes(known: Mapping[str, Instrument], told: Iterable[Instrument]) -> list
     gone = [
         replace(event, status=DELISTED, event_time=asked_at)
         for event in known.values()
-        if event.symbol not in now and event.status != DELISTED
+        if event.symbol not in now and event.status != DELISTED and event.symbol not in unread and "" not in unread
     ]
     return changed + gone
 

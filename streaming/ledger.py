@@ -11,12 +11,19 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from shared.events import AnyEvent, Gap, Instrument, Kline, Trade, encode
+from streaming.exchange import HIGHEST_ID
 from streaming.gaps import LINGER, SeriesKey
 from streaming.series import Watermark, is_settled, missing_range
 
 log = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 6.0
+"""For so long a file that cannot be used at the start is tried again: what is in its way may pass."""
+RETRY_SECONDS = 0.5
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS watermarks (
@@ -36,8 +43,15 @@ _gap = msgspec.json.Decoder(Gap)
 _instrument = msgspec.json.Decoder(Instrument)
 
 
+class LedgerError(Exception):
+    """The ledger cannot be used; the message says why, and what would be right."""
+
+
 class Ledger:
-    """Used by one thread at a time. A damaged file is put aside with a sentence in the log, and begun anew."""
+    """Used by one thread at a time. A damaged file is put aside with a sentence in the log, and begun anew.
+
+    Raises `LedgerError` where the file cannot be used for another reason: what it holds is not given up.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -46,19 +60,49 @@ class Ledger:
         self._kept: set[SeriesKey] | None = None
         self._marks: dict[SeriesKey, Watermark] = {}
         self._new_marks: dict[SeriesKey, Watermark] = {}
+        self._begun: dict[SeriesKey, int] = {}
+        """Where ids began anew: a trade of before says nothing of how far they are."""
         self._changes: list[tuple[str, tuple[object, ...]]] = []
         self._noted: dict[tuple[SeriesKey, int], Gap] = {}
         """The gaps as they are in the file."""
+        retrying = Retrying(
+            retry=retry_if_exception_type((OSError, sqlite3.Error)),
+            wait=wait_fixed(RETRY_SECONDS),
+            stop=stop_after_delay(PATIENCE_SECONDS),
+            before_sleep=self._tell_retry,
+            reraise=True,
+        )
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._open(str(path))
-        except (OSError, sqlite3.Error, msgspec.MsgspecError) as error:
-            self._begin_anew(error)
+            retrying(self._begin)
+        except (OSError, sqlite3.Error) as error:
+            raise LedgerError(
+                f"{path} cannot be used ({error}): free the disk, end what holds the file, or make it and its folder "
+                "writable."
+            ) from None
 
-    def _open(self, name: str) -> None:
-        file = sqlite3.connect(name, check_same_thread=False)
+    def _tell_retry(self, state: RetryCallState) -> None:
+        if state.attempt_number == 1:
+            error = state.outcome.exception() if state.outcome else None
+            log.warning("%s cannot be used yet (%s); it is tried again", self._path, error)
+
+    def _begin(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._read(file)
+            self._open()
+        except (sqlite3.Error, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            if not _is_damage(error):
+                raise
+            self._open()
+
+    def _open(self) -> None:
+        file = sqlite3.connect(self._path, check_same_thread=False, timeout=1)
+        try:
+            try:
+                self._read(file)
+            except Exception as error:
+                if _is_damage(error):  # it is not closed yet: then SQLite removes its log
+                    self._put_aside(error)
+                raise
         except BaseException:
             file.close()
             raise
@@ -72,28 +116,26 @@ class Ledger:
         file.executescript(_TABLES)
         rows = file.execute("SELECT exchange, symbol, stream, place, time FROM watermarks")
         self._marks = {(exchange, symbol, stream): Watermark(*mark) for exchange, symbol, stream, *mark in rows}
-        self._gaps = [_gap.decode(event) for (event,) in file.execute("SELECT event FROM gaps")]
+        for key in [key for key, mark in self._marks.items() if key[2] == "trade" and mark.place > HIGHEST_ID]:
+            log.warning(
+                "%s: no trade of %s has the id %d; its last one is not known", self._path, key, self._marks[key][0]
+            )
+            del self._marks[key]
+        gaps = [_gap.decode(event) for (event,) in file.execute("SELECT event FROM gaps")]
+        self._gaps = [_possible(gap) for gap in gaps if gap.gap_stream != "trade" or gap.first_missing <= HIGHEST_ID]
         self._noted = {_name(gap): gap for gap in self._gaps}
         self._instruments = [_instrument.decode(event) for (event,) in file.execute("SELECT event FROM instruments")]
 
-    def _begin_anew(self, error: Exception) -> None:
+    def _put_aside(self, error: Exception) -> None:
         aside = self._path.with_name(f"{self._path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}")
-        try:
-            self._path.rename(aside)
-            for ending in ("-wal", "-shm"):
-                self._path.with_name(self._path.name + ending).unlink(missing_ok=True)
-            self._open(str(self._path))
-        except (OSError, sqlite3.Error) as second:
-            log.error(  # noqa: TRY400 (a sentence for the user)
-                "%s cannot be used (%s): what was missed is not known, and what is missing now is forgotten when "
-                "streaming stops. Make its folder writable.", self._path, second,
-            )  # fmt: skip
-            self._open(":memory:")
-        else:
-            log.error(
-                "%s cannot be read (%s): it is kept as %s, and a new one begins; what was missed while streaming stood "
-                "still is not known.", self._path, error, aside.name,
-            )  # fmt: skip
+        for ending in ("-shm", "-wal", ""):  # the file last: with a log of another it would be damaged again
+            part = self._path.with_name(self._path.name + ending)
+            if part.exists():
+                part.rename(aside.with_name(aside.name + ending))
+        log.error(
+            "%s cannot be read (%s): it is kept as %s, and a new one begins; what was missed while streaming stood "
+            "still is not known.", self._path, error, aside.name,
+        )  # fmt: skip
 
     def watermarks(self) -> dict[SeriesKey, Watermark]:
         """The last of each series that was safe when the file was opened."""
@@ -153,6 +195,9 @@ class Ledger:
                     ("DELETE FROM gaps WHERE exchange=? AND symbol=? AND stream=? AND first_missing=? "
                      "AND updated_at<=?", key)
                 )  # fmt: skip
+                if event.status == "lost" and event.gap_stream == "trade":  # the exchange counts anew
+                    self._forget([_name(event)[0]])
+                    self._begun[_name(event)[0]] = min(event.event_time, event.updated_at)
             elif (noted := self._noted.get(_name(event))) and event.updated_at > noted.updated_at:
                 self._keep_gap(event)
         elif isinstance(event, Instrument):
@@ -170,6 +215,8 @@ class Ledger:
     def _mark(self, event: AnyEvent, place: int, at: int) -> None:
         key = (event.exchange, event.symbol, event.stream)
         mark = self._marks.get(key)
+        if at <= self._begun.get(key, 0):
+            return
         if (mark is None or place > mark.place) and (self._kept is None or key in self._kept):
             self._marks[key] = self._new_marks[key] = Watermark(place, at)
 
@@ -199,6 +246,21 @@ class Ledger:
 
 def _name(gap: Gap) -> tuple[SeriesKey, int]:
     return (gap.exchange, gap.symbol, gap.gap_stream), gap.first_missing
+
+
+def _possible(gap: Gap) -> Gap:
+    """A hole up to an id that no exchange has come to: what is missing since its begin is not known."""
+    if gap.gap_stream == "trade" and gap.last_missing is not None and gap.last_missing > HIGHEST_ID:
+        return replace(gap, last_missing=None, missing=None)
+    return gap
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether the file itself is wrong."""
+    if isinstance(error, sqlite3.Error):  # its check, and text that is none, have no code of SQLite's
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+        return code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return isinstance(error, msgspec.MsgspecError | UnicodeDecodeError)
 
 
 def _is_less(gap: Gap, before: Gap) -> bool:

@@ -30,6 +30,8 @@ VERIFY_SECONDS = 5.0
 """After so long it is asked again, whether something is there now or the exchange really has none."""
 SLOWEST_SECONDS = 300.0
 """How seldom at most something is asked for that the exchange does not have yet."""
+SELDOM = 10
+"""After so many replies in a row without anything of a gap it is asked for as seldom as that."""
 REFUSED_SECONDS = 60.0
 """How long a refused request is not tried again."""
 HALT_MINUTES = 5
@@ -45,6 +47,14 @@ class Repaired(NamedTuple):
     events: tuple[Trade | Kline | AggTrade, ...]
     gap: Gap
     detail: str = ""
+
+
+class Sought(NamedTuple):
+    """The last trades of a symbol of which none had come."""
+
+    exchange: str
+    symbol: Symbol
+    trades: tuple[Trade, ...]
 
 
 @dataclass(eq=False)
@@ -78,7 +88,9 @@ class Repairer(threading.Thread):
         self._stopping = stopping
         self._changed = threading.Condition()
         self._jobs: dict[tuple[str, str, int], _Job] = {}
-        self._done: Queue[Repaired] = Queue(REPLIES_WAITING)
+        self._sought: dict[str, tuple[float, Symbol]] = {}
+        """From when on the last trades of symbols are asked for."""
+        self._done: Queue[Repaired | Sought] = Queue(REPLIES_WAITING)
         self._refusals: dict[tuple[str, str], tuple[float, str]] = {}
         """Until when a kind of request is not tried, by kind and symbol (empty for all), and why."""
         self._failures: dict[str, int] = {}
@@ -106,7 +118,13 @@ class Repairer(threading.Thread):
                 job.gap = gap
             self._changed.notify()
 
-    def take(self) -> Repaired | None:
+    def seek(self, symbol: Symbol) -> None:
+        """Find the last trades of a symbol of which none has come, once no gap is to be asked for."""
+        with self._changed:
+            self._sought[symbol.symbol] = 0.0, symbol
+            self._changed.notify()
+
+    def take(self) -> Repaired | Sought | None:
         """The next thing found, if there is one."""
         try:
             return self._done.get_nowait()
@@ -117,10 +135,10 @@ class Repairer(threading.Thread):
         try:
             while not self._stopping.is_set():
                 job = self._next()
-                if job is None:
+                if job is None and not self._seek():
                     with self._changed:
                         self._changed.wait(0.2 if self._jobs else 1)
-                else:
+                elif job is not None:
                     self._work(job)
         except Stopped:
             pass
@@ -157,11 +175,34 @@ class Repairer(threading.Thread):
         except UnparsableMessage as error:
             log.warning("%s: a reply for a gap of %s is not understood: %s", self._exchange.name, job.gap.symbol, error)
             job.empty_replies += 1
+            self._say_not_understood(job, str(error))
             self._later(job)
         except Exception:  # a thread that ended would leave every later hole open
             log.exception("%s: a gap of %s was not repaired; it is tried again", self._exchange.name, job.gap.symbol)
             job.empty_replies += 1
             self._later(job)
+
+    def _seek(self) -> bool:
+        """One request for the last trades of a symbol; False where none is due."""
+        now = time.monotonic()
+        with self._changed:
+            symbol = next((symbol for not_before, symbol in self._sought.values() if not_before <= now), None)
+            if symbol is None:
+                return False
+            self._sought[symbol.symbol] = now + REFUSED_SECONDS, symbol
+        try:
+            reply = self._get("recent", symbol, self._exchange.recent_trades_request(symbol))
+            if reply is not None:
+                self._put(Sought(self._exchange.name, symbol, tuple(self._exchange.trades(reply, symbol))))
+                with self._changed:
+                    del self._sought[symbol.symbol]
+        except Stopped:
+            raise
+        except Unreachable:  # the log has it
+            pass
+        except Exception:  # as above
+            log.exception("%s: the last trades of %s are asked for again", self._exchange.name, symbol.symbol)
+        return True
 
     def _later(self, job: _Job) -> None:
         job.cursor = None
@@ -172,7 +213,7 @@ class Repairer(threading.Thread):
         job.cursor = None
         job.not_before = time.monotonic() + REFUSED_SECONDS
 
-    def _put(self, repaired: Repaired) -> None:
+    def _put(self, repaired: Repaired | Sought) -> None:
         while not self._stopping.is_set():
             try:
                 self._done.put(repaired, timeout=0.5)
@@ -197,7 +238,7 @@ class Repairer(threading.Thread):
         last = trades[-1].trade_id if trades else -1
         if last >= high or last < first:
             if not found and job.cursor is None:
-                self._not_there(job, trades, low, high)
+                self._not_there(job, reply, trades, low, high)
             self._later(job)
         else:
             job.cursor = last + 1
@@ -209,8 +250,10 @@ class Repairer(threading.Thread):
             self._put(Repaired(found, job.gap))
         return bool(found)
 
-    def _not_there(self, job: _Job, trades: Sequence[Trade], low: int, high: int) -> None:
+    def _not_there(self, job: _Job, reply: bytes, trades: Sequence[Trade], low: int, high: int) -> None:
         """None of the missing ids is in a reply. With their neighbours there, twice, they were never issued."""
+        if self._is_unread(job, reply, low, high):
+            return
         job.empty_replies += 1
         ids = {trade.trade_id for trade in trades}
         after = min((number for number in ids if number > high), default=None)
@@ -218,6 +261,18 @@ class Repairer(threading.Thread):
             what = f"id {low}" if low == high else f"ids {low} to {high}"
             detail = f"asked twice, the exchange gives trade {low - 1} and then trade {after}: it never issued {what}."
             self._put(Repaired((), replace(job.gap, status="venue_gap", repaired_from=""), detail))
+
+    def _is_unread(self, job: _Job, reply: bytes, low: int, high: int) -> bool:
+        """Whether what is missing may be in a reply and was not understood; it is asked for again seldom."""
+        unread = self._exchange.unread_places(reply, job.gap.gap_stream, _symbol(job.gap))
+        why = next((why for place, why in unread.items() if low <= place <= high or place < 0), "")
+        if why:
+            job.empty_replies = SELDOM
+            self._say_not_understood(job, why)
+        return bool(why)
+
+    def _say_not_understood(self, job: _Job, why: str) -> None:
+        self._say(job, f"The exchange's answer by REST is not understood ({why}). It is asked again.")
 
     def _without_single_trades(self, job: _Job, low: int, high: int) -> None:
         """The last trades where they reach back far enough, else merged fills."""
@@ -227,8 +282,8 @@ class Repairer(threading.Thread):
             reply = self._get("recent", job.gap, self._exchange.recent_trades_request(symbol))
             trades = self._exchange.trades(reply, symbol) if reply else []
             found = self._hand_on(job, trades, low, high)
-            if trades and trades[0].trade_id <= max(low - 1, 0) and not found:
-                self._not_there(job, trades, low, high)
+            if reply and trades and trades[0].trade_id <= max(low - 1, 0) and not found:
+                self._not_there(job, reply, trades, low, high)
                 job.has_asked_recent = False
                 self._later(job)
             elif found:
@@ -281,7 +336,7 @@ class Repairer(threading.Thread):
             reply = self._get("recent", gap, self._exchange.recent_trades_request(symbol))
         is_recent = reply is not None
         if reply is None:
-            reply = self._get("trades", gap, self._exchange.trades_request(symbol, low))
+            reply = self._get("trades", gap, self._exchange.trades_request(symbol, max(low - 1, 0)))
         if reply is None:
             self._say(job, f"{self._why('trades', gap)} The next trade shows how many are missing.")
             self._refused(job)
@@ -292,7 +347,10 @@ class Repairer(threading.Thread):
             self._put(Repaired(new, gap))
             job.cursor = new[-1].trade_id + 1
             return
-        is_whole = not new or trades[0].trade_id <= low
+        # else REST does not have the last trade before the interruption: it lags, or the exchange counts anew
+        reaches_back = bool(trades) and trades[-1].trade_id >= low - 1
+        is_whole = reaches_back and (not new or trades[0].trade_id <= low)
+        job.empty_replies = 0 if reaches_back else job.empty_replies + 1
         self._put(Repaired(new, replace(gap, status="repaired") if is_whole else gap))
         self._later(job)
 
@@ -316,7 +374,7 @@ class Repairer(threading.Thread):
             if found[-1].open_time < high:
                 job.cursor = found[-1].open_time + MINUTE
                 return
-        elif job.cursor is None:
+        elif job.cursor is None and not self._is_unread(job, reply, low, high):
             job.empty_replies += 1
             if job.empty_replies >= 2 and now > high + (HALT_MINUTES + 1) * MINUTE:
                 detail = "asked twice, the exchange has no kline of these minutes: trading was halted."
@@ -325,7 +383,7 @@ class Repairer(threading.Thread):
 
     # --- refusals
 
-    def _get(self, kind: str, gap: Gap, request: Request) -> bytes | None:
+    def _get(self, kind: str, gap: Gap | Symbol, request: Request) -> bytes | None:
         """The reply, or none where such a request is refused, now or shortly before.
 
         Raises `Unreachable`, also where nobody was found shortly before.

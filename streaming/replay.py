@@ -8,6 +8,7 @@ nothing.
 import heapq
 import io
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,7 +28,7 @@ from pydantic import ValidationError
 from shared.events import DepthSnapshot, LiveEvent, encode
 from shared.settings import Settings
 from shared.symbol_manager import Symbol
-from streaming.archive import HOUR, OTHER, Line, raw_folder
+from streaming.archive import HOUR, OTHER, Line, is_ours, raw_folder
 from streaming.exchange import Exchange, UnparsableMessage, exchanges
 from streaming.kafka_producer import EventProducer, address, topic_of
 from streaming.metrics import Metrics
@@ -114,12 +115,11 @@ class Store:
 
     def open(self, name: str) -> IO[bytes]:
         """A file of the archive, compressed. One that is uploaded meanwhile is found in the bucket."""
-        for path in (self._folder / name, self._folder / f"{name}.part"):
-            if path.exists():
-                try:
-                    return path.open("rb")
-                except FileNotFoundError:
-                    continue
+        for path in (self._folder / f"{name}.part", self._folder / name):  # the way that a file goes
+            try:
+                return path.open("rb")
+            except FileNotFoundError:
+                continue
         try:
             return self._client.get_object(Bucket=self._settings.bucket, Key=f"raw/{name}")["Body"]  # type: ignore[return-value]
         except (BotoCoreError, ClientError) as error:
@@ -141,16 +141,21 @@ class Store:
         for folder, _, _ in self._folders(wanted):
             if not first.isoformat() <= folder.rpartition("date=")[2].rstrip("/") <= last.isoformat():
                 continue
+            for path in self._local(folder):
+                yield str(path.relative_to(self._folder)).removesuffix(".part"), _size(path)
             for item in self._listed(f"raw/{folder}", delimiter=""):
                 yield item[0].removeprefix("raw/"), item[1]
-            for path in (self._folder / folder).rglob("*.jsonl.zst*"):
-                yield str(path.relative_to(self._folder)).removesuffix(".part"), path.stat().st_size
+
+    def _local(self, folder: str) -> list[Path]:
+        """The files of the archive on this machine; to be asked before the bucket, into which they go meanwhile."""
+        found = (Path(parent, name) for parent, _, names in os.walk(self._folder / folder) for name in names)
+        return [path for path in found if is_ours(path, self._folder)]
 
     def _children(self, parent: str, key: str, value: str | None) -> list[str]:
         """The folders `key=…/` in a folder, or just the one of `value` where it is there."""
         prefix = f"raw/{parent}{key}="
-        found = {name.removeprefix("raw/") for name, _ in self._listed(prefix, delimiter="/")}
-        found |= {f"{path.relative_to(self._folder)}/" for path in (self._folder / parent).glob(f"{key}=*")}
+        found = {f"{path.relative_to(self._folder)}/" for path in (self._folder / parent).glob(f"{key}=*")}
+        found |= {name.removeprefix("raw/") for name, _ in self._listed(prefix, delimiter="/")}
         return sorted(name for name in found if value is None or name == f"{parent}{key}={value}/")
 
     def _listed(self, prefix: str, delimiter: str) -> Iterator[tuple[str, int]]:
@@ -261,6 +266,14 @@ class _Sender:
                 raise ReplayError(
                     f"Kafka at {self._settings.kafka} takes in nothing: look at it, then call this again."
                 )
+
+
+def _size(path: Path) -> int:
+    """For the progress alone: a file that is uploaded meanwhile is read from the bucket."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _lines(store: Store, piece: Piece, wanted: Range) -> Iterator[Line]:

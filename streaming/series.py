@@ -10,16 +10,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from shared.events import Gap, GapCause, GapStatus, StreamName
+from shared.events import Gap, GapCause, GapStatus, StreamName, Trade
 
+SECOND = 1_000_000
 MINUTE = 60_000_000
 LISTEN = 30_000_000
 """How long after it was asked for a kline is waited for, to know the exchange's clock."""
 KLINE_GRACE = 10_000_000
 """How long after its minute a closed kline is waited for, in microseconds of the exchange's clock; one that REST gives
 counts as closed only so long after it, as our clock may be ahead."""
+STEP = 5 * MINUTE
+"""A lag that differs by more is believed when a second kline has it. Where our clock goes on by more between two ticks,
+it was set, or the process stood still: the exchanges' clocks were not."""
+MOST = 1440 * MINUTE
+"""How much is judged at once: the thread has others to serve."""
 FAR = 5_000_000
 """Ids that go back by more than this are no late ones: the exchange counts anew."""
+ANEW = 5_000_000
+"""Neither are those of trades that happened so much later than the newest, in microseconds: a late one is older."""
 FAR_TRADES = 3
 """How many trades in a row must say so."""
 
@@ -57,10 +65,42 @@ class Clock:
     """The latest moment of our clock."""
     lags: dict[str, int] = field(default_factory=dict)
     """How far what an exchange's clock says lies behind ours, by its last kline."""
+    stepped: int = 0
+    """How far our clock was set since the start, as far as ticks tell."""
+    _ticked: int = 0
+    _doubted: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Lags that only one kline has had so far, with the time that it told."""
 
     def hear(self, now: int | None) -> None:
         if now and now > self.now:
             self.now = now
+
+    def tick(self, now: int) -> None:
+        """About a second has passed, whatever our clock says."""
+        passed = now - self._ticked
+        if self._ticked and not -SECOND <= passed <= STEP:
+            self.stepped += passed
+            self.lags = {exchange: lag + passed for exchange, lag in self.lags.items()}
+        self._ticked = now
+
+    def compare(self, exchange: str, told: int, received: int) -> None:
+        """An exchange told its time."""
+        lag = received - told
+        known = self.lags.get(exchange, self.stepped)
+        doubted, told_then = self._doubted.get(exchange, (known, told))
+        if abs(lag - known) <= STEP or (abs(lag - doubted) <= STEP and told != told_then):
+            self.lags[exchange] = lag
+            self._doubted.pop(exchange, None)
+        else:
+            self._doubted[exchange] = lag, told
+
+    def time_of(self, exchange: str, now: int, since: int) -> int | None:
+        """What an exchange's clock says; none where that is to be waited for, which is not done for ever."""
+        lag = self.lags.get(exchange)
+        doubted_at = sum(self._doubted.get(exchange, ()))
+        if lag is None and now < max(since + self.stepped, doubted_at) + LISTEN:
+            return None
+        return now - (self.stepped if lag is None else lag)
 
 
 @dataclass(eq=False, slots=True)
@@ -297,8 +337,10 @@ class Trades(Series):
         self._cause: GapCause | None = None
         """Why trades may have been missed since the last one."""
         self._reason = ""
+        self._since = 0
+        """When trades may have been missed first, before any came."""
         self._far = (0, -1, -1)
-        """How many ids in a row were far below the highest: the count, the last such id, and the highest then."""
+        """How many ids in a row were no late ones: the count, the last such id, and the highest then."""
 
     def start(self, at: int, mark: Watermark | None) -> list[Gap]:
         rows: list[Gap] = []
@@ -316,9 +358,10 @@ class Trades(Series):
                     self._note(hole)
                 self._highest = hole.low - 1 if hole is self._open_end else hole.high
         elif self._open_end:
-            self._highest = max(self._highest, self._open_end.key - 1)
+            self._highest, self._time = max(self._highest, self._open_end.key - 1), self._open_end.event_time
         else:
             self._next = self._highest = -1
+            self._cause, self._since = None, 0
             return rows
         if self._open_end:
             self._cause = self._open_end.cause
@@ -343,11 +386,8 @@ class Trades(Series):
                 return ()
             return self._late(place, time, event.source)
         if place <= self._highest:
-            if is_live and self._counts_anew(place):
-                hole, self._open_end = self._open_end, None
-                self._go_on(place, time)
-                words = "the exchange counts its trades anew, so that nothing says what was traded meanwhile"
-                return [self._gap(hole, "lost", None, None, words)] if hole else ()
+            if is_live and self._counts_anew(place, time):
+                return [self._began_anew(place, time)]
             return self._late(place, time, event.source)
         rows = []
         if place > self._highest + 1:
@@ -377,24 +417,53 @@ class Trades(Series):
         self._insert(hole)
         return self._row(hole)
 
-    def _counts_anew(self, place: int) -> bool:
-        if place >= self._highest - FAR:
+    def _counts_anew(self, place: int, time: int) -> bool:
+        is_newer = time > self._time + ANEW and not self._hole_at(place)
+        if not is_newer and place >= self._highest - FAR:
             return False
         count, last, highest = self._far
         in_a_row = highest == self._highest and place > last
         self._far = (count + 1 if in_a_row else 1, place, self._highest)
         return self._far[0] >= FAR_TRADES
 
+    def _began_anew(self, place: int, time: int) -> Gap:
+        """What is lost with the old count; the ledger forgets its mark with it."""
+        low = self._highest + 1
+        hole, self._open_end = self._open_end or Hole(low, low, low, self._time, "id_jump"), None
+        self._go_on(place, time)
+        words = "the exchange counts its trades anew, so that nothing says what was traded meanwhile"
+        return self._gap(hole, "lost", None, None, words)
+
     def outage(self, outage: Interruption) -> list[Gap]:
         self.is_covered, self._next = False, -1
         self._cause, self._reason = outage.cause, outage.reason
         if self._highest < 0:
-            return []  # before the first trade nothing says what there was
+            self._since = self._since or outage.since
+            return []  # before the first trade nothing says what there was; REST may, see `anchor`
         return [self._open(outage.since)]
+
+    @property
+    def is_known(self) -> bool:
+        """Whether any trade says how far the ids are."""
+        return self._highest >= 0
+
+    def anchor(self, trades: Sequence[Trade]) -> tuple[Trade | None, list[Gap]]:
+        """Go on from the last of the trades that REST has, where none has come by itself, or from the last before an
+        interruption. Gives that trade, none where it is not needed, and the gap of the interruption."""
+        since = self._since - self._clock.lags.get(self._exchange, 0)
+        before = [trade for trade in trades if not self._since or trade.event_time < since]
+        if self.is_known or not self.is_wanted or not before:
+            return None, []
+        last = before[-1]
+        self._highest, self._time = last.trade_id, last.event_time
+        if self._cause:
+            return last, [self._open(self._since)]
+        self._next = last.trade_id + 1
+        return last, []
 
     def left(self, at: int) -> list[Gap]:
         if self._open_end and self._highest < 0:  # it is from before the start: REST tells of it all the same
-            self._highest = self._open_end.key - 1
+            self._highest, self._time = self._open_end.key - 1, self._open_end.event_time
         return super().left(at)
 
     def _open(self, since: int) -> Gap:
@@ -455,22 +524,25 @@ class Klines(Series):
 
     def saw(self, event: Any) -> Sequence[Gap]:
         if event.received_at and event.published_at:
-            self._clock.lags[self._exchange] = event.received_at - event.published_at
+            self._clock.compare(self._exchange, event.published_at, event.received_at)
             self.is_covered = True
         if not event.is_closed:
             return ()
-        if event.open_time < self._due or not self.is_wanted:
-            self._clock.hear(event.received_at)
-            return self._late(event.open_time, event.open_time + MINUTE, event.source)
-        self._came.add(event.open_time)
-        return ()
+        if event.open_time >= self._due and self.is_wanted:
+            self._came.add(event.open_time)
+            if not self._holes:
+                return ()
+        self._clock.hear(event.received_at)
+        return self._late(event.open_time, event.open_time + MINUTE, event.source)
 
     def judge(self, now: int) -> list[Gap]:
         """The minutes whose klines should have come by `now`, of our clock."""
-        lag = self._clock.lags.get(self._exchange)
-        if lag is None and now < self._since + LISTEN:
+        time = self._clock.time_of(self._exchange, now, self._since)
+        if time is None:
             return []
-        until = now - (lag or 0) - MINUTE - KLINE_GRACE
+        if self._due > time + STEP:  # the clock by which it was judged, or asked for, was wrong
+            self._due = -(-time // MINUTE) * MINUTE
+        until = min(time - MINUTE - KLINE_GRACE, self._due + MOST)
         changed: dict[Hole, None] = {}
         while self._due <= until:
             if self._due in self._came:

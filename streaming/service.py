@@ -15,6 +15,7 @@ from streaming.exchange import exchanges
 from streaming.feed import Feed, addresses
 from streaming.instruments import Instruments
 from streaming.kafka_producer import EventProducer, topic_of
+from streaming.ledger import LedgerError
 from streaming.metrics import Metrics
 from streaming.repair import Repairer
 from streaming.rest import RestClient
@@ -49,7 +50,10 @@ class Service:
         self._stopping.set()
 
     def run(self) -> int:
-        """Stream; the exit code. Raises `SymbolsFileError` or `SettingsError` where it cannot start."""
+        """Stream; the exit code.
+
+        Raises `SymbolsFileError`, `SettingsError`, `SpoolError` or `LedgerError` where it cannot start.
+        """
         watchlist = self._file.changed()
         if watchlist is None:
             raise SymbolsFileError(f"{self._settings.symbols_file}: is empty.")
@@ -92,10 +96,10 @@ class Service:
         spool = Spool(spool_folder(self._settings), self._settings.stream_spool_mb << 20)
         self._producer = EventProducer(self._settings, self._metrics, spool)
         self._archive = Archive(self._settings, self._metrics) if self._settings.raw_archive else None
-        if self._archive:
-            self._archive.start()
         self._feed = Feed(self._settings, self._metrics.connection)
         self._worker = Worker(self._settings, self._feed, self._producer, self._archive, self._metrics)
+        if self._archive:
+            self._archive.start()
 
     def _follow(self, wanted: Resolved) -> None:
         """Stream these: first what is to be known of their past, then their sockets."""
@@ -161,7 +165,7 @@ class Service:
 def serve(settings: Settings) -> int:
     """Run the service until SIGTERM or Ctrl-C; the exit code.
 
-    Raises `SymbolsFileError` or `SettingsError` where it cannot start.
+    Raises `SymbolsFileError`, `SettingsError`, `SpoolError` or `LedgerError` where it cannot start.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr)
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # it reports each attempt; the producer says what matters
@@ -173,10 +177,10 @@ def serve(settings: Settings) -> int:
 
 
 def main() -> int:
-    """`serve` with the environment's settings; 2, with a sentence, where they or `symbols.yaml` are wrong."""
+    """`serve` with the environment's settings; 2, with a sentence, where they or a file that it needs are wrong."""
     try:
         return serve(settings())
-    except (SettingsError, SymbolsFileError, SpoolError) as error:
+    except (SettingsError, SymbolsFileError, SpoolError, LedgerError) as error:
         print(error, file=sys.stderr)
         return 2
 

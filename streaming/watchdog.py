@@ -62,6 +62,8 @@ class Watchdog:
         connection every minute would not help it.
         """
         passed = now - self._asked if self._asked else SECOND
+        if passed < -STALL_SECONDS * SECOND:
+            self._clock_went_back(now)
         if passed < SECOND:
             return []
         self._asked = now
@@ -74,6 +76,14 @@ class Watchdog:
             for key, habit in self._watched.items()
             if self._is_silent(key, habit, now)
         ]
+
+    def _clock_went_back(self, now: int) -> None:
+        """What was heard lies in the future now: silence counts from here. How long it used to last is still known."""
+        self._asked = self._turned = self._stood_still_until = now
+        self.heard.clear()
+        for habit in self._habits.values():
+            habit.since = now
+            habit.upto = habit.silence = habit.alarms = 0
 
     def _is_silent(self, key: Key, habit: _Habit, now: int) -> bool:
         upto = self.heard.get(key, 0)

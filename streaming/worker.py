@@ -19,7 +19,7 @@ from streaming.instruments import Instruments, selections
 from streaming.kafka_producer import EventProducer, address
 from streaming.ledger import Ledger
 from streaming.metrics import Metrics
-from streaming.repair import Repairer
+from streaming.repair import Repairer, Sought
 
 log = logging.getLogger(__name__)
 
@@ -125,6 +125,9 @@ class Worker(threading.Thread):
             self._begin(self._wanted, now)
         for repairer in self.repairers.values():
             while repaired := repairer.take():
+                if isinstance(repaired, Sought):
+                    self._anchor(repaired)
+                    continue
                 for event in repaired.events:
                     self._take(event)
                     self._metrics.repairs.labels(event.exchange, event.stream, event.source).inc()
@@ -137,8 +140,17 @@ class Worker(threading.Thread):
             self._next_second = self._next_tick + SECOND
             self._feed.tick(now)
             self._tell(self._gaps.tick(now))
+            for exchange, symbol in self._gaps.unknown(now):
+                if exchange in self.repairers:
+                    self.repairers[exchange].seek(symbol)
             self._metrics.gaps_open.set(len(self._gaps))
             self.ledger.commit()
+
+    def _anchor(self, sought: Sought) -> None:
+        trade, gaps = self._gaps.anchor(*sought)
+        if trade:
+            self._send(trade)
+        self._tell(gaps)
 
     def _begin(self, wanted: Resolved, now: int) -> None:
         self.ledger.keep(

@@ -39,6 +39,8 @@ class RestVenue:
         """Which trades REST has."""
         self.minutes: set[int] = set()
         """Which klines it has, by open time."""
+        self.bad: set[int] = set()
+        """Trades and minutes whose price is 0."""
         self.pairs: list[dict[str, Any]] = []
         self.turnovers: dict[str, str] = {}
         self.refusals: dict[str, Refusal] = {}
@@ -88,8 +90,8 @@ class RestVenue:
 
     def _trade(self, number: int) -> dict[str, Any]:
         return {
-            "id": number, "price": "2.50000000", "qty": "3.00000000", "quoteQty": "7.5", "time": self.time_of(number),
-            "isBuyerMaker": number % 2 == 0, "isBestMatch": True,
+            "id": number, "price": "0" if number in self.bad else "2.50000000", "qty": "3.00000000", "quoteQty": "7.5",
+            "time": self.time_of(number), "isBuyerMaker": number % 2 == 0, "isBestMatch": True,
         }  # fmt: skip
 
     def _fills(self) -> list[dict[str, Any]]:
@@ -100,7 +102,8 @@ class RestVenue:
         ]
 
     def _kline(self, minute: int) -> list[Any]:
-        return [minute, "1", "2", "0.5", "1.5", "10", minute + MINUTE - 1, "15", 7, "4", "6", "0"]
+        opens = "0" if minute in self.bad else "1"
+        return [minute, opens, "2", "0.5", "1.5", "10", minute + MINUTE - 1, "15", 7, "4", "6", "0"]
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         venue = self

@@ -17,6 +17,7 @@ from shared.events import (
     Instrument,
     Kline,
     LiveEvent,
+    StreamName,
     Ticker,
     Trade,
     UnfitDecimal,
@@ -137,6 +138,12 @@ class Binance(Exchange):
 
     def volumes(self, reply: bytes) -> dict[str, Decimal]:
         return binance_rest.volumes(reply)
+
+    def unread_places(self, reply: bytes, stream: StreamName, symbol: Symbol) -> dict[int, str]:
+        return binance_rest.unread_places(reply, stream, symbol)
+
+    def unread_pairs(self, reply: bytes) -> set[str]:
+        return binance_rest.unread_pairs(reply)
 
     def says_goodbye(self, frame: bytes) -> bool:
         return b"serverShutdown" in frame[:60]

@@ -3,21 +3,31 @@
 https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints
 """
 
+import logging
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
 
-from shared.events import AggTrade, Instrument, Kline, Trade, UnfitDecimal, exact_product
+from shared.events import AggTrade, Instrument, Kline, StreamName, Trade, UnfitDecimal, exact_product
 from shared.symbol_manager import Symbol
 from streaming.exchange import Request, UnparsableMessage
 from streaming.exchanges.binance_values import Count, Id, Time, micros, not_negative, positive
+
+log = logging.getLogger(__name__)
 
 LIMIT = 1000
 """The most rows of one reply."""
 MINUTE = 60_000_000
 SOURCE: dict[str, Any] = {"source": "rest", "connection_id": "rest"}
+SHOWN = 200
+"""How much of a bad row the log shows, in bytes."""
+
+_Read = TypeVar("_Read")
+_BAD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, UnfitDecimal, UnparsableMessage)
 
 
 class _Trade(msgspec.Struct):
@@ -55,7 +65,7 @@ class _Pair(msgspec.Struct):
 
 class _ExchangeInfo(msgspec.Struct):
     serverTime: Time  # noqa: N815
-    symbols: list[_Pair]
+    symbols: msgspec.Raw
 
 
 class _Turnover(msgspec.Struct):
@@ -79,11 +89,62 @@ class _KlineRow(msgspec.Struct, array_like=True):
     taker_buy_quote_volume: str
 
 
-_trade_rows = msgspec.json.Decoder(list[_Trade])
-_agg_trade_rows = msgspec.json.Decoder(list[_AggTrade])
-_kline_rows = msgspec.json.Decoder(list[_KlineRow])
+class _KlinePlace(msgspec.Struct, array_like=True):
+    open_time: Time
+
+
+class _TradePlace(msgspec.Struct):
+    id: Count
+
+
+class _PairName(msgspec.Struct):
+    symbol: str
+
+
 _exchange_info = msgspec.json.Decoder(_ExchangeInfo)
-_turnovers = msgspec.json.Decoder(list[_Turnover])
+_raws = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+@lru_cache(maxsize=16)
+def _decoder(kind: Any) -> "msgspec.json.Decoder[Any]":
+    return msgspec.json.Decoder(kind)
+
+
+def _rows(reply: bytes | msgspec.Raw, what: str, kind: Any, read: Callable[[Any], _Read]) -> list[_Read]:
+    """What the rows of a reply say. Bad ones among good ones are left out, and named in the log.
+
+    Raises `UnparsableMessage` where the reply is no list, or all its rows are bad.
+    """
+    try:
+        return [read(row) for row in _decoder(list[kind]).decode(reply)]
+    except _BAD as error:
+        fault = str(error)
+    good = []
+    bad = []
+    for raw in _raw_rows(reply):
+        try:
+            good.append(read(_decoder(kind).decode(raw)))
+        except _BAD as error:
+            bad.append((raw, str(error)))
+    if not good:
+        raise UnparsableMessage(fault)
+    for raw, why in bad:
+        _tell_bad(what, bytes(raw)[:SHOWN], why)
+    return good
+
+
+def _raw_rows(reply: bytes | msgspec.Raw) -> list[msgspec.Raw]:
+    try:
+        return _raws.decode(reply)
+    except _BAD as error:
+        raise UnparsableMessage(str(error)) from None
+
+
+@lru_cache(maxsize=4096)
+def _tell_bad(what: str, row: bytes, why: str) -> None:
+    """Once for each row, however often it is asked for."""
+    text = row.decode(errors="backslashreplace")
+    log.warning("a row of the %s is not understood and left out (%s): %s", what, why, text)
 
 
 def request(base: str, path: str, weight: int, **parameters: str | int) -> Request:
@@ -98,10 +159,7 @@ def trades(reply: bytes, symbol: Symbol, exchange: str) -> list[Trade]:
     [{"id":28457,"price":"4.00000100","qty":"12.00000000","quoteQty":"48.000012","time":1499865549590,
       "isBuyerMaker":true,"isBestMatch":true}]
     """
-    try:
-        events = [_trade(row, symbol, exchange) for row in _trade_rows.decode(reply)]
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, UnfitDecimal) as error:
-        raise UnparsableMessage(str(error)) from None
+    events = _rows(reply, f"trades of {symbol.symbol}", _Trade, lambda row: _trade(row, symbol, exchange))
     return sorted(events, key=lambda event: event.trade_id)
 
 
@@ -123,10 +181,7 @@ def agg_trades(reply: bytes, symbol: Symbol, exchange: str) -> list[AggTrade]:
 
     [{"a":26129,"p":"0.01633102","q":"4.70443515","f":27781,"l":27781,"T":1498793709153,"m":true,"M":true}]
     """
-    try:
-        events = [_agg_trade(row, symbol, exchange) for row in _agg_trade_rows.decode(reply)]
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, UnfitDecimal) as error:
-        raise UnparsableMessage(str(error)) from None
+    events = _rows(reply, f"merged fills of {symbol.symbol}", _AggTrade, lambda row: _agg_trade(row, symbol, exchange))
     return sorted(events, key=lambda event: event.agg_trade_id)
 
 
@@ -153,10 +208,7 @@ def klines(reply: bytes, symbol: Symbol, exchange: str, now: int) -> list[Kline]
     [[1499040000000,"0.01634790","0.80000000","0.01575800","0.01577100","148976.11427815",1499040059999,
       "2434.19055334",308,"1756.87402397","28.46694368","0"]]
     """
-    try:
-        events = [_kline(row, symbol, exchange) for row in _kline_rows.decode(reply)]
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, UnfitDecimal) as error:
-        raise UnparsableMessage(str(error)) from None
+    events = _rows(reply, f"klines of {symbol.symbol}", _KlineRow, lambda row: _kline(row, symbol, exchange))
     return sorted((event for event in events if event.close_time < now), key=lambda event: event.open_time)
 
 
@@ -195,9 +247,10 @@ def instruments(reply: bytes, exchange: str) -> list[Instrument]:
     """
     try:
         info = _exchange_info.decode(reply)
-        return [_instrument(pair, micros(info.serverTime), exchange) for pair in info.symbols]
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, UnfitDecimal) as error:
+        told_at = micros(info.serverTime)
+    except _BAD as error:
         raise UnparsableMessage(str(error)) from None
+    return _rows(info.symbols, f"pairs of {exchange}", _Pair, lambda pair: _instrument(pair, told_at, exchange))
 
 
 def _instrument(pair: _Pair, told_at: int, exchange: str) -> Instrument:
@@ -228,10 +281,44 @@ def volumes(reply: bytes) -> dict[str, Decimal]:
 
     [{"symbol":"BNBBTC","volume":"8913.30000000","quoteVolume":"15.30000000",…}]
     """
+    return dict(_rows(reply, "turnovers", _Turnover, lambda row: (row.symbol, not_negative(row.quoteVolume))))
+
+
+def unread_places(reply: bytes, stream: StreamName, symbol: Symbol) -> dict[int, str]:
+    """The ids or minutes of a reply's bad rows, and why; -1 for those that name none."""
+    bad: dict[int, str] = {}
+    for raw in _raw_rows(reply):
+        try:
+            if stream == "trade":
+                _trade(_decoder(_Trade).decode(raw), symbol, "")
+            else:
+                _kline(_decoder(_KlineRow).decode(raw), symbol, "")
+        except _BAD as error:
+            bad[_place(raw, stream)] = str(error)
+    return bad
+
+
+def _place(raw: msgspec.Raw, stream: StreamName) -> int:
     try:
-        return {row.symbol: not_negative(row.quoteVolume) for row in _turnovers.decode(reply)}
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, UnfitDecimal) as error:
-        raise UnparsableMessage(str(error)) from None
+        if stream == "trade":
+            return int(_decoder(_TradePlace).decode(raw).id)
+        return micros(_decoder(_KlinePlace).decode(raw).open_time)
+    except _BAD:
+        return -1
+
+
+def unread_pairs(reply: bytes) -> set[str]:
+    """The pairs of a reply's bad rows; an empty name for those that name none."""
+    bad = set()
+    for raw in _raw_rows(_exchange_info.decode(reply).symbols):
+        try:
+            _instrument(_decoder(_Pair).decode(raw), 1, "")
+        except _BAD:
+            try:
+                bad.add(_decoder(_PairName).decode(raw).symbol)
+            except _BAD:
+                bad.add("")
+    return bad
 
 
 def _common(symbol: Symbol, exchange: str) -> dict[str, Any]:

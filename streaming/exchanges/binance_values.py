@@ -6,10 +6,10 @@ from typing import Annotated
 import msgspec
 
 from shared.events import exact_decimal
-from streaming.exchange import UnparsableMessage
+from streaming.exchange import HIGHEST_ID, UnparsableMessage
 
-Id = Annotated[int, msgspec.Meta(ge=-1, le=2**63 - 1)]
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Id = Annotated[int, msgspec.Meta(ge=-1, le=HIGHEST_ID)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=HIGHEST_ID)]
 Time = Annotated[int, msgspec.Meta(gt=0, lt=10**17)]
 
 

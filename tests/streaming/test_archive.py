@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from shared.settings import Settings
 from streaming import archive as module
-from streaming.archive import HOUR, OTHER, Archive, Line, encoded, place, recover, upload, whole_frames
+from streaming.archive import HOUR, OTHER, Archive, Line, Uploader, encoded, place, recover, upload, whole_frames
 from streaming.metrics import Metrics
 from tests.servers import MinioServer
 
@@ -174,6 +174,34 @@ def test_without_the_object_store_files_wait_and_go_when_it_is_back(
     finally:
         minio_server.start()
     until(lambda: len(minio_server.keys()) == 1 and not local(settings), 20)
+
+
+def test_what_others_left_in_the_folder_keeps_nothing_waiting_and_stays(
+    settings: Settings, minio_server: MinioServer, archives: Callable[..., Archive], until: Callable[..., None]
+) -> None:
+    hour = module.raw_folder(settings) / place("binance", "AAAUSDT", NOW // HOUR - 100)
+    foreign = [hour / "notes.jsonl.zst", hour / "copy.part", module.raw_folder(settings) / "1-0.jsonl.zst"]
+    hour.mkdir(parents=True)
+    for path in foreign:
+        path.write_bytes(b"not ours")
+    archive = archives()
+    archive.append(b"{}", NOW - 3 * HOUR, "c1", "binance", "BTCUSDT")
+    until(lambda: len(minio_server.keys()) == 1)
+    until(lambda: local(settings) == sorted(foreign))
+
+
+def test_an_object_store_that_is_named_wrong_is_told_once_and_tried_again(
+    settings: Settings, until: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = module.raw_folder(settings)
+    uploader = Uploader(settings.model_copy(update={"s3_endpoint": "minio:9000"}), Metrics(), folder)
+    uploader.start()
+    until(lambda: "it waits on the disk" in caplog.text)
+    uploader._settings = settings
+    until(lambda: "uploaded again" in caplog.text)
+    uploader.stop()
+    uploader.join(10)
+    assert caplog.text.count("minio:9000 (Invalid endpoint: minio:9000); it waits on the disk") == 1
 
 
 def test_a_full_disk_stops_the_archive_loudly_and_nothing_else(

@@ -303,10 +303,26 @@ def test_a_silent_series_that_comes_again_by_itself_is_restored(venue: Any, feed
     awaited(feed, Outage, tick=lambda: next(later, 0))
     venue.send(depth("BTCUSDT", 2))
     [_] = taken(feed, 1)
-    restored = awaited(feed, Restored)
+    restored = awaited(feed, Restored, tick=lambda: next(later, 0))
     assert series(restored) == [("BTCUSDT", "depth5")]
     assert restored.at == feed._watchdog.heard["binance", "BTCUSDT", "depth5"]
     assert len(venue.addresses) == 1, "the connection is too young to be replaced"
+
+
+def test_a_series_that_fell_silent_before_our_clock_went_back_is_restored(venue: Any, feed: Feed, until: Any) -> None:
+    feed.follow([BTC])
+    until(lambda: venue.open == 1)
+    venue.send(depth("BTCUSDT", 1))
+    frame = awaited(feed, Frame)
+    began = time.time_ns() // 1000
+    ahead = began + 3 * 3_600_000_000
+    feed.events(frame._replace(received_at=ahead))
+    later = iter(range(ahead, ahead + 80_000_000, 1_000_000))
+    assert awaited(feed, Outage, tick=lambda: next(later, 0)).at == ahead
+    feed.tick(began)
+    venue.send(depth("BTCUSDT", 2))
+    taken(feed, 1)
+    assert series(awaited(feed, Restored, tick=lambda: began + 60_000_000)) == [("BTCUSDT", "depth5")]
 
 
 def test_what_waits_in_the_queue_is_not_silent(venue: Any, feed: Feed, until: Any) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from shared.events import Gap, GapCause
+from shared.events import Gap, GapCause, Trade
 from shared.symbol_manager import Symbol
 from streaming.gaps import LINGER, Gaps, SeriesKey
 from streaming.series import MINUTE, Watermark, missing_range
@@ -106,9 +106,43 @@ def test_an_enormous_jump_is_one_gap() -> None:
 
 def test_an_exchange_that_counts_anew_is_followed_from_there() -> None:
     told = Told()
-    assert told.see(10**9, 1, 2, 3, 4) == []
+    [lost] = told.see(10**9, 1, 2, 3, 4)
+    assert (lost.first_missing, lost.last_missing, lost.status) == (10**9 + 1, None, "lost")
     [row] = told.see(7)
     assert (row.first_missing, row.last_missing) == (5, 6)
+
+
+def test_low_ids_that_begin_anew_are_known_by_their_time() -> None:
+    told = Told()
+    told.see(3_000_002)
+    later = START + 3_000_002 + 6 * SECOND
+    [lost] = told.see(0, 1, 2, 3, 4, at=later)
+    assert (lost.first_missing, lost.status, lost.event_time) == (3_000_003, "lost", START + 3_000_002)
+    assert "counts its trades anew" in lost.detail
+    [row] = told.see(50, at=later)
+    assert (row.first_missing, row.last_missing) == (5, 49)
+
+
+def test_an_interruption_in_which_the_ids_began_anew_is_lost() -> None:
+    told = Told()
+    told.see(3_000_002)
+    told.cut("trade")
+    told.back("trade")
+    [row] = told.see(0, 1, 2, at=START + 3_000_002 + 6 * SECOND)
+    assert (row.first_missing, row.cause, row.status) == (3_000_003, "disconnect", "lost")
+
+
+def test_late_repeated_and_fetched_trades_are_no_new_count() -> None:
+    told = Told()
+    told.see(*range(100, 120))
+    assert told.see(*range(100, 119), at=START - SECOND) == []  # they are older than the newest
+    assert told.see(*range(100, 119), at=START + 3 * SECOND) == []  # times in disorder
+    assert told.see(*range(100, 119), source="rest", at=START + 60 * SECOND) == []
+    assert told.see(101, 102, 102, 101, 102, 101, at=START + 60 * SECOND) == []
+    told.see(130)
+    told.see(*range(120, 130), at=START + 60 * SECOND)  # these were missing
+    assert [row.status for row in told.rows.values()] == ["repaired"]
+    assert told.see(131, 132) == []
 
 
 def test_one_stray_old_id_is_no_new_count() -> None:
@@ -311,6 +345,47 @@ def test_trades_of_an_exchange_whose_ids_jump_are_not_judged() -> None:
     assert [*gaps.saw(trade_event(1)), *gaps.saw(trade_event(9))] == []
 
 
+def last_trades(*ids: int) -> list[Trade]:
+    """As REST has them: their time follows their id, in seconds."""
+    return [trade_event(number, "rest", START + number * SECOND) for number in ids]
+
+
+def test_an_interruption_before_the_first_trade_is_told_once_rest_has_named_the_last_one() -> None:
+    told = Told()
+    assert told.cut("trade", at=START + 5 * SECOND) == []
+    assert told.gaps.unknown(START + 6 * SECOND) == [("binance", BTC)]
+    assert told.gaps.unknown(START + 7 * SECOND) == []
+    trade, rows = told.gaps.anchor("binance", BTC, last_trades(1, 2, 8, 9))
+    assert trade == last_trades(2)[0]
+    [row] = told.note(rows)
+    assert (row.first_missing, row.last_missing, row.cause) == (3, None, "disconnect")
+    told.back("trade", at=START + 10 * SECOND)
+    [row] = told.see(10)
+    assert (row.first_missing, row.last_missing, row.cause) == (3, 9, "disconnect")
+
+
+def test_a_quiet_symbol_goes_on_from_the_last_trade_of_rest() -> None:
+    told = Told()
+    assert told.gaps.unknown(START + 29 * SECOND) == []
+    assert told.gaps.unknown(START + 31 * SECOND) == [("binance", BTC)]
+    trade, rows = told.gaps.anchor("binance", BTC, last_trades(1, 2))
+    assert (trade, rows) == (last_trades(2)[0], [])
+    assert told.see(3) == []
+    told.cut("trade", at=START + 40 * SECOND)
+    told.back("trade", at=START + 41 * SECOND)
+    [row] = told.see(6)
+    assert (row.first_missing, row.last_missing) == (4, 5)
+
+
+def test_where_a_trade_has_come_rest_names_no_other() -> None:
+    told = Told()
+    told.see(5)
+    assert told.gaps.unknown(START + 31 * SECOND) == []
+    assert told.gaps.anchor("binance", BTC, last_trades(1, 2)) == (None, [])
+    told.cut("trade")
+    assert told.gaps.unknown(START + 32 * SECOND) == []
+
+
 @given(
     first=st.integers(0, 5),
     delivered=st.lists(st.tuples(st.integers(0, 40), st.sampled_from(["websocket", "rest"])), max_size=120),
@@ -498,6 +573,73 @@ def test_a_clock_of_ours_that_is_ahead_makes_no_minute_missing_that_is_not_over(
     assert gaps.tick(START + ahead + SECOND) == []
     gaps.saw(kline_event(START, lag=ahead))
     assert [row for row in gaps.tick(START + ahead + 65 * SECOND) if row.gap_stream == "kline_1m"] == []
+
+
+HOUR = 60 * MINUTE
+
+
+def test_a_clock_of_ours_that_is_set_forward_makes_no_minute_missing_before_the_exchange_says_so() -> None:
+    told = Told()
+    told.note(told.gaps.saw(kline_event(START - MINUTE)))
+    told.tick(START + SECOND)
+    told.note(told.gaps.saw(kline_event(START)))
+    assert told.tick(START + 3 * HOUR + 62 * SECOND) == []
+    told.note(told.gaps.saw(kline_event(START + MINUTE, lag=3 * HOUR)))
+    assert told.tick(START + 3 * HOUR + 2 * MINUTE + 62 * SECOND) == []
+    [row] = told.tick(START + 3 * HOUR + 3 * MINUTE + 11 * SECOND)
+    assert (row.first_missing, row.missing) == (START + 2 * MINUTE, 1)
+
+
+def test_a_clock_of_ours_that_is_set_back_stops_no_judging() -> None:
+    told = Told()
+    told.note(told.gaps.saw(kline_event(START)))
+    told.tick(START + MINUTE + 11 * SECOND)
+    told.tick(START - 3 * HOUR)
+    [row] = told.tick(START - 3 * HOUR + 61 * SECOND)
+    assert (row.first_missing, row.missing) == (START + MINUTE, 1)
+
+
+def test_one_kline_with_an_absurd_time_moves_nothing_and_a_second_is_believed() -> None:
+    told = Told()
+    told.note(told.gaps.saw(kline_event(START)))
+    told.tick(START + MINUTE + 11 * SECOND)
+    absurd = [replace(kline_event(START + MINUTE, lag=MINUTE), published_at=10**17 - 1 + n) for n in range(-1, 1)]
+    for event in (absurd[0], absurd[0]):  # by two connections
+        told.note(told.gaps.saw(event))
+    assert told.tick(START + 2 * MINUTE + 12 * SECOND) == []
+    told.note(told.gaps.saw(absurd[1]))
+    [row] = told.tick(START + 2 * MINUTE + 13 * SECOND)
+    assert row.missing is not None
+    assert row.missing <= 1441, "the thread would do nothing else for minutes"
+
+
+def test_a_first_kline_with_an_absurd_time_makes_nothing_missing() -> None:
+    told = Told()
+    told.note(told.gaps.saw(replace(kline_event(START), published_at=10**17 - 1)))
+    assert told.tick(START + MINUTE + 20 * SECOND) == []
+    told.note(told.gaps.saw(kline_event(START + MINUTE)))
+    assert told.tick(START + 2 * MINUTE + 20 * SECOND) == []
+
+
+def test_minutes_are_judged_again_when_a_wrong_clock_is_right() -> None:
+    told = Told({("binance", "BTCUSDT", "kline_1m"): Watermark(START + 3 * HOUR, START + 3 * HOUR)})
+    told.note(told.gaps.saw(kline_event(START)))
+    told.tick(START + MINUTE + SECOND)
+    [row] = told.tick(START + 3 * MINUTE + 11 * SECOND)
+    assert (row.first_missing, row.missing) == (START + 2 * MINUTE, 1)
+
+
+def test_a_minute_that_a_wrong_clock_had_missed_is_repaired_when_it_comes() -> None:
+    told = Told()
+    ahead = [kline_event(START + HOUR + MINUTE * n, lag=-HOUR, is_closed=False) for n in range(2)]
+    for event in ahead:
+        told.note(told.gaps.saw(event))
+    told.tick(START + 2 * MINUTE + SECOND)
+    assert len(told.missing("kline_1m")) > 50
+    for minute in range(1, 5):
+        told.note(told.gaps.saw(kline_event(START + minute * MINUTE)))
+        told.tick(START + (minute + 1) * MINUTE + 11 * SECOND)
+        assert START + minute * MINUTE not in told.missing("kline_1m")
 
 
 def test_a_known_gap_of_minutes_is_not_told_again_after_a_restart() -> None:

@@ -149,6 +149,18 @@ def test_an_empty_answer_delists_nothing() -> None:
         changes({"BTCUSDT": event("BTC")}, [])
 
 
+def test_a_pair_that_was_told_badly_is_not_delisted(
+    venue: RestVenue, started: Callable[..., Instruments], until: Callable[..., None]
+) -> None:
+    known = {"BTCUSDT": event("BTC"), "ETHUSDT": event("ETH"), "SOLUSDT": event("SOL")}
+    assert [gone.symbol for gone in changes(known, [event("BTC")], {"ETHUSDT"})] == ["SOLUSDT"]
+    assert changes(known, [event("BTC")], {""}) == []
+    venue.pairs = [pair("BTC", status="HALT"), pair("ETH", status=7)]
+    instruments = started(known)
+    until(instruments.listed)
+    assert [(sent.symbol, sent.status) for sent in taken(instruments)] == [("BTCUSDT", "HALT"), ("SOLUSDT", DELISTED)]
+
+
 def test_what_a_selector_chose_is_an_event() -> None:
     symbol = Symbol(symbol="BTCUSDT", name="Bitcoin")
     chosen = Selected("binance", symbol, Selector(quote="USDT", top=50), 3, Decimal("7.5"))

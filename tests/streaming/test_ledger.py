@@ -1,16 +1,22 @@
 """What streaming remembers across a restart or a kill."""
 
+import contextlib
 import logging
 import os
+import sqlite3
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from shared.events import Instrument
-from streaming.ledger import Ledger
+from shared.symbol_manager import Symbol
+from streaming.gaps import Gaps
+from streaming.ledger import Ledger, LedgerError
 from streaming.series import Watermark
 from tests.events import START, depth_event, gap_event, kline_event, ticker_event, trade_event
 
@@ -176,15 +182,115 @@ def test_a_damaged_file_is_put_aside_and_streaming_goes_on(path: Path, caplog: p
     ledger.close()
 
 
-def test_a_folder_that_cannot_be_written_does_not_stop_streaming(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "file").write_text("in the way")
-    ledger = Ledger(tmp_path / "file" / "ledger.sqlite")
-    assert "cannot be used" in caplog.text
-    ledger.safe(trade_event(7))
-    ledger.commit()
+def test_where_the_ids_begin_anew_the_mark_does_too(path: Path) -> None:
+    ledger = Ledger(path)
+    gaps = Gaps({"binance"}, {}, [])
+    gaps.follow([Symbol(symbol="BTCUSDT", name="Bitcoin")], START)
+    old, later = trade_event(3_000_002), START + 60_000_000
+    for event in (old, *(trade_event(number, at=later) for number in range(5))):
+        rows = gaps.saw(event)
+        ledger.safe(event)
+        for row in rows:
+            ledger.note(row)
+            ledger.safe(row)
+    ledger.safe(trade_event(2_000_000, "rest"))  # of the old count, fetched now
+    ledger = reopened(ledger, path)
+    assert ledger.watermarks() == {TRADES: Watermark(4, later + 4)}
     ledger.close()
+
+
+def test_a_mark_that_no_trade_can_have_stops_nobody(path: Path) -> None:
+    ledger = Ledger(path)
+    ledger.safe(replace(trade_event(7), trade_id=2**63 - 1))
+    for gap in (gap_event(6, 2**63 - 2), gap_event(2**62, None)):
+        ledger.note(gap)
+    ledger = reopened(ledger, path)
+    gaps = Gaps({"binance"}, ledger.watermarks(), ledger.gaps())
+    for row in gaps.follow([Symbol(symbol="BTCUSDT", name="Bitcoin")], START):
+        ledger.note(row)
+    [row] = gaps.saw(trade_event(51))
+    assert (row.first_missing, row.last_missing) == (6, 50)
+    ledger.note(row)
+    ledger.safe(trade_event(51))
+    ledger = reopened(ledger, path)
+    assert ledger.watermarks()[TRADES].place == 51
+    assert row in ledger.gaps()
+    ledger.close()
+
+
+def filled(path: Path) -> None:
+    ledger = Ledger(path)
+    ledger.safe(trade_event(7))
+    ledger.note(gap_event(5, 6))
+    ledger.close()
+
+
+def locked(path: Path) -> sqlite3.Connection:
+    """Another process that keeps the file to itself."""
+    holder = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    holder.execute("PRAGMA locking_mode=EXCLUSIVE")
+    holder.execute("BEGIN EXCLUSIVE")
+    return holder
+
+
+def test_the_log_of_a_damaged_file_is_kept_beside_it(path: Path) -> None:
+    filled(path)
+    path.write_bytes(b"no database" * 1000)
+    log = path.with_name("ledger.sqlite-wal")
+    log.write_bytes(b"its log")
+    Ledger(path).close()
+    [aside] = path.parent.glob("ledger.sqlite.damaged-*-wal")
+    assert aside.read_bytes() == b"its log"
+
+
+def test_a_row_that_is_damaged_is_damage(path: Path) -> None:
+    filled(path)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as file:
+        file.execute("UPDATE gaps SET event = x'7b'")
+    ledger = Ledger(path)
+    assert list(path.parent.glob("ledger.sqlite.damaged-*"))
+    assert ledger.gaps() == []
+    ledger.close()
+
+
+def test_a_file_that_is_locked_is_not_given_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streaming.ledger.PATIENCE_SECONDS", 0)
+    filled(path)
+    with contextlib.closing(locked(path)), pytest.raises(LedgerError, match=r"ledger\.sqlite cannot be used .*locked"):
+        Ledger(path)
+    ledger = Ledger(path)
+    assert ledger.watermarks()[TRADES].place == 7
+    assert ledger.gaps() == [gap_event(5, 6)]
+    assert list(path.parent.glob("*.damaged-*")) == []
+    ledger.close()
+
+
+def test_a_lock_that_goes_in_time_stops_nobody(
+    path: Path, caplog: pytest.LogCaptureFixture, until: Callable[..., None]
+) -> None:
+    filled(path)
+    holder = locked(path)
+
+    def let_go() -> None:
+        until(lambda: "it is tried again" in caplog.text)
+        holder.close()
+
+    letting = threading.Thread(target=let_go)
+    letting.start()
+    ledger = Ledger(path)
+    letting.join()
+    assert ledger.watermarks()[TRADES].place == 7
+    ledger.close()
+
+
+def test_a_file_that_cannot_be_made_is_named_with_the_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streaming.ledger.PATIENCE_SECONDS", 0)
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(LedgerError, match=r"ledger\.sqlite cannot be used .*make it and its folder writable"):
+        Ledger(tmp_path / "file" / "ledger.sqlite")
+    (tmp_path / "ledger.sqlite").mkdir()
+    with pytest.raises(LedgerError, match="unable to open"):
+        Ledger(tmp_path / "ledger.sqlite")
 
 
 def test_what_was_committed_survives_a_kill(path: Path) -> None:

@@ -11,7 +11,7 @@ from shared.symbol_manager import Symbol
 from streaming import repair, rest
 from streaming.exchanges.binance import Binance
 from streaming.gaps import Gaps
-from streaming.repair import Repairer
+from streaming.repair import Repairer, Sought
 from streaming.rest import RestClient
 from streaming.series import Watermark
 from tests.events import MINUTE, START, gap_event, kline_event, ticker_event, trade_event
@@ -58,6 +58,11 @@ class Worker:
     def turn(self) -> None:
         """One round of the worker."""
         while repaired := self.repairer.take():
+            if isinstance(repaired, Sought):
+                trade, rows = self.gaps.anchor(*repaired)
+                self.events += [trade] if trade else []
+                self.tell(rows)
+                continue
             for event in repaired.events:
                 self.events.append(event)
                 self.tell(self.gaps.saw(event))
@@ -136,6 +141,36 @@ def test_ids_that_the_exchange_never_issued_are_asked_for_twice_and_recorded(
     assert (row.last_missing, row.missing) == (9, 2)
     assert "never issued ids 8 to 9" in row.detail
     assert "trade 7 and then trade 10" in row.detail
+
+
+def test_a_trade_that_rest_gives_badly_is_named_and_not_taken_for_one_that_was_never_issued(
+    venue: RestVenue, worker: Worker, until: Callable[..., None]
+) -> None:
+    venue.ids, venue.bad = set(range(1, 21)), {8}
+    worker.live(5, 12)
+    worker.until(lambda: "not understood" in worker.rows[6].detail, until)
+    assert ids(worker.events) == [6, 7, 9, 10, 11]
+    row = worker.rows[6]
+    assert (row.status, row.last_missing, row.missing) == ("open", 8, 1)
+    assert "'0' is not above zero" in row.detail
+    [job] = worker.repairer._jobs.values()
+    assert job.empty_replies == repair.SELDOM
+    assert venue.count("historicalTrades") == 2
+
+
+def test_a_minute_that_rest_gives_badly_is_no_halt(
+    venue: RestVenue, worker: Worker, until: Callable[..., None]
+) -> None:
+    begin = START - 60 * MINUTE
+    venue.minutes, venue.bad = {begin + place * MINUTE for place in range(60)}, {begin + MINUTE}
+    worker.gaps.follow([], START)
+    worker.gaps.follow([BTC], begin)
+    worker.tell(worker.gaps.tick(begin + 4 * MINUTE + 11 * SECOND))
+    worker.until(lambda: "not understood" in worker.rows[begin].detail, until)
+    asked = venue.count("klines")
+    worker.until(lambda: venue.count("klines") >= asked + 2, until)
+    row = worker.rows[begin]
+    assert (row.status, row.last_missing, row.missing) == ("open", begin + MINUTE, 1)
 
 
 def test_a_request_that_reaches_nobody_does_not_keep_the_others_waiting(
@@ -262,6 +297,37 @@ def test_an_interruption_of_a_quiet_symbol_is_resolved_when_it_is_back(
     worker.until(worker.whole, until)
     assert "nothing was traded meanwhile" in worker.rows[8].detail
     assert worker.events == []
+
+
+def test_what_was_traded_in_an_interruption_before_the_first_trade_is_fetched(
+    venue: RestVenue, worker: Worker, until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repair, "REFUSED_SECONDS", 0.1)
+    venue.refusals["trades"] = Refusal(403, times=1)
+    venue.ids = set(range(1, 4000))
+    series, at = [(BTC, "trade")], START + 3500 * 1000
+    worker.tell(worker.gaps.outage("binance", series, at, "broke", "disconnect"))
+    for _, symbol in worker.gaps.unknown(at):
+        worker.repairer.seek(symbol)
+    worker.tell(worker.gaps.restored("binance", series, at + SECOND))
+    worker.until(worker.whole, until)
+    assert sorted(set(ids(worker.events))) == list(range(3499, 4000))
+    assert (worker.rows[3500].status, worker.rows[3500].repaired_from) == ("repaired", "rest")
+
+
+@pytest.mark.parametrize("refused", ["", "trades"])
+def test_where_rest_does_not_know_the_last_trade_it_does_not_say_that_nothing_was_traded(
+    venue: RestVenue, worker: Worker, until: Callable[..., None], refused: str
+) -> None:
+    venue.refusals[refused] = NO
+    venue.ids = set(range(5))  # the exchange counts anew
+    worker.live(3_000_002)
+    series = [(BTC, "trade")]
+    worker.tell(worker.gaps.outage("binance", series, START, "broke", "disconnect"))
+    worker.tell(worker.gaps.restored("binance", series, START + SECOND))
+    worker.until(lambda: venue.count("historicalTrades" if refused else "trades") >= 2, until)
+    worker.turn()
+    assert worker.rows[3_000_003].status == "open"
 
 
 @pytest.mark.parametrize("recent", [1000, 3])

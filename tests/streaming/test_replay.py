@@ -1,5 +1,6 @@
 """A replay over a real Kafka and a real object store."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from streaming.archive import HOUR, OTHER, Archive
 from streaming.exchanges.binance import Binance
 from streaming.kafka_producer import topic_of
 from streaming.metrics import Metrics
-from streaming.replay import Range, ReplayError, replay
+from streaming.replay import Range, ReplayError, Store, replay
 from tests.servers import KafkaServer, MinioServer
 
 NOW = (time.time_ns() // 1000 // HOUR + 1) * HOUR + 60_000_000
@@ -98,6 +99,39 @@ def test_what_was_received_is_sent_again_word_for_word(
     sent = events(kafka_server, settings, symbol, 600)
     assert [encode(event) for event in sent] == [encode(event) for event in first]
     assert (summary.frames, summary.refused, summary.events) == (600, 0, {"trade": 600})
+
+
+@pytest.mark.parametrize("call", [1, 2, 3, 4])
+def test_a_file_that_is_uploaded_while_the_archive_is_listed_is_in_the_replay(
+    minio_server: MinioServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    monkeypatch.setenv("CRYPTO_HOME", str(tmp_path))
+    settings = minio_server.settings
+    folder = archive_module.raw_folder(settings)
+    path = folder / archive_module.place("binance", "BTCUSDT", PAST // HOUR) / "100000-0.jsonl.zst"
+    name = str(path.relative_to(folder))
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"content")
+    store = Store(settings)
+    listed, calls = store._listed, 0
+
+    def uploaded_behind_it(prefix: str, delimiter: str) -> Iterator[tuple[str, int]]:
+        nonlocal calls
+        calls += 1
+        yield from listed(prefix, delimiter)
+        if calls == call:
+            archive_module.upload(minio_server.client, settings.bucket, f"raw/{name}", path)
+            path.unlink()
+            archive_module._remove_empty(path.parent, folder)
+
+    monkeypatch.setattr(store, "_listed", uploaded_behind_it)
+    try:
+        [piece] = store.pieces(Range(PAST, PAST + 1))
+        assert piece.files == (name,)
+        with contextlib.closing(store.open(name)) as file:
+            assert file.read() == b"content"
+    finally:
+        minio_server.clear()
 
 
 def test_only_the_range_and_the_symbol_are_sent(

@@ -74,3 +74,11 @@ def test_a_metrics_port_that_is_taken_is_one_sentence_and_exit_code_2(path: Path
     errors = (tmp_path / "log").read_text()
     assert "METRICS_PORT" in errors
     assert errors.count("\n") == 1
+
+
+def test_a_ledger_that_cannot_be_used_is_one_sentence_and_exit_code_2(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "var" / "live" / "streaming" / "ledger.sqlite").mkdir(parents=True)
+    process = start(path, tmp_path / "log", RAW_ARCHIVE="false")
+    assert process.wait(30) == 2
+    *_, sentence = (tmp_path / "log").read_text().splitlines()
+    assert "ledger.sqlite cannot be used (unable to open database file): free the disk" in sentence

@@ -142,6 +142,22 @@ def test_while_we_stood_still_nothing_fell_silent() -> None:
     assert market.dog.tick(later + SECOND) == []
 
 
+def test_a_clock_that_goes_back_by_hours_makes_no_silence_unnoticed() -> None:
+    market = Market(TICKER)
+    market.regular(TICKER, 1, until=3 * 3600)
+    market.now = 100
+    last = market.regular(TICKER, 1, until=110)
+    assert [at - last for at, _ in market.wait(last + 200)] == [11, 21, 41, 81, 161]
+
+
+def test_a_clock_that_goes_back_by_seconds_is_waited_for() -> None:
+    market = Market(TICKER)
+    market.regular(TICKER, 1, until=100)
+    market.now = 95
+    last = market.regular(TICKER, 1, until=110)
+    assert market.wait(last + 15) == [(last + 11, TICKER)]
+
+
 def test_a_look_at_four_thousand_series_takes_no_more_than_a_fraction_of_a_second() -> None:
     keys = [Key("binance", str(number), stream) for number in range(1000) for stream in STREAMS]
     market = Market(*keys)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from shared.events import AnyEvent, DepthSnapshot, Kline, Ticker, Trade, decode, encode
 from shared.symbol_manager import Symbol
-from streaming.exchange import Answer, UnparsableMessage
+from streaming.exchange import HIGHEST_ID, Answer, UnparsableMessage
 from streaming.exchanges.binance import Binance
 
 RECEIVED = 1_795_249_793_614_275
@@ -169,7 +169,9 @@ def test_the_announcement_of_a_shutdown_is_recognised_and_a_trade_is_none() -> N
         (trade(q="0.0000000000000000001"), "decimal places"),
         (trade(p="1234567890123.12345678", q="12345678901.12345678"), "not below 10"),
         (trade(p=1.5), "Expected `str`, got `float`"),
-        (trade(t=2**63), "<= 9223372036854775807"),
+        (trade(t=2**63 - 1), "<= 999999999999999"),
+        (candle(L=10**15), "<= 999999999999999"),
+        (depth(lastUpdateId=10**15), "<= 999999999999999"),
         (trade(t=-1), ">= 0"),
         (trade(T=0), ">= 1"),
         (trade(T=10**18), "<= 99999999999999999"),
@@ -231,7 +233,7 @@ numbers = st.decimals("0.00000001", "99999999", places=8).map(lambda value: f"{v
 @given(
     numbers,
     numbers,
-    st.integers(0, 2**63 - 1),
+    st.integers(0, HIGHEST_ID),
     st.integers(1_500_000_000_000_000, 2_500_000_000_000_000),
     st.booleans(),
 )

@@ -143,6 +143,7 @@ def test_microseconds_are_taken_as_they_are() -> None:
         json.dumps([TRADE | {"price": "0"}]).encode(),
         json.dumps([TRADE | {"qty": "NaN"}]).encode(),
         json.dumps([TRADE | {"time": 0}]).encode(),
+        json.dumps([TRADE | {"id": 2**63 - 1}]).encode(),
     ],
 )  # fmt: skip
 def test_a_reply_that_makes_no_sense_is_refused(reply: bytes) -> None:
@@ -154,3 +155,35 @@ def test_a_reply_that_makes_no_sense_is_refused(reply: bytes) -> None:
     for read_all in (BINANCE.instruments, BINANCE.volumes):
         with pytest.raises(UnparsableMessage):
             read_all(reply)
+
+
+def test_a_bad_row_is_left_out_and_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    reply = json.dumps([TRADE, TRADE | {"id": 28458, "price": "0"}, TRADE | {"id": 28459}, "no row"]).encode()
+    for _ in range(2):
+        assert [trade.trade_id for trade in BINANCE.trades(reply, BTC)] == [28457, 28459]
+    assert caplog.text.count("is not above zero") == 1
+    assert '"id": 28458' in caplog.text
+    assert BINANCE.unread_places(reply, "trade", BTC) == {
+        28458: "'0' is not above zero", -1: "Expected `object`, got `str`",
+    }  # fmt: skip
+
+
+def test_a_bad_fill_kline_pair_or_turnover_is_left_out_alone() -> None:
+    fill = {"a": 1, "p": "1", "q": "1", "f": 1, "l": 1, "T": 1498793709153, "m": True}
+    fills = BINANCE.agg_trades(json.dumps([fill, fill | {"a": 2, "l": 0}]).encode(), BTC)
+    assert [one.agg_trade_id for one in fills] == [1]
+    row = [1499040000000, "1", "2", "1", "2", "5", 1499040059999, "7", 3, "1", "2", "0"]
+    reply = json.dumps([row, [1499040060000, "0", *row[2:]]]).encode()
+    assert len(BINANCE.klines(reply, BTC, FOREVER)) == 1
+    assert BINANCE.unread_places(reply, "kline_1m", BTC) == {1499040060000000: "'0' is not above zero"}
+    pair = {"symbol": "AB", "status": "BREAK", "baseAsset": "A", "quoteAsset": "B", "filters": []}
+    bad = pair | {"symbol": "CB", "baseAsset": "C", "filters": [{"filterType": "LOT_SIZE", "stepSize": "-1"}]}
+    reply = json.dumps({"serverTime": 1754603741167, "symbols": [bad, pair]}).encode()
+    assert [event.symbol for event in BINANCE.instruments(reply)] == ["AB"]
+    assert BINANCE.unread_pairs(reply) == {"CB"}
+    reply = json.dumps([{"symbol": "AB", "quoteVolume": "1"}, {"symbol": "CB", "quoteVolume": None}]).encode()
+    assert BINANCE.volumes(reply) == {"AB": Decimal(1)}
+
+
+def test_a_list_without_rows_says_nothing() -> None:
+    assert BINANCE.trades(b"[]", BTC) == []
