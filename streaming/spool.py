@@ -92,7 +92,7 @@ def decoded(data: bytes) -> Iterator[tuple[Record, int]]:
 class Spool:
     """A queue on disk, used by one thread. Opening it takes in what another process left.
 
-    Raises `SpoolError` where another process has it open.
+    Raises `SpoolError` where another process has it open, or the folder cannot be written.
     """
 
     def __init__(self, folder: Path, limit_bytes: int, free_bytes: int = FREE_BYTES) -> None:
@@ -103,8 +103,13 @@ class Spool:
         self._file: int | None = None
         self._segments: list[Segment] = []
         self._is_synced = True
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise SpoolError(
+                f"{folder} cannot be used ({error.strerror}): free the disk, or make it writable."
+            ) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

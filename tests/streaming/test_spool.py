@@ -214,6 +214,12 @@ def test_a_spool_has_one_user(tmp_path: Path) -> None:
     Spool(tmp_path, LIMIT, 0).close()
 
 
+def test_a_folder_that_cannot_be_made_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SpoolError, match=r"cannot be used .*make it writable"):
+        Spool(tmp_path / "file" / "spool", 1000)
+
+
 KILLED = """
 import sys, pathlib
 from streaming.spool import Record, Spool
