@@ -12,6 +12,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
 from deployment import probes
 from shared.symbol_manager import topic
+from tests.integration.test_pipeline import candles_closed
 from tests.system import System, wait_for
 
 DROPPED, REPEATED = "XRPUSDT", "SOLUSDT"
@@ -74,6 +75,12 @@ def dropped_by_kafka(system: System, symbol: str) -> tuple[int, int]:
     finally:
         consumer.close()
         admin.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def some_minutes(system: System) -> None:
+    """There is something to be lost and repeated."""
+    wait_for("four closed minutes", lambda: candles_closed(system) >= 4, seconds=600, every=2)
 
 
 @pytest.fixture(scope="module")
