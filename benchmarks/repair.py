@@ -3,8 +3,8 @@
     python benchmarks/repair.py [--seconds 60] [--runs 3]
 
 It runs on a healthy demo, whose simulated exchange cuts every connection and refuses new ones for `--seconds`. From the
-moment on at which connections are let in again it counts: until streaming has no open gap of trades or klines, until
-`bronze.trades` has every id that was made in the minutes that the disconnect touched, and until silver says so of them.
+moment on at which connections are let in again it counts: until `bronze.trades` has every id of the minutes that were
+closed by then, until no gap of trades or klines is open, and until silver has proven these minutes.
 """
 
 import argparse
@@ -64,6 +64,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--runs", type=int, default=3)
     asked = parser.parse_args()
+    if asked.seconds < 60:
+        parser.error("--seconds must be 60 or more, so that a minute is closed meanwhile")
     found = []
     for number in range(1, asked.runs + 1):
         start = time.time_ns() // 1000 // MINUTE * MINUTE
@@ -71,7 +73,6 @@ def main() -> None:
         time.sleep(asked.seconds)
         began = time.time()
         end = time.time_ns() // 1000 // MINUTE * MINUTE
-        """Of the minutes that were closed by then."""
         made = {}
         for symbol in SYMBOLS:
             rows = simulator(f"/truth/klines?symbol={symbol}&startTime={start}&endTime={end - 1}")
