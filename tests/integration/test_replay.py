@@ -16,6 +16,7 @@ from tests.integration.test_pipeline import candles_closed
 from tests.system import System, wait_for
 
 DROPPED, REPEATED = "XRPUSDT", "SOLUSDT"
+TABLES = ("trades", "klines", "tickers", "depth")
 FAILURES = """query { runsOrError(filter: {pipelineName: "pipeline", statuses: [FAILURE]}, limit: 1) { ... on Runs {
     results { eventConnection { events { ... on ExecutionStepFailureEvent { error { message cause { message } } } } } }
 } } }"""
@@ -130,11 +131,11 @@ def test_after_the_cure_that_it_names_every_trade_is_there_once(system: System, 
 
 
 def test_replaying_what_is_there_changes_no_row(system: System) -> None:
-    until = datetime.now(UTC) - timedelta(minutes=3)
+    until = settled(system, REPEATED)
     seen = {
         table: f"select * exclude (ingested_at) from bronze.{table} where symbol = '{REPEATED}' "
         f"and received_at < timestamptz '{until.isoformat()}' order by all"
-        for table in ("trades", "klines", "tickers", "depth")
+        for table in TABLES
     }
     before = {table: system.query(sql, "--exact") for table, sql in seen.items()}
     assert all(before.values())
@@ -143,6 +144,15 @@ def test_replaying_what_is_there_changes_no_row(system: System) -> None:
     wait_for("a run has taken it in", lambda: trade_ids(system, REPEATED)[-1] > newest, seconds=400, every=3)
     for table, sql in seen.items():
         assert system.query(sql, "--exact") == before[table], table
+
+
+def settled(system: System, symbol: str) -> datetime:
+    """A minute that ended ten seconds before what every table has: nothing of before it comes any more by itself."""
+    newest = " union all ".join(
+        f"select max(received_at) as last from bronze.{table} where symbol = '{symbol}'" for table in TABLES
+    )
+    [found] = system.query(f"select epoch_us(min(last)) as at from ({newest})")
+    return datetime.fromtimestamp((found["at"] // 1_000_000 - 10) // 60 * 60, UTC)
 
 
 def replay(system: System, symbol: str, since: datetime, until: datetime) -> str:
