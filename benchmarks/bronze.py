@@ -112,6 +112,7 @@ class Bench:
         self.lake = Lakehouse(
             SparkSession.builder.remote(session_url(self._config.spark_connect_url, "bench")).getOrCreate(),
             self._config.bucket,
+            self._config.lake_buckets,
         )
         self._topic = f"bench_bronze_{os.getpid()}"
         self._producer = KafkaProducer(bootstrap_servers=self._config.kafka, linger_ms=20)

@@ -59,6 +59,9 @@ def spark_properties(config: Settings) -> Mapping[str, str]:
         "spark.connect.grpc.binding.port": "0",
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.shuffle.partitions": "4",
+        # A pass of the pipeline is more classes than the 100 that are kept by default: each would be compiled again, by
+        # Janino and then by the JVM, in every minute.
+        "spark.sql.codegen.cache.maxEntries": "4000",
         "spark.default.parallelism": "4",
         "spark.sql.decimalOperations.allowPrecisionLoss": "false",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
@@ -99,7 +102,7 @@ def serve(config: Settings) -> int:
     context = spark.sparkContext
     context.setLogLevel("WARN")
     jvm: Any = context._jvm
-    lake = Lakehouse(spark, config.bucket)
+    lake = Lakehouse(spark, config.bucket, config.lake_buckets)
     executor = Thread(target=spark.range(1).count, daemon=True)
     executor.start()  # it starts while the tables are registered
     make_bucket(config)

@@ -31,6 +31,7 @@ defs = dg.Definitions(
             spark_config={"spark.remote": session_url(settings().spark_connect_url, "dagster")},
             url=settings().spark_connect_url,
             bucket=settings().bucket,
+            buckets=settings().lake_buckets,
         )
     },
 )

@@ -178,7 +178,7 @@ class _Run:
             if has_rows:
                 self._write_rows(module, messages, notes, done)
             else:
-                self._lake.write(table, self._lake.read(table).limit(0), notes)
+                self._lake.write(table, self._lake.no_rows(table), notes)
         done.seconds += monotonic() - began
 
     def _write_rows(self, module: ModuleType, messages: DataFrame, notes: Mapping[str, str], done: Ingested) -> None:

@@ -68,7 +68,7 @@ class LostPlaceError(Exception):
 
 
 class BucketsChangedError(Exception):
-    """A contract spreads its rows over another number of files than the table that is there."""
+    """A table's rows are spread over another number of files than they would be written to now."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,8 @@ class Lakehouse:
 
     spark: SparkSession
     bucket: str
+    buckets: int
+    """Over how many files a partition is spread of the tables that leave it open."""
 
     def path(self, table: Table) -> str:
         return f"s3a://{self.bucket}/{table.folder}"
@@ -105,10 +107,11 @@ class Lakehouse:
     def create(self, table: Table) -> None:
         """Register the table with the session's server, and make it where it is not there yet.
 
-        Raises `BucketsChangedError` where its rows lie in another number of files than the contract says.
+        Raises `BucketsChangedError` where its rows lie in another number of files than its contract or LAKE_BUCKETS
+        says.
         """
         columns = ", ".join(f"`{c.name}` {c.type} COMMENT {_literal(c.comment)}" for c in table.columns)
-        options = {"type": "mor", "primaryKey": ",".join(table.key)} | _table_options(table)
+        options = {"type": "mor", "primaryKey": ",".join(table.key)} | self._table_options(table)
         if table.ordering:
             options["preCombineField"] = table.ordering
         properties = ", ".join(f"'{name}' = '{value}'" for name, value in options.items())
@@ -125,12 +128,23 @@ class Lakehouse:
             written = self.note(table, _BUCKETS)
         except LostPlaceError:  # it was written before commits said it
             return
-        if written and int(written) != table.buckets:
+        buckets = self._buckets(table)
+        if written and int(written) != buckets:
+            where = "its contract" if table.buckets else "LAKE_BUCKETS"
             raise BucketsChangedError(
-                f"{table.full_name} lies in {written} buckets and its contract says {table.buckets}: rows would be "
-                f"written a second time, in other files. Set buckets back to {written}, or make the table anew "
+                f"{table.full_name} lies in {written} buckets and {where} says {buckets}: rows would be written a "
+                f"second time, in other files. Set it back to {written}, or make the table anew "
                 "(docs/recipes/rebuild.md)."
             )
+
+    def _buckets(self, table: Table) -> int:
+        return table.buckets or self.buckets
+
+    def _table_options(self, table: Table) -> dict[str, str]:
+        return {
+            "hoodie.bucket.index.hash.field": table.bucket,
+            "hoodie.bucket.index.num.buckets": str(self._buckets(table)),
+        }
 
     def _add_new_columns(self, table: Table) -> None:
         """Give a table that was made before the columns that its contract got since; they are null in its rows."""
@@ -150,6 +164,10 @@ class Lakehouse:
         """The table's rows as they are now; with `hours`, only those of its time column from the first to the last."""
         rows = self.spark.read.format("hudi").load(self.path(table)).select(table.column_names)
         return rows if hours is None else rows.filter(of_hours(table, list(hours)))
+
+    def no_rows(self, table: Table) -> DataFrame:
+        """A frame like the table's, empty: what the optimizer sees to be so, it leaves out of every plan."""
+        return self.spark.createDataFrame([], ", ".join(f"`{c.name}` {c.type}" for c in table.columns))
 
     def commits(self, table: Table) -> list[Commit]:
         """The finished commits that the table's timeline still has, the latest first by completion."""
@@ -212,10 +230,10 @@ class Lakehouse:
         """
         commits = self.commits(table)
         if not commits:
-            return Changes(self.read(table).limit(0), since)
+            return Changes(self.no_rows(table), since)
         until, earliest = commits[0].completed, commits[-1].completed
         if until <= since:
-            return Changes(self.read(table).limit(0), until)
+            return Changes(self.no_rows(table), until)
         if since < earliest:
             every = self.spark.read.format("hudi").load(self.path(table))
             late = every if since == BEGINNING else every.filter(F.col("_hoodie_commit_time") >= _day_before(since))
@@ -269,10 +287,10 @@ class Lakehouse:
         Raises where another writer was quicker. Then the run fails, and the next reads again how far its sources are.
         """
         handed_on = None if notes else self.notes(table, _BUCKETS)
-        notes = {**(notes or (handed_on.values if handed_on else {})), _BUCKETS: str(table.buckets)}
+        notes = {**(notes or (handed_on.values if handed_on else {})), _BUCKETS: str(self._buckets(table))}
         options = (
             _WRITE_OPTIONS
-            | _table_options(table)
+            | self._table_options(table)
             | {
                 "hoodie.table.name": table.name,
                 "hoodie.datasource.write.table.type": "MERGE_ON_READ",
@@ -293,7 +311,7 @@ class Lakehouse:
         now: datetime,
         *,
         everywhere: bool = False,
-        log_files: int = 60,
+        log_files: int = 20,
         log_bytes: int = 4_000_000,
     ) -> int:
         """Merge log files into base files where it is time; gives how many files were made anew.
@@ -415,13 +433,6 @@ def _hours_that_are_over(now: datetime) -> str:
 
 def _pairs(options: Mapping[str, str]) -> str:
     return ",".join(f"{name}={value}" for name, value in options.items())
-
-
-def _table_options(table: Table) -> dict[str, str]:
-    return {
-        "hoodie.bucket.index.hash.field": table.bucket,
-        "hoodie.bucket.index.num.buckets": str(table.buckets),
-    }
 
 
 def _literal(text: str) -> str:

@@ -61,7 +61,7 @@ def refresh(lake: Lakehouse, module: ModuleType, now: datetime, *, from_scratch:
             spans = module.needs(keys, now).collect() if keys is not None else []
             if keys is None or not spans:
                 if followed != note:
-                    lake.write(table, current.limit(0), {MARKS: followed})
+                    lake.write(table, lake.no_rows(table), {MARKS: followed})
                 return Refreshed(followed=followed, seconds=time.monotonic() - began)
             windows = {s.full_name: _window(lake, s, spans) for s in sources}
             hours = _hours(spans) if table.partitions else set()
@@ -115,7 +115,7 @@ def _window(lake: Lakehouse, source: Table, spans: list[Row]) -> DataFrame:
     """The rows of a source in the partitions that the spans name."""
     mine = [span for span in spans if span.source == source.full_name]
     if not mine:
-        return lake.read(source).limit(0)
+        return lake.no_rows(source)
     by_interval: dict[str | None, list[Row]] = {}
     for span in mine:
         by_interval.setdefault(span.interval, []).append(span)

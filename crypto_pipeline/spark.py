@@ -28,11 +28,12 @@ class SparkConnect(PySparkResource):
 
     url: str
     bucket: str
+    buckets: int
 
     @contextmanager
     def lakehouse(self, asset: str, run_id: str) -> Iterator[Lakehouse]:
         """The lakehouse in an asset's session: in the Spark UI its jobs are the user `asset`, tagged `asset:run`."""
-        lake = Lakehouse(self._session(asset), self.bucket)
+        lake = Lakehouse(self._session(asset), self.bucket, self.buckets)
         with tagged(lake, asset, run_id):
             lake.end_leftovers()
             yield lake

@@ -45,7 +45,7 @@ def _module(name: str) -> Callable[[Settings], Command]:
 
 _ALWAYS_READ = ("mode", "bind_address", "containers", "memory_profile")
 _PYTHON = ("requirements.lock", "shared")
-_LAKE = ("s3_", "minio_port", "kafka_", "spark_", "postgres_")
+_LAKE = ("lake_", "s3_", "minio_port", "kafka_", "spark_", "postgres_")
 _EXCHANGE = ("binance_", "simulator_port", "symbols_file", "active_symbols")
 _STREAM = (*_EXCHANGE, "kafka_", "stream_", "metrics_port", "raw_archive", "s3_", "minio_port")
 _DAGSTER = ("config/dagster.yaml", "config/workspace.yaml", "deployment/dagster.py", "requirements.lock")

@@ -52,8 +52,10 @@ class Table:
     """Of two rows of one key the one with the greater value stays, and on a tie the later written; none: the later."""
     bucket: str = "symbol"
     """Rows are spread over `buckets` files a partition by the hash of this key column."""
-    buckets: int = 4
-    """Fixed for the table's life: with another number its rows would be looked for, and written, in other files."""
+    buckets: int | None = None
+    """A table that stays small has 1; one that grows with the symbols has none, and so as many as LAKE_BUCKETS says.
+
+    Fixed for the table's life: with another number its rows would be looked for, and written, in other files."""
     rules: Mapping[str, str] = field(default_factory=dict)
     """What must hold for every row: the rule's name and its SQL condition. Each is an asset check.
 

@@ -31,7 +31,6 @@ TABLE = Table(
     key=("exchange", "symbol", "interval", "interval_start"),
     partitions=("interval", "month"),
     time="interval_start",
-    buckets=2,
     rules={
         "rsi_lies_between_0_and_100": "rsi_14 is null or rsi_14 between 0 and 100",
         "bands_are_in_order": "bb_upper_20_2 is null or bb_upper_20_2 >= bb_lower_20_2",

@@ -31,7 +31,6 @@ TABLE = Table(
     key=("exchange", "symbol", "interval", "interval_start"),
     partitions=("interval", "month"),
     time="interval_start",
-    buckets=2,
     rules=RULES,
 )
 SOURCES = (ohlcv_1m.TABLE, klines.TABLE)

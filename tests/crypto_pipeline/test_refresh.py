@@ -22,11 +22,11 @@ def test_touched_rows_are_the_same_however_many_are_few(
         F.col("id").cast("int").alias("interval_seconds"),
         F.col("id").alias("stretch"),
     )
-    with refresh._keys(Lakehouse(spark, "none"), touched) as keys:
+    with refresh._keys(Lakehouse(spark, "none", 1), touched) as keys:
         assert keys is not None
         assert keys.schema.simpleString() == touched.schema.simpleString()
         assert sorted(keys.collect()) == sorted(touched.collect())
-    with refresh._keys(Lakehouse(spark, "none"), touched.limit(0)) as keys:
+    with refresh._keys(Lakehouse(spark, "none", 1), touched.limit(0)) as keys:
         assert keys is None
 
 

@@ -103,7 +103,8 @@ def compacted(lake: Lakehouse) -> dict[str, object]:
 def main() -> None:
     """Write, follow, compact and widen a table, and print what was seen."""
     config = settings()
-    lake = Lakehouse(SparkSession.builder.remote(config.spark_connect_url).getOrCreate(), config.bucket)
+    spark = SparkSession.builder.remote(config.spark_connect_url).getOrCreate()
+    lake = Lakehouse(spark, config.bucket, config.lake_buckets)
     lake.create(TABLE)
     seen: dict[str, object] = {"note_of_an_unwritten_table": lake.note(TABLE, "place")}
 
