@@ -316,17 +316,16 @@ class Lakehouse:
     ) -> int:
         """Merge log files into base files where it is time; gives how many files were made anew.
 
-        By the hour: every hour that is over and has log files, so also one that late data came to. Else: every file
-        with `log_files` of them, or with `log_bytes` in them. Only what was written since the last compaction is looked
-        at, but with `everywhere`. What another session merges now is left to it.
+        Every file with `log_files` of them, or with `log_bytes` in them. By the hour also: every hour that is over and
+        has log files, so also one that late data came to. Only what was written since the last compaction is looked at,
+        but with `everywhere`. What another session merges now is left to it.
         """
+        wanted = [
+            ("LogFileNumBased", "logfile.num.threshold", str(log_files)),
+            ("LogFileSizeBased", "logfile.size.threshold", str(log_bytes)),
+        ]
         if _is_hourly(table):
-            wanted = [("PartitionRegexBased", "partition.path.regex", _hours_that_are_over(now))]
-        else:
-            wanted = [
-                ("LogFileNumBased", "logfile.num.threshold", str(log_files)),
-                ("LogFileSizeBased", "logfile.size.threshold", str(log_bytes)),
-            ]
+            wanted.insert(0, ("PartitionRegexBased", "partition.path.regex", _hours_that_are_over(now)))
         files = 0
         for strategy, name, bound in wanted:
             options = _GUARDS | {
