@@ -48,7 +48,13 @@ _PYTHON = ("requirements.lock", "shared")
 _LAKE = ("lake_", "s3_", "minio_port", "kafka_", "spark_", "postgres_")
 _EXCHANGE = ("binance_", "simulator_port", "symbols_file", "active_symbols")
 _STREAM = (*_EXCHANGE, "kafka_", "stream_", "metrics_port", "raw_archive", "s3_", "minio_port")
-_DAGSTER = ("config/dagster.yaml", "config/workspace.yaml", "deployment/dagster.py", "requirements.lock")
+_DAGSTER = (
+    "config/dagster.yaml",
+    "config/workspace.yaml",
+    "crypto_pipeline/dagster_storage.py",
+    "deployment/dagster.py",
+    "requirements.lock",
+)
 
 TABLE = (
     Service(
