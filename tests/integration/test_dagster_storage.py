@@ -1,9 +1,9 @@
 """Dagster's storage keeps its connections."""
 
 import psycopg2
+import pytest
 from dagster import AssetObservation, DagsterInstance
 from dagster._core.instance.ref import InstanceRef
-from pytest import MonkeyPatch
 
 from deployment import dagster
 from tests.system import System
@@ -26,7 +26,7 @@ def sessions(system: System) -> int:
         return int(cursor.fetchone()[0])
 
 
-def test_an_event_needs_no_connection_of_its_own(system: System, monkeypatch: MonkeyPatch) -> None:
+def test_an_event_needs_no_connection_of_its_own(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
     command = dagster.daemon(system.settings())
     for name, value in command.env.items():
         monkeypatch.setenv(name, value)
