@@ -14,6 +14,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, default=1, help="of the faults and kills in tests/chaos")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left_in_the_project() -> Iterator[None]:
+    """Fails the last test where one left something beside the code; hidden folders, and Spark's empty one, may come."""
+    project = Path(__file__).resolve().parents[1]
+
+    def seen() -> set[str]:
+        return {path.name for path in project.iterdir() if not path.name.startswith(".")} - {"artifacts", "var"}
+
+    before = seen()
+    yield
+    assert seen() <= before, f"the tests left {sorted(seen() - before)} in the project"
+
+
 @pytest.fixture(scope="session")
 def recorded() -> Path:
     """The folder of real recorded data beside the checkout."""
