@@ -3,7 +3,8 @@
     python benchmarks/pipeline.py [--passes 8]
 
 It watches a running deployment. Straight after `./deploy.sh --demo` the first passes are those of cold JVMs. How much
-is streamed is the deployment's: `SIMULATOR_RATE=169 ./deploy.sh --demo` makes that many trades a second.
+is streamed is the deployment's: with `SIMULATOR_RATE=169 ./deploy.sh --demo` that many trades a second of BTCUSDT, and
+fewer of the others.
 """
 
 import argparse

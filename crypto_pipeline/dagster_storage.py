@@ -1,6 +1,7 @@
 """Dagster's storage in PostgreSQL, over connections that are kept.
 
-Its own opens up to three for each event that it stores, and a run of the pipeline stores some two hundred.
+Its own opens up to three for each event that it stores, and a run of the pipeline stores two for each asset
+and each check.
 """
 
 from collections.abc import Mapping

@@ -320,12 +320,12 @@ class Lakehouse:
         has log files, so also one that late data came to. Only what was written since the last compaction is looked at,
         but with `everywhere`. What another session merges now is left to it.
         """
+        over = ("PartitionRegexBased", "partition.path.regex", _hours_that_are_over(now))
         wanted = [
+            *([over] if _is_hourly(table) else []),
             ("LogFileNumBased", "logfile.num.threshold", str(log_files)),
             ("LogFileSizeBased", "logfile.size.threshold", str(log_bytes)),
         ]
-        if _is_hourly(table):
-            wanted.insert(0, ("PartitionRegexBased", "partition.path.regex", _hours_that_are_over(now)))
         files = 0
         for strategy, name, bound in wanted:
             options = _GUARDS | {

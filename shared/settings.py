@@ -103,6 +103,7 @@ class Settings(BaseSettings):
 
     lake_buckets: Annotated[int, Field(ge=1, le=256)] = 1
     """Over how many files each partition of the large tables is spread, by symbol. Fixed once they are made."""
+
     pipeline_seconds_after_minute: Annotated[int, Field(ge=0, le=55)] = 5
     """When in each minute the sensor starts the pipeline: late enough for the closed klines to be there."""
 

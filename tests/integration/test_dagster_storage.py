@@ -1,5 +1,7 @@
 """Dagster's storage keeps its connections."""
 
+from contextlib import closing
+
 import psycopg2
 import pytest
 from dagster import AssetObservation, DagsterInstance
@@ -14,13 +16,14 @@ EVENTS = 20
 def sessions(system: System) -> int:
     """How many connections Dagster's database has ever had."""
     settings = system.settings()
-    with psycopg2.connect(
+    opened = psycopg2.connect(
         host=settings.postgres_host,
         port=settings.postgres_port,
         user=settings.postgres_user,
         password=settings.postgres_password.get_secret_value(),
         dbname=settings.postgres_database,
-    ) as connection:
+    )
+    with closing(opened) as connection:
         cursor = connection.cursor()
         cursor.execute("select sessions from pg_stat_database where datname = current_database()")
         return int(cursor.fetchone()[0])
