@@ -48,7 +48,7 @@ def query(
     from shared.settings import settings
 
     try:
-        answer = (_by_spark if engine == "spark" else _by_duckdb)(sql, settings(), exact)
+        answer = (_by_spark if engine == "spark" else by_duckdb)(sql, settings(), exact)
     except (SqlError, LakeError) as error:
         typer.echo(error, err=True)
         raise typer.Exit(1) from None
@@ -64,7 +64,8 @@ def query(
         sys.stdout.flush()
 
 
-def _by_duckdb(sql: str, settings: "Settings", exact: bool) -> "pa.Table":
+def by_duckdb(sql: str, settings: "Settings", exact: bool) -> "pa.Table":
+    """The answer of DuckDB in this process. Raises `SqlError` or `LakeError`."""
     from crypto_pipeline import catalog
     from crypto_pipeline.lake_sql import Lake
     from crypto_pipeline.reader import as_floats, open_table

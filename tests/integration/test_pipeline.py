@@ -64,7 +64,7 @@ def test_a_trade_in_bronze_is_the_one_that_was_made_digit_for_digit(system: Syst
     rows = system.query(
         "select trade_id, price, quantity, epoch_us(event_time) as at, is_buyer_maker from bronze.trades "
         "where symbol = 'ETHUSDT' order by trade_id limit 200",
-        "--exact",
+        exact=True,
     )
     truth = {
         row["trade_id"]: row for row in system.truth(f"trades?symbol=ETHUSDT&fromId={rows[0]['trade_id']}&limit=100000")
@@ -84,7 +84,7 @@ def test_every_complete_candle_equals_its_truth_in_every_field(system: System) -
     candles = system.query(
         f"select symbol, epoch_us(interval_start) as start, {', '.join(names)} from silver.ohlcv_1m "
         "where status = 'complete' order by 1, 2",
-        "--exact",
+        exact=True,
     )
     for symbol in SYMBOLS:
         mine = [candle for candle in candles if candle["symbol"] == symbol]
@@ -121,7 +121,7 @@ def test_the_longer_candles_hold_the_volume_of_their_minutes(system: System) -> 
         from minutes join longer using (symbol)"""
     wait_for(
         "minutes and longer candles agree",
-        lambda: (row := system.query(sql, "--exact")[0])["pairs"] == row["equal"] >= 5 * len(SYMBOLS),
+        lambda: (row := system.query(sql, exact=True)[0])["pairs"] == row["equal"] >= 5 * len(SYMBOLS),
         seconds=120,
     )
 
@@ -149,7 +149,9 @@ def test_both_engines_give_the_same_answer(system: System) -> None:
              where status = 'complete' and interval_start < timestamp '{}' group by 1 order by 1"""
     last = system.query("select max(interval_start) as t from silver.ohlcv_1m where status = 'complete'")[0]["t"]
     sql = sql.format(str(last).replace("T", " ").removesuffix("Z").removesuffix("+00:00"))
-    assert system.query(sql) == system.query(sql, "--engine", "spark") != []
+    asked = [system.crypto("query", sql, "--format", "json", "--engine", engine) for engine in ("duckdb", "spark")]
+    by_duckdb, by_spark = (json.loads(done.stdout) for done in asked)
+    assert by_duckdb == by_spark == system.query(sql) != []
 
 
 def test_kafka_holds_one_topic_a_symbol_and_order_a_key(system: System) -> None:

@@ -137,13 +137,13 @@ def test_replaying_what_is_there_changes_no_row(system: System) -> None:
         f"and received_at < timestamptz '{until.isoformat()}' order by all"
         for table in TABLES
     }
-    before = {table: system.query(sql, "--exact") for table, sql in seen.items()}
+    before = {table: system.query(sql, exact=True) for table, sql in seen.items()}
     assert all(before.values())
     replay(system, REPEATED, until - timedelta(minutes=30), until)
     newest = trade_ids(system, REPEATED)[-1]
     wait_for("a run has taken it in", lambda: trade_ids(system, REPEATED)[-1] > newest, seconds=400, every=3)
     for table, sql in seen.items():
-        assert system.query(sql, "--exact") == before[table], table
+        assert system.query(sql, exact=True) == before[table], table
 
 
 def settled(system: System, symbol: str) -> datetime:
