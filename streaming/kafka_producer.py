@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, NamedTuple
 
-from kafka import KafkaAdminClient, KafkaProducer
+from kafka import KafkaAdminClient, TopicPartition
 from kafka.errors import (
     InvalidRecordError,
     InvalidTimestampError,
@@ -29,6 +29,7 @@ from shared import symbol_manager
 from shared.events import AnyEvent, message_key
 from shared.settings import Settings
 from streaming.metrics import Metrics
+from streaming.quick_producer import QuickProducer
 from streaming.spool import Record, Segment, Spool, SpoolFull
 
 log = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ class EventProducer:
         self._metrics = metrics
         self._spool = spool
         self._producer: Any = None
-        self._partition: dict[str, int | None] = {}
+        self._partition: dict[str, TopicPartition | None] = {}
         self._preparing = threading.Lock()
         self._wanted: set[str] = set()
         self._topics_thread: threading.Thread | None = None
@@ -134,12 +135,15 @@ class EventProducer:
             with ThreadPoolExecutor(min(len(new), TOPICS_AT_ONCE)) as pool:  # one by one they take 0.1 s each
                 partitions = pool.map(producer.partitions_for, new)
                 # Where there is but one, naming it spares hashing the key in Python for each message.
-                known = {topic: 0 if found == {0} else None for topic, found in zip(new, partitions, strict=True)}
+                known = {
+                    topic: TopicPartition(topic, 0) if found == {0} else None
+                    for topic, found in zip(new, partitions, strict=True)
+                }
             self._producer = producer
             self._partition.update(known)
 
     def _connect(self) -> Any:
-        return KafkaProducer(
+        return QuickProducer(
             bootstrap_servers=self._servers,
             client_id="crypto-streaming",
             acks="all",
@@ -148,7 +152,7 @@ class EventProducer:
             delivery_timeout_ms=DELIVERY_TIMEOUT_MS,
             linger_ms=self._linger_ms,
             batch_size=BATCH_BYTES,
-            compression_type="gzip",
+            compression_type="zstd",
             max_block_ms=5_000,
             bootstrap_timeout_ms=5_000,
             reconnect_backoff_max_ms=2_000,
@@ -233,9 +237,12 @@ class EventProducer:
     ) -> bool:
         """Give a message to kafka-python; False where that can go on no more and will be started again."""
         try:
-            future = self._producer.send(
-                topic, value, key, headers=list(headers) if headers else None, partition=self._partition[topic]
-            )
+            place = self._partition[topic]
+            if headers or place is None:
+                number = None if place is None else place.partition
+                future = self._producer.send(topic, value, key, headers=list(headers), partition=number)
+            else:
+                future = self._producer.put(place, key, value)
         except MessageSizeTooLargeError as error:
             self._refuse(topic, error, segment)
             return True

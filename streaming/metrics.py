@@ -1,14 +1,67 @@
 """What the streaming service tells Prometheus, on `METRICS_PORT`."""
 
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import accumulate
 from threading import Thread
 from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, start_http_server
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
 
 from shared.events import AnyEvent
 
 LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 BY_STREAM = ("exchange", "symbol", "stream")
+
+
+class _Stream:
+    """The figures of one stream of one symbol."""
+
+    __slots__ = ("buckets", "events", "seconds")
+
+    def __init__(self) -> None:
+        self.events = 0
+        self.seconds = 0.0
+        """The sum of all latencies."""
+        self.buckets = [0] * (len(LATENCY_BUCKETS) + 1)
+        """How many latencies are at most as long as each of `LATENCY_BUCKETS` and longer than the one before."""
+
+
+class _Traffic(Collector):
+    """Events and their latencies, counted by one thread without a lock: it is done with each of them."""
+
+    def __init__(self) -> None:
+        self._streams: dict[tuple[str, str, str], _Stream] = {}
+
+    def count(self, event: AnyEvent) -> None:
+        key = (event.exchange, event.symbol, event.stream)
+        stream = self._streams.get(key)
+        if stream is None:
+            stream = self._streams[key] = _Stream()
+        stream.events += 1
+        sent_at = event.published_at or event.event_time
+        if sent_at and event.received_at:
+            seconds = (event.received_at - sent_at) / 1_000_000
+            stream.seconds += seconds
+            stream.buckets[bisect_left(LATENCY_BUCKETS, seconds)] += 1
+
+    def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
+        """What Prometheus asks for, in a thread of its server."""
+        events = CounterMetricFamily("ingestor_messages", "Events handed to Kafka.", labels=BY_STREAM)
+        latencies = HistogramMetricFamily(
+            "latency_seconds",
+            "From the exchange's clock (when it sent the message) to ours when it came.",
+            labels=BY_STREAM,
+        )
+        for key, stream in list(self._streams.items()):
+            events.add_metric(key, stream.events)
+            bounds = [*(str(float(bound)) for bound in LATENCY_BUCKETS), "+Inf"]
+            counts = accumulate(stream.buckets)
+            latencies.add_metric(key, list(zip(bounds, counts, strict=True)), stream.seconds)
+        yield events
+        yield latencies
 
 
 class Metrics:
@@ -17,19 +70,12 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self._messages = Counter(
-            "ingestor_messages_total", "Events handed to Kafka.", BY_STREAM, registry=self.registry
-        )
-        self._latency = Histogram(
-            "latency_seconds",
-            "From the exchange's clock (when it sent the message) to ours when it came.",
-            BY_STREAM,
-            buckets=LATENCY_BUCKETS,
-            registry=self.registry,
-        )
+        self._traffic = _Traffic()
+        self.registry.register(self._traffic)
+        self.count = self._traffic.count
+        """Count an event and how long it was on the way; to be called by one thread."""
         self._server: WSGIServer | None = None
         self._thread: Thread | None = None
-        self._streams: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
         self.kafka_send_errors = Counter(
             "kafka_send_errors_total", "Messages that Kafka refused for good.", ("topic",), registry=self.registry
         )
@@ -75,17 +121,6 @@ class Metrics:
             ("exchange",),
             registry=self.registry,
         )
-
-    def count(self, event: AnyEvent) -> None:
-        """Count an event and how long it was on the way."""
-        key = (event.exchange, event.symbol, event.stream)
-        children = self._streams.get(key)
-        if children is None:
-            children = self._streams[key] = (self._messages.labels(*key), self._latency.labels(*key))
-        children[0].inc()
-        sent_at = event.published_at or event.event_time
-        if sent_at and event.received_at:
-            children[1].observe((event.received_at - sent_at) / 1_000_000)
 
     def connection(self, exchange: str, connected: bool) -> None:
         """Note that a connection of an exchange was opened, or ended."""
