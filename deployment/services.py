@@ -51,6 +51,7 @@ _STREAM = (*_EXCHANGE, "kafka_", "stream_", "metrics_port", "raw_archive", "s3_"
 _DAGSTER = (
     "config/dagster.yaml",
     "config/workspace.yaml",
+    "crypto_pipeline/dagster_launcher.py",
     "crypto_pipeline/dagster_storage.py",
     "deployment/dagster.py",
     "requirements.lock",
