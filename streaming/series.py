@@ -168,6 +168,9 @@ class Series:
         """By place, none touching another that was found earlier."""
         self._open_end: Hole | None = None
         """The hole whose end is not known."""
+        self._told = 0
+        """The time of the last row: each is later, also where a hole begins within a moment where another had begun. Of
+        two rows of one name the later stays, in the table and in the ledger."""
         self.is_wanted = True
         self.is_covered = False
 
@@ -176,6 +179,7 @@ class Series:
 
     def load(self, gap: Gap) -> None:
         """Take over a hole that was found before the process started."""
+        self._told = max(self._told, gap.updated_at)
         low, high = missing_range(gap)
         hole = Hole(gap.first_missing, low, high, gap.event_time, gap.cause, updated_at=gap.updated_at)
         hole.connection_id, hole.source = gap.connection_id, gap.repaired_from
@@ -293,7 +297,7 @@ class Series:
         return self._gap(hole, status, hole.high, missing, hole.detail or self._words(hole, status, missing))
 
     def _gap(self, hole: Hole, status: GapStatus, last: int | None, missing: int | None, detail: str) -> Gap:
-        hole.updated_at = max(self._clock.now, hole.updated_at + 1)
+        hole.updated_at = self._told = max(self._clock.now, self._told + 1)
         return Gap(
             exchange=self._exchange,
             symbol=self._symbol,

@@ -163,6 +163,19 @@ def test_an_interruption_is_a_gap_at_once_and_ends_with_the_next_trade() -> None
     assert (row.first_missing, row.last_missing, row.missing, row.cause) == (6, 8, 3, "disconnect")
 
 
+def test_an_interruption_that_begins_again_in_the_same_moment_is_told_later_than_the_end_of_the_first() -> None:
+    """Else the table and the ledger keep the first, in which nothing was traded, and forget the second."""
+    told = Told()
+    told.see(5)
+    [first] = told.cut("trade")
+    told.back("trade")
+    [ended] = told.note(told.gaps.settle(replace(first, status="repaired"), ""))
+    [again] = told.cut("trade", cause="silence")
+    assert (ended.first_missing, ended.status, ended.missing) == (6, "repaired", 0)
+    assert (again.first_missing, again.status, again.last_missing) == (6, "open", None)
+    assert again.updated_at > ended.updated_at
+
+
 def test_an_interruption_in_which_nothing_was_traded_is_repaired_by_the_next_trade() -> None:
     told = Told()
     told.see(5)
