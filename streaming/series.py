@@ -395,10 +395,10 @@ class Trades(Series):
             return self._late(place, time, event.source)
         rows = []
         if place > self._highest + 1:
-            rows.append(self._jumped(event, place))
+            rows += self._jumped(event, place, time)
         elif self._open_end and is_live:
             rows.append(self._nothing_open("websocket"))
-        elif self._open_end:
+        if self._open_end:
             self._open_end.source = "rest"
         self._highest, self._time = place, time
         if is_live:
@@ -411,15 +411,20 @@ class Trades(Series):
         self._highest, self._time, self._next = place, time, place + 1
         self.is_covered, self._cause = True, None
 
-    def _jumped(self, event: Any, place: int) -> Gap:
+    def _jumped(self, event: Any, place: int, time: int) -> list[Gap]:
         low = self._highest + 1
         hole, self._open_end = self._open_end, None
+        is_told_of_an_interruption = hole is not None and event.source != "websocket"
         if hole is None:
             hole = Hole(low, low, low, self._time, self._cause or "id_jump")
         hole.low, hole.high, hole.end = low, place - 1, place - 1
         hole.connection_id = event.connection_id
         self._insert(hole)
-        return self._row(hole)
+        rows = [self._row(hole)]
+        if is_told_of_an_interruption:  # REST's last trades do not end it, and they were missing as well
+            self._highest, self._time = place - 1, time
+            rows.append(self._open(time))
+        return rows
 
     def _counts_anew(self, place: int, time: int) -> bool:
         is_newer = time > self._time + ANEW and not self._hole_at(place)

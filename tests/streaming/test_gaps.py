@@ -163,6 +163,20 @@ def test_an_interruption_is_a_gap_at_once_and_ends_with_the_next_trade() -> None
     assert (row.first_missing, row.last_missing, row.missing, row.cause) == (6, 8, 3, "disconnect")
 
 
+def test_the_last_trades_by_rest_leave_the_interruption_open_and_stay_on_record() -> None:
+    """Where the exchange refuses trades by id, only its last thousand can be had: before the stream is back, too."""
+    told = Told()
+    told.see(5)
+    told.cut("trade")
+    hole, still = told.see(8, source="rest")
+    assert (hole.first_missing, hole.last_missing, hole.missing) == (6, 7, 2)
+    assert (still.first_missing, still.last_missing, still.status) == (8, None, "open")
+    told.see(9, source="rest")
+    told.back("trade")
+    [end] = told.see(10)
+    assert (end.first_missing, end.last_missing, end.status, end.repaired_from) == (8, 9, "repaired", "rest")
+
+
 def test_an_interruption_that_begins_again_in_the_same_moment_is_told_later_than_the_end_of_the_first() -> None:
     """Else the table and the ledger keep the first, in which nothing was traded, and forget the second."""
     told = Told()
@@ -462,7 +476,8 @@ def test_nothing_is_forgotten_by_a_restart(delivered: list[int], stops: list[int
 @given(
     steps=st.lists(
         st.tuples(
-            st.sampled_from(["live", "lost", "cut", "back", "late", "rest", "answer", "tick"]), st.integers(1, 4)
+            st.sampled_from(["live", "lost", "cut", "back", "late", "rest", "recent", "answer", "tick"]),
+            st.integers(1, 4),
         ),
         max_size=60,
     )
@@ -470,10 +485,12 @@ def test_nothing_is_forgotten_by_a_restart(delivered: list[int], stops: list[int
 def test_whatever_is_interrupted_lost_and_fetched_the_open_gaps_are_what_is_missing(
     steps: list[tuple[str, int]],
 ) -> None:
-    """The exchange issues ids one by one; each comes live, or is lost, or comes later."""
+    """The exchange issues ids one by one; each comes live, or is lost, or comes later. What was asked for because of an
+    interruption stays on record."""
     told = Told()
     told.see(0)
     issued, came, is_cut = 0, {0}, False
+    asked_for: set[int] = set()
     for place, (step, count) in enumerate(steps):
         at = START + place * SECOND
         if step in ("live", "lost"):
@@ -494,12 +511,18 @@ def test_whatever_is_interrupted_lost_and_fetched_the_open_gaps_are_what_is_miss
                 if number < max(came) or step == "rest":
                     told.see(number, source="rest" if step == "rest" else "websocket", at=at)
                     came.add(number)
+        elif step == "recent" and open_ends(told):  # only the last trades can be had
+            fetched = [n for n in range(max(issued - count, 0) + 1, issued + 1) if n > max(came)]
+            told.see(*fetched, source="rest", at=at)
+            came.update(fetched)
+            asked_for.update(fetched)
         elif step == "answer":
-            for row in [row for row in told.rows.values() if row.status == "open" and row.last_missing is None]:
+            for row in open_ends(told):
                 if told.gaps.is_covered(row):  # REST gives all there is, in order
                     fetched = [n for n in range(row.first_missing, issued + 1) if n > max(came)]
                     told.see(*fetched, source="rest", at=at)
                     came.update(fetched)
+                    asked_for.update(fetched)
                     told.note(told.gaps.settle(replace(row, status="repaired"), ""))
         told.tick(at)
         assert told.missing() == sorted(set(range(max(came))) - came)
@@ -507,7 +530,14 @@ def test_whatever_is_interrupted_lost_and_fetched_the_open_gaps_are_what_is_miss
     told.see(issued + 1, at=START + 100 * SECOND)
     told.tick(START + 101 * SECOND)
     assert told.missing() == sorted(set(range(issued + 1)) - came)
-    assert not [row for row in told.rows.values() if row.status == "open" and row.last_missing is None]
+    assert not open_ends(told)
+    on_record = {n for row in told.rows.values() for n in range(row.first_missing, (row.last_missing or 0) + 1)}
+    assert asked_for <= on_record
+
+
+def open_ends(told: Told) -> list[Gap]:
+    """The rows of gaps of which nobody knows how far they reach."""
+    return [row for row in told.rows.values() if row.status == "open" and row.last_missing is None]
 
 
 # --- klines
