@@ -328,31 +328,40 @@ class Repairer(threading.Thread):
         self._later(job)
 
     def _open_end(self, job: _Job) -> None:
-        """What was traded since an interruption, where no trade has come by itself yet."""
+        """What was traded since an interruption, where no trade has come by itself yet.
+
+        The last trades show it where they reach back far enough, and are handed over without what lies before them
+        only where the exchange refuses trades by id.
+        """
         gap, symbol = job.gap, _symbol(job.gap)
         low = gap.first_missing if job.cursor is None else job.cursor
-        reply = None
+        trades = None
         if job.cursor is None:
-            reply = self._get("recent", gap, self._exchange.recent_trades_request(symbol))
-        is_recent = reply is not None
-        if reply is None:
-            reply = self._get("trades", gap, self._exchange.trades_request(symbol, max(low - 1, 0)))
-        if reply is None:
+            trades = self._asked("recent", gap, self._exchange.recent_trades_request(symbol))
+        if not trades or trades[0].trade_id > low:
+            following = self._asked("trades", gap, self._exchange.trades_request(symbol, max(low - 1, 0)))
+            new = [trade for trade in following or () if trade.trade_id >= low]
+            if new:
+                self._put(Repaired(tuple(new), gap))
+                job.cursor = new[-1].trade_id + 1
+                return
+            trades = trades or following
+        if trades is None:
             self._say(job, f"{self._why('trades', gap)} The next trade shows how many are missing.")
             self._refused(job)
             return
-        trades = self._exchange.trades(reply, symbol)
-        new = tuple(trade for trade in trades if trade.trade_id >= low)
-        if new and not is_recent:
-            self._put(Repaired(new, gap))
-            job.cursor = new[-1].trade_id + 1
-            return
+        found = tuple(trade for trade in trades if trade.trade_id >= low)
         # else REST does not have the last trade before the interruption: it lags, or the exchange counts anew
         reaches_back = bool(trades) and trades[-1].trade_id >= low - 1
-        is_whole = reaches_back and (not new or trades[0].trade_id <= low)
+        is_whole = reaches_back and (not found or trades[0].trade_id <= low)
         job.empty_replies = 0 if reaches_back else job.empty_replies + 1
-        self._put(Repaired(new, replace(gap, status="repaired") if is_whole else gap))
+        self._put(Repaired(found, replace(gap, status="repaired") if is_whole else gap))
         self._later(job)
+
+    def _asked(self, kind: str, gap: Gap, request: Request) -> Sequence[Trade] | None:
+        """The trades of a reply; none where the request is refused."""
+        reply = self._get(kind, gap, request)
+        return None if reply is None else self._exchange.trades(reply, _symbol(gap))
 
     # --- klines
 
