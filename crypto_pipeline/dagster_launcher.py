@@ -8,6 +8,7 @@ killed, a stop that could not wait) nobody does: the run stayed `STARTED`, and i
 import time
 
 from dagster import DagsterRun
+from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher import DefaultRunLauncher
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
@@ -26,11 +27,14 @@ class WatchedRunLauncher(DefaultRunLauncher):
         return True
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
-        """Running, or not found. Raises where the code server does not answer: the next look may know."""
+        """Running, or not found. While the code server does not answer nobody knows, and only the run's age counts."""
         client = self._get_grpc_client_for_termination(run.run_id)  # type: ignore[no-untyped-call]
         if client is None:  # it has ended since, or was never handed to a code server
             return CheckRunHealthResult(WorkerStatus.RUNNING)
-        answer = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id))
+        try:
+            answer = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id))
+        except DagsterUserCodeUnreachableError:
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
         if deserialize_value(answer, CanCancelExecutionResult).can_cancel or self._quiet_for(run) < QUIET_SECONDS:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "its process ended together with the code server")

@@ -237,12 +237,7 @@ class EventProducer:
     ) -> bool:
         """Give a message to kafka-python; False where that can go on no more and will be started again."""
         try:
-            place = self._partition[topic]
-            if headers or place is None:
-                number = None if place is None else place.partition
-                future = self._producer.send(topic, value, key, headers=list(headers), partition=number)
-            else:
-                future = self._producer.put(place, key, value)
+            future = self._producer.put(topic, self._partition[topic], key, value, headers)
         except MessageSizeTooLargeError as error:
             self._refuse(topic, error, segment)
             return True

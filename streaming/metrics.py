@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from shared.events import AnyEvent
 
 LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_BOUNDS = (*(str(float(bound)) for bound in LATENCY_BUCKETS), "+Inf")
 BY_STREAM = ("exchange", "symbol", "stream")
 
 
@@ -57,9 +58,8 @@ class _Traffic(Collector):
         )
         for key, stream in list(self._streams.items()):
             events.add_metric(key, stream.events)
-            bounds = [*(str(float(bound)) for bound in LATENCY_BUCKETS), "+Inf"]
             counts = accumulate(stream.buckets)
-            latencies.add_metric(key, list(zip(bounds, counts, strict=True)), stream.seconds)
+            latencies.add_metric(key, list(zip(_BOUNDS, counts, strict=True)), stream.seconds)
         yield events
         yield latencies
 

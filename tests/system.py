@@ -97,7 +97,7 @@ class System:
     def query(self, sql: str, *, exact: bool = False) -> list[dict[str, Any]]:
         """The rows of an SQL query, as `crypto query --format json` prints them, with `--exact` or without.
 
-        Asked in this process: the command takes two seconds of CPU to begin, which the system needs for its work.
+        Asked in this process: to begin, the command takes over a second of the CPU that the system needs.
         """
         with self._its_environment():
             answer = by_duckdb(sql, Settings.load(), exact)
