@@ -322,7 +322,10 @@ CHECKS = (
         from (select *, lag(last_id) over beside as last_before, lag(last_time) over beside as time_before,
                      lag(last_connection) over beside as connection_before from runs
               window beside as (partition by exchange, symbol order by first_id)) r
-        where first_id > last_before + 1 and first_connection = connection_before and first_connection <> ''
+        where first_id - last_before - 1 > (
+            select count(*) from refused q where q.exchange = r.exchange and q.symbol = r.symbol
+            and q.trade_id between r.last_before + 1 and r.first_id - 1)
+        and first_connection = connection_before and first_connection <> ''
         and first_time < getvariable('horizon')
         and not exists (from gaps g where g.exchange = r.exchange and g.symbol = r.symbol and g.gap_stream = 'trade'
                         and g.first_missing < r.first_id and coalesce(g.last_missing, r.first_id) > r.last_before)""",

@@ -55,12 +55,16 @@ def compared(
     """The table's rows of some hours beside those that its sources give today; `limit` examples at most."""
     table: Table = module.TABLE
     note = lake.note(table, MARKS)  # before the rows: what is followed meanwhile counts as still to come
-    changes = rows_of(lake, module.SOURCES, hours) if hours else {s.full_name: lake.read(s) for s in module.SOURCES}
+
+    def of_symbols(rows: DataFrame) -> DataFrame:
+        is_of_one = symbols and "symbol" in rows.columns
+        return rows.filter(F.col("symbol").isin(*symbols)) if is_of_one else rows
 
     def mine(rows: DataFrame) -> DataFrame:
-        chosen = rows.filter(F.col("symbol").isin(*symbols)) if symbols else rows
-        return chosen.filter(of_hours(table, hours)) if hours else chosen
+        return of_symbols(rows.filter(of_hours(table, hours)) if hours else rows)
 
+    sources = rows_of(lake, module.SOURCES, hours) if hours else {s.full_name: lake.read(s) for s in module.SOURCES}
+    changes = {name: of_symbols(rows) for name, rows in sources.items()}
     until = max(hours) + timedelta(hours=1) if hours else None
     with (
         lake.pinned(mine(lake.read(table, hours) if hours else lake.read(table)), at_once=True) as stored,

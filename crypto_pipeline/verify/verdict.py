@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from crypto_pipeline.bronze import agg_trades, connections, depth, gaps, klines, tickers, trades
+from crypto_pipeline.bronze import agg_trades, connections, depth, gaps, klines, quarantine, tickers, trades
 from crypto_pipeline.catalog import table_modules
 from crypto_pipeline.catalog import tables as contracts
 from crypto_pipeline.lakehouse import Lakehouse
@@ -53,7 +53,10 @@ _CONNECTIONS = ("exchange", "connection_id", "opened_at", "closed_at", "reason")
 _RUNS = """
 create or replace table runs (exchange varchar, symbol varchar, first_id bigint, last_id bigint, first_time bigint,
                               last_time bigint, first_connection varchar, last_connection varchar);
-create or replace table seen (symbol varchar)"""
+create or replace table seen (symbol varchar);
+create or replace table refused as
+select distinct r ->> '$.exchange' as exchange, r ->> '$.symbol' as symbol, (r ->> '$.trade_id')::bigint as trade_id
+from (select row::json as r from quarantine)"""
 _RUNS_OF_DAY = f"""
 insert into runs
 select exchange, symbol, min(trade_id), max(trade_id), arg_min(event_time, trade_id), arg_max(event_time, trade_id),
@@ -80,6 +83,9 @@ select g.*, last_missing - first_missing + 1 as expected, (
     select coalesce(sum(least(r.last_id, g.last_missing) - greatest(r.first_id, g.first_missing) + 1), 0)::bigint
     from runs r where r.exchange = g.exchange and r.symbol = g.symbol
     and r.first_id <= g.last_missing and r.last_id >= g.first_missing
+) + (
+    select count(*) from refused q where q.exchange = g.exchange and q.symbol = g.symbol
+    and q.trade_id between g.first_missing and g.last_missing
 ) as found
 from gaps g join extents using (exchange, symbol)
 where gap_stream = 'trade' and {_SETTLED_HOLES} and event_time between getvariable('start') and getvariable('stop') - 1
@@ -257,6 +263,7 @@ class _Look:
         # First: a hole that is repaired by now has its trades in what is read later.
         bench.bring("gaps", gaps.TABLE, _GAPS)
         bench.bring("connections", connections.TABLE, _CONNECTIONS)
+        bench.bring("quarantine", quarantine.TABLE, ("table_name", "row"), where="table_name = 'bronze.trades'")
         bench.run(_RUNS)
         done = 0
         for _, days in groupby(self._days, key=lambda day: (day.year, day.month)):

@@ -150,6 +150,23 @@ def test_ids_that_one_connection_left_out_must_be_on_record(lake: MemoryTables) 
     assert (found.promise, says) == (6, "ids 14 to 17 are missing, and on no record")
 
 
+def test_a_trade_that_was_refused_is_on_record(lake: MemoryTables) -> None:
+    unknown = lake.but(gaps.TABLE, without(gap_stream="trade"))
+    tables = unknown.but(trades.TABLE, changed({"trade_id": 18}, connection_id="a"))
+    refused = [
+        {
+            "table_name": "bronze.trades",
+            "rule": "quantity_is_positive",
+            "row": json.dumps({"exchange": "binance", "symbol": "BTCUSDT", "trade_id": number, "quantity": 0}),
+            WRITTEN_BY.name: EARLY,
+        }
+        for number in (14, 15, 16, 17)
+    ]
+    of_them = {n: replace(tables, rows={**tables.rows, "bronze.quarantine": refused[:n]}) for n in (3, 4)}
+    assert 6 in looked(of_them[3]).broken
+    assert 6 not in looked(of_them[4]).broken
+
+
 class TestAbsence:
     """With a table that says of every minute how it is."""
 

@@ -100,7 +100,7 @@ def test_what_the_next_run_will_make_anyway_is_passed_over(lake: MemoryLake, as_
 
 @pytest.mark.parametrize(("off", "differing"), [(1e-12, 0), (1e-4, 1)])
 def test_floats_may_lie_apart_by_a_little(lake: MemoryLake, off: float, differing: int) -> None:
-    change(lake, indicators, close=1.0 + off)
+    change(lake, indicators, close=3.0 + off)
     assert looked(lake, indicators).differing == differing
 
 
