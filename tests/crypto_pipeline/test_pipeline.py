@@ -47,6 +47,14 @@ def test_the_lineage_is_what_it_was() -> None:
         "silver/ohlcv_1m": ["bronze/agg_trades", "bronze/klines", "bronze/trades"],
         "silver/ohlcv": ["bronze/klines", "silver/ohlcv_1m"],
         "silver/fact_ohlcv": candles,
+        "silver/ohlcv_revisions": candles,
+        "silver/ohlcv_filled": ["silver/completeness", *candles],
+        "silver/ohlcv_1m_reconciliation": [
+            "bronze/agg_trades",
+            "bronze/klines",
+            "bronze/trades",
+            "silver/instruments",
+        ],
         "silver/indicators": candles,
         "gold/market_overview": ["silver/ohlcv_1m"],
     }
