@@ -43,7 +43,8 @@ def refresh(lake: Lakehouse, module: ModuleType, now: datetime, *, from_scratch:
     """Build again what new rows of the sources touch, and write what differs.
 
     A module says what is touched (`touched`), which spans of its sources that needs (`needs`), and how rows are made of
-    them (`build`). The marks up to which the sources were followed go into the same commit, so that a run that dies is
+    them (`build`). That is given the table's own rows of all these spans, or of those that name the table itself, where
+    there are such. The marks up to which the sources were followed go into the same commit, so that a run that dies is
     repeated, and one that is repeated changes nothing. `from_scratch` follows the sources from their beginning.
     """
     began = time.monotonic()
@@ -64,7 +65,8 @@ def refresh(lake: Lakehouse, module: ModuleType, now: datetime, *, from_scratch:
                     lake.write(table, lake.no_rows(table), {MARKS: followed})
                 return Refreshed(followed=followed, seconds=time.monotonic() - began)
             windows = {s.full_name: _window(lake, s, spans) for s in sources}
-            hours = _hours(spans) if table.partitions else set()
+            own = [span for span in spans if span.source == table.full_name] or spans
+            hours = _hours(own) if table.partitions else set()
             is_there = not table.partitions or (recent and min(recent) <= min(hours) and max(hours) <= max(recent))
             with (
                 nullcontext(current) if is_there else lake.pinned(_of(lake, table, hours)) as known,

@@ -104,6 +104,9 @@ class Settings(BaseSettings):
     lake_buckets: Annotated[int, Field(ge=1, le=256)] = 1
     """Over how many files each partition of the large tables is spread, by symbol. Fixed once they are made."""
 
+    gold_requires: Literal["", "available", "pending", "degraded"] = ""
+    """Gold is made only while the data of each streamed symbol, yesterday's and today's, is in this condition or better
+    (in this order). Empty: always; what is not available only warns."""
     pipeline_seconds_after_minute: Annotated[int, Field(ge=0, le=55)] = 5
     """When in each minute the sensor starts the pipeline: late enough for the closed klines to be there."""
 

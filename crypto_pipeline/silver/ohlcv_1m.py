@@ -14,7 +14,7 @@ archive (a minute that is the archive's alone was imported whole); `pending` whi
 may; `partial` after a day of that.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from pyspark.sql import Column as Expression
@@ -52,8 +52,10 @@ TABLE = Table(
 )
 SOURCES = (trades.TABLE, klines.TABLE, agg_trades.TABLE)
 
+KLINE = (*SERIES, *PRICES_AND_VOLUMES, "trade_count", "first_trade_id", "last_trade_id", "source")
+"""What a kline says of a minute."""
 _SECONDS = 60
-_HOPE = timedelta(days=1)
+HOPE = timedelta(days=1)
 """How long something may still prove a minute: the exchange's archive of a day comes the next."""
 
 
@@ -159,17 +161,16 @@ def from_fills(tape: DataFrame) -> DataFrame:
     )
 
 
-def exchange_view(klines: DataFrame) -> DataFrame:
+def exchange_view(klines: DataFrame, says: Sequence[str] = KLINE) -> DataFrame:
     """The exchange's closed klines (`closed_minutes`), one a minute: of the WebSocket before REST before the archive.
 
-    A kline that cannot be true is as good as none.
+    `kline` holds the columns `says`. A kline that cannot be true is as good as none.
     """
     is_sane = F.expr(
         "trade_count = 0 or (high >= greatest(open, low, close) and low <= least(open, close) and volume > 0 "
         "and quote_volume > 0 and taker_buy_volume between 0 and volume)"
     )
     rank = F.when(F.col("source") == "websocket", 3).when(F.col("source") == "rest", 2).otherwise(1)
-    says = [*SERIES, *PRICES_AND_VOLUMES, "trade_count", "first_trade_id", "last_trade_id", "source"]
     best = F.max_by(F.struct(*says), F.struct(rank.alias("rank"), F.col("ordering"))).alias("kline")
     return klines.filter(is_sane).groupBy(*TABLE.key).agg(best)
 
@@ -218,7 +219,7 @@ def chosen(ours: DataFrame, theirs: DataFrame, known: DataFrame, now: datetime) 
     status = (
         F.when(is_proven & came_late, F.lit("repaired"))
         .when(is_proven, F.lit("complete"))
-        .when(F.col("interval_start") < F.lit(now - _HOPE), F.lit("partial"))
+        .when(F.col("interval_start") < F.lit(now - HOPE), F.lit("partial"))
         .otherwise(F.lit("pending"))
     )
     is_closed = F.col("kline").isNotNull() | (F.col("interval_start") <= F.lit(now - timedelta(seconds=_SECONDS)))
