@@ -24,6 +24,7 @@ _COMPACTION = "commit"
 BEGINNING = "0"
 """The mark before a table's first commit."""
 
+_MEGABYTE = 1 << 20
 _GUARDS = {
     # The metadata table leaks S3 connections until the pool is empty and everything hangs.
     "hoodie.metadata.enable": "false",
@@ -34,8 +35,14 @@ _GUARDS = {
     "hoodie.write.lock.provider": "org.apache.hudi.client.transaction.lock.InProcessLockProvider",
     # It listens on every address of the machine; and it brings nothing where each write is of a second.
     "hoodie.embed.timeline.server": "false",
+    # Of the executor's heap, for each task. With Hudi's own (256 MB a block, 1 GB of merged rows) a backlog of a million
+    # trades in one hour ended the executor.
+    "hoodie.logfile.data.block.max.size": str(16 * _MEGABYTE),
+    "hoodie.memory.compaction.max.size": str(64 * _MEGABYTE),
 }
 """What every writer says, compaction too."""
+_READ_OPTIONS = {"hoodie.memory.merge.max.size": str(64 * _MEGABYTE)}
+"""What is merged beyond it spills to the executor's disk."""
 
 _WRITE_OPTIONS = _GUARDS | {
     "hoodie.datasource.write.operation": "upsert",
@@ -100,6 +107,10 @@ class Lakehouse:
     def path(self, table: Table) -> str:
         return f"s3a://{self.bucket}/{table.folder}"
 
+    def _stored(self, table: Table, **options: str) -> DataFrame:
+        """What lies in the bucket, with Hudi's own columns."""
+        return self.spark.read.format("hudi").options(**_READ_OPTIONS, **options).load(self.path(table))
+
     def create_database(self, layer: str) -> None:
         """Make the layer known."""
         self.spark.sql(f"CREATE DATABASE IF NOT EXISTS {layer}")
@@ -148,7 +159,7 @@ class Lakehouse:
 
     def _add_new_columns(self, table: Table) -> None:
         """Give a table that was made before the columns that its contract got since; they are null in its rows."""
-        there = set(self.spark.read.format("hudi").load(self.path(table)).columns)
+        there = set(self._stored(table).columns)
         new = [column for column in table.columns if column.name not in there]
         if new:
             for name, value in _GUARDS.items():  # the command takes no options; it asks the session
@@ -162,7 +173,7 @@ class Lakehouse:
 
     def read(self, table: Table, hours: Iterable[datetime] | None = None) -> DataFrame:
         """The table's rows as they are now; with `hours`, only those of its time column from the first to the last."""
-        rows = self.spark.read.format("hudi").load(self.path(table)).select(table.column_names)
+        rows = self._stored(table).select(table.column_names)
         return rows if hours is None else rows.filter(of_hours(table, list(hours)))
 
     def no_rows(self, table: Table) -> DataFrame:
@@ -235,18 +246,15 @@ class Lakehouse:
         if until <= since:
             return Changes(self.no_rows(table), until)
         if since < earliest:
-            every = self.spark.read.format("hudi").load(self.path(table))
+            every = self._stored(table)
             late = every if since == BEGINNING else every.filter(F.col("_hoodie_commit_time") >= _day_before(since))
             return Changes(late.select(table.column_names), until)
-        rows = (
-            self.spark.read.format("hudi")
-            .option("hoodie.datasource.query.type", "incremental")
-            .option("hoodie.datasource.read.begin.instanttime", since)
-            .option("hoodie.datasource.read.end.instanttime", until)
-            .load(self.path(table))
-            .select(table.column_names)
-        )
-        return Changes(rows, until)
+        span = {
+            "hoodie.datasource.query.type": "incremental",
+            "hoodie.datasource.read.begin.instanttime": since,
+            "hoodie.datasource.read.end.instanttime": until,
+        }
+        return Changes(self._stored(table, **span).select(table.column_names), until)
 
     @contextmanager
     def pinned(self, rows: DataFrame, *, at_once: bool = False) -> Iterator[DataFrame]:
@@ -275,7 +283,7 @@ class Lakehouse:
 
     def is_empty(self, table: Table, hours: Iterable[datetime]) -> bool:
         """No row lies in the partitions of these hours."""
-        rows = self.spark.read.format("hudi").load(self.path(table)).filter(_partition_filter(table, hours))
+        rows = self._stored(table).filter(_partition_filter(table, hours))
         return not rows.limit(1).count()
 
     def write(self, table: Table, rows: DataFrame, notes: Mapping[str, str], *, into_empty: bool = False) -> None:
