@@ -35,8 +35,8 @@ _GUARDS = {
     "hoodie.write.lock.provider": "org.apache.hudi.client.transaction.lock.InProcessLockProvider",
     # It listens on every address of the machine; and it brings nothing where each write is of a second.
     "hoodie.embed.timeline.server": "false",
-    # Of the executor's heap, for each task. With Hudi's own (256 MB a block, 1 GB of merged rows) a backlog of a million
-    # trades in one hour ended the executor.
+    # Of the executor's heap, for each task. With Hudi's own (256 MB a block, 1 GB of merged rows) a backlog of a
+    # million trades in one hour ended the executor.
     "hoodie.logfile.data.block.max.size": str(16 * _MEGABYTE),
     "hoodie.memory.compaction.max.size": str(64 * _MEGABYTE),
 }
