@@ -3,11 +3,13 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from crypto_pipeline import indicators
-from crypto_pipeline.indicators._file import IndicatorsFileError, Plan, load
+from crypto_pipeline.indicators._file import IndicatorsFileError, Interval, Plan, load
+from crypto_pipeline.silver.candles import INTERVALS
 from shared.settings import PROJECT
 
 RIGHT = """\
@@ -62,6 +64,10 @@ def test_the_project_s_own_file_has_every_indicator_on_every_candle() -> None:
         *("atr_14", "stoch_14_3_3", "adx_14", "vwap_session", "obv_session"),
     ]
     assert {each.indicator for each in plan.studies} == set(indicators.found())
+
+
+def test_the_file_s_intervals_are_those_of_the_candles() -> None:
+    assert get_args(Interval) == tuple(INTERVALS)
 
 
 HEAD = "sets:\n  - indicators:\n      - sma_20\n"
