@@ -76,7 +76,7 @@ def test_a_wrong_indicators_file_is_refused_before_anything_is_written(
     file = home / "indicators.yaml"
     file.write_text("sets:\n  - indicators: [smaa_20]\n")
     monkeypatch.setenv("INDICATORS_FILE", str(file))
-    with pytest.raises(YamlFileError, match="indicators.yaml:2: .*there is no indicator of the name smaa_20"):
+    with pytest.raises(YamlFileError, match=r"indicators\.yaml:2: .*there is no indicator of the name smaa_20"):
         start.configured("demo")
     assert [path.name for path in home.iterdir()] == ["indicators.yaml"]
 

@@ -167,7 +167,7 @@ def frame(spark: SparkSession, candles: pd.DataFrame) -> DataFrame:
     types = {c.name: c.type for c in CANDLE_COLUMNS}
     decimals = candles.assign(**{name: [Decimal(f"{value:.18f}") for value in candles[name]] for name in VALUES})
     names = [*KEYS, "is_closed", *VALUES]
-    rows = spark.createDataFrame(decimals[names].astype({"interval_start": "datetime64[us]"}))
+    rows = spark.createDataFrame(decimals[names])
     return rows.select(*[F.col(name).cast(types[name]).alias(name) for name in names])
 
 
