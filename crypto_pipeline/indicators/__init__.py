@@ -10,12 +10,13 @@ import pkgutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ValidationError, create_model
 
-from crypto_pipeline.indicators._indicator import Candles, Indicator
+from crypto_pipeline.indicators._indicator import Candles, Floats, Indicator
 
 _DAY = 86400
 
@@ -100,7 +101,7 @@ def compute(candles: pd.DataFrame, studies: Iterable[Study]) -> pd.DataFrame:
     columns = {name: candles[name].to_numpy(dtype=np.float64) for name in Candles._fields if name != "day"}
     scaled = {name: values if name == "volume" else values * scale for name, values in columns.items()}
     series = Candles(**scaled, day=candles["interval_start"].to_numpy().astype("datetime64[D]").astype(np.int64))
-    results = {}
+    results: dict[str, Floats] = {}
     for each in studies:
         values = _found(each).function(series, *each.parameters)
         unit = scale if _found(each).is_price else 1.0
@@ -109,7 +110,7 @@ def compute(candles: pd.DataFrame, studies: Iterable[Study]) -> pd.DataFrame:
     return pd.DataFrame(results, index=candles.index)
 
 
-def _scale(close: np.ndarray) -> float:
+def _scale(close: Floats) -> float:
     """The power of two that brings the last close to some 2 ** 60; to multiply by it changes no digit.
 
     To TA-Lib all below 1e-14 is zero. A coin of 1e-9 would have neither RSI nor bands.
@@ -125,4 +126,6 @@ def _found(study: Study) -> Indicator:
 def _parameters(indicator: Indicator) -> type[BaseModel]:
     """The parameters of its function, with their bounds."""
     _, *parameters = inspect.signature(indicator.function, eval_str=True).parameters.values()
-    return create_model(indicator.name, **{each.name: (each.annotation, ...) for each in parameters})
+    fields: dict[str, Any] = {each.name: (each.annotation, ...) for each in parameters}
+    model: type[BaseModel] = create_model(indicator.name, **fields)
+    return model

@@ -105,7 +105,8 @@ def forgotten_ratio(period: int) -> int:
 def since(happened: NDArray[np.bool_]) -> Floats:
     """Candles since the last for which it is true, 0 for such a one; without end before the first."""
     place = np.arange(len(happened), dtype=np.float64)
-    return place - np.maximum.accumulate(np.where(happened, place, -np.inf))
+    last: Floats = np.maximum.accumulate(np.where(happened, place, -np.inf))
+    return place - last
 
 
 def wilder(values: Floats, period: int) -> Floats:

@@ -13,4 +13,4 @@ def atr(candles: Candles, period: Period) -> Floats:
     the newest 1 / period. Warm-up: period candles. Source: TA-Lib ATR; J. Welles Wilder, New Concepts in Technical
     Trading Systems (1978).
     """
-    return talib.ATR(candles.high, candles.low, candles.close, timeperiod=period)  # type: ignore[no-any-return]
+    return talib.ATR(candles.high, candles.low, candles.close, timeperiod=period)

@@ -12,4 +12,4 @@ def ema(candles: Candles, period: Period) -> Floats:
     EMA[t] = a * close[t] + (1 - a) * EMA[t-1], a = 2 / (period + 1), seeded with the SMA. Warm-up: period - 1 candles.
     Source: TA-Lib EMA.
     """
-    return talib.EMA(candles.close, timeperiod=period)  # type: ignore[no-any-return]
+    return talib.EMA(candles.close, timeperiod=period)

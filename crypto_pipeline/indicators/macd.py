@@ -19,6 +19,4 @@ def macd(candles: Candles, fast: Period, slow: Period, signal: Period) -> tuple[
     macd = EMA(fast) - EMA(slow); macd_signal = EMA(signal) of macd; macd_hist = macd - macd_signal.
     Warm-up: slow + signal - 2 candles. Source: TA-Lib MACD; Gerald Appel (1979).
     """
-    return talib.MACD(  # type: ignore[no-any-return]
-        candles.close, fastperiod=fast, slowperiod=slow, signalperiod=signal
-    )
+    return talib.MACD(candles.close, fastperiod=fast, slowperiod=slow, signalperiod=signal)

@@ -11,4 +11,4 @@ def sma(candles: Candles, period: Period) -> Floats:
 
     SMA[t] = (close[t] + ... + close[t-period+1]) / period. Warm-up: period - 1 candles. Source: TA-Lib SMA.
     """
-    return talib.SMA(candles.close, timeperiod=period)  # type: ignore[no-any-return]
+    return talib.SMA(candles.close, timeperiod=period)

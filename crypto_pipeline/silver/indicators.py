@@ -113,7 +113,8 @@ def _rests_from(keys: DataFrame, current: DataFrame) -> pd.DataFrame:
 
 
 def _before(stretches: pd.DataFrame, factor: int) -> pd.Series:
-    return (stretches["interval_start"] - _length(stretches, factor)).clip(lower=_FIRST)
+    earlier = stretches["interval_start"] - _length(stretches, factor)
+    return earlier.where(earlier > _FIRST, _FIRST)
 
 
 def _after(stretches: pd.DataFrame, factor: int) -> pd.Series:

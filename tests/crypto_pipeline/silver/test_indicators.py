@@ -185,8 +185,8 @@ def refreshed(
     there = sources(spark, candles)
     now = candles["interval_start"].iloc[-1].to_pydatetime().replace(tzinfo=UTC) + timedelta(seconds=30)
     schema = "exchange string, symbol string, interval string, interval_start timestamp, rests_from timestamp"
-    rows = [] if current is None else current[schema.replace(",", "").split()[::2]].to_dict("records")
-    known = spark.createDataFrame([tuple(row.values()) for row in rows], schema)
+    rows = [] if current is None else current[schema.split()[::2]]
+    known = spark.createDataFrame(rows, schema)
     held = []
 
     def look(spans: Sequence[Row]) -> Mapping[str, DataFrame]:
@@ -278,6 +278,6 @@ def test_a_young_series_is_looked_for_to_its_beginning_once_and_then_no_more(spa
 
 def test_a_table_that_was_there_before_rows_knew_what_they_rest_on_goes_on(spark: SparkSession) -> None:
     candles = series(REACH + 100)
-    current = computed(candles, len(candles) - 2).head(1).reset_index().assign(rests_from=None)
+    current = computed(candles, len(candles) - 2).head(1).reset_index().assign(rests_from=pd.NaT)
     rows, _ = refreshed(spark, candles, [len(candles) - 1], current)
     assert_equal(rows, computed(candles, 0).tail(1))
