@@ -185,8 +185,7 @@ def refreshed(
     there = sources(spark, candles)
     now = candles["interval_start"].iloc[-1].to_pydatetime().replace(tzinfo=UTC) + timedelta(seconds=30)
     schema = "exchange string, symbol string, interval string, interval_start timestamp, rests_from timestamp"
-    rows = [] if current is None else current[schema.split()[::2]]
-    known = spark.createDataFrame(rows, schema)
+    known = spark.createDataFrame([] if current is None else current[schema.split()[::2]], schema)
     held = []
 
     def look(spans: Sequence[Row]) -> Mapping[str, DataFrame]:
@@ -204,7 +203,8 @@ def refreshed(
     keys = indicators.reached(keys, known, look, now)
     built = indicators.build(keys, look(indicators.needs(keys, now).collect()), known, now)
     assert built.columns == indicators.TABLE.column_names
-    return built.toPandas().sort_values("interval_start").set_index("interval_start"), held
+    rows = built.toPandas().astype({"interval_start": "datetime64[ns]"})
+    return rows.sort_values("interval_start").set_index("interval_start"), held
 
 
 def test_changes_far_apart_are_stretches_of_their_own_and_near_ones_are_one(spark: SparkSession) -> None:
