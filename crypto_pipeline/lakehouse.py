@@ -51,6 +51,8 @@ _WRITE_OPTIONS = _GUARDS | {
     "hoodie.index.type": "BUCKET",
     "hoodie.index.bucket.engine": "SIMPLE",
     "hoodie.upsert.shuffle.parallelism": "4",
+    # A column that a contract gave up stays in the table, null in what is written from then on; else Hudi refuses.
+    "hoodie.write.set.null.for.missing.columns": "true",
     # What keeps the table small is done beside the writes: `compact` and `clean`.
     "hoodie.compact.inline": "false",
     "hoodie.clean.automatic": "false",
