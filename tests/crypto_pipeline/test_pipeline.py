@@ -48,6 +48,8 @@ def test_the_lineage_is_what_it_was() -> None:
         "silver/ohlcv": ["bronze/klines", "silver/ohlcv_1m"],
         "silver/fact_ohlcv": candles,
         "silver/indicators": candles,
+        "silver/order_book_1m": ["bronze/depth"],
+        "silver/ticker_1m": ["bronze/tickers"],
         "gold/market_overview": ["silver/ohlcv_1m"],
     }
 
