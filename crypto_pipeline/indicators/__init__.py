@@ -92,8 +92,8 @@ def study(text: str) -> Study:
     return made
 
 
-def compute(candles: pd.DataFrame, studies: Iterable[Study]) -> pd.DataFrame:
-    """The columns of these studies over one series of candles, oldest first: float64, null (NaN) during the warm-up.
+def compute(candles: pd.DataFrame, studies: Iterable[Study]) -> Mapping[str, Floats]:
+    """The columns of these studies over one series of candles, oldest first; null (NaN) during the warm-up.
 
     `candles` has `interval_start` and, as float64, open, high, low, close, volume and quote_volume.
     """
@@ -107,7 +107,7 @@ def compute(candles: pd.DataFrame, studies: Iterable[Study]) -> pd.DataFrame:
         unit = scale if _found(each).is_price else 1.0
         several = values if isinstance(values, tuple) else (values,)
         results |= {name: value / unit for name, value in zip(each.columns, several, strict=True)}
-    return pd.DataFrame(results, index=candles.index)
+    return results
 
 
 def _scale(close: Floats) -> float:

@@ -1,12 +1,23 @@
 """One series of candles, with what is absent from it."""
 
+from typing import NamedTuple
+
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from crypto_pipeline.indicators import compute
 from crypto_pipeline.indicators._file import Plan
 
 SERIES = ("exchange", "symbol", "interval")
 VALUES = ("open", "high", "low", "close", "volume", "quote_volume")
+
+
+class _Places(NamedTuple):
+    """Where candles stand in the filled series: a proven quiet interval takes a place, a hole takes none."""
+
+    of: NDArray[np.int64]
+    is_after_hole: NDArray[np.bool_]
 
 
 def over_series(candles: pd.DataFrame, plan: Plan) -> pd.DataFrame:
@@ -16,22 +27,30 @@ def over_series(candles: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     own charts do. Across any other absence it is bridged, and the rows that rest on it say so.
     """
     candles = candles.sort_values("interval_start", ignore_index=True)
-    stretch = candles.iloc[0]
-    lookback = int(stretch["lookback"])
-    filled = _filled(candles, lookback)
-    values = compute(filled, plan.of(stretch["symbol"], stretch["interval"]))
-    rows = pd.concat([filled[["interval_start", "rests_from", "bridged", "close", "is_closed"]], values], axis=1)
-    start = filled["interval_start"]
-    last_changed = int((start <= stretch["last_changed"]).sum()) - 1
-    is_wanted = filled["is_candle"] & (start >= stretch["wanted_from"]) & (filled.index <= last_changed + lookback)
-    if not pd.isna(stretch["until"]):
-        is_wanted &= start < stretch["until"]
-    wanted: pd.DataFrame = rows[is_wanted]
-    columns = [name for name in plan.comments() if name not in values]
-    return wanted.assign(
-        is_closed=wanted["is_closed"].astype(bool),
-        **dict.fromkeys(columns, float("nan")),
-        **{name: stretch[name] for name in SERIES},
+    starts = candles["interval_start"].to_numpy()
+    exchange, symbol, interval, lookback, first, last, until = (
+        candles[name].iat[0] for name in (*SERIES, "lookback", "wanted_from", "last_changed", "until")
+    )
+    places = _places(candles)
+    values = compute(_filled(candles, places), plan.of(symbol, interval))
+
+    reach = places.of[np.searchsorted(starts, last.to_datetime64(), side="right") - 1] + lookback
+    is_wanted = (starts >= first.to_datetime64()) & (places.of <= reach)
+    if not pd.isna(until):
+        is_wanted &= starts < until.to_datetime64()
+    wanted = places.of[is_wanted]
+    rests = np.searchsorted(places.of, np.maximum(wanted - lookback, 0), side="right") - 1
+    holes = np.cumsum(places.is_after_hole)
+    return pd.DataFrame(
+        {
+            "exchange": exchange, "symbol": symbol, "interval": interval, "interval_start": starts[is_wanted],
+            "close": candles["close"].to_numpy()[is_wanted],
+            "is_closed": candles["is_closed"].to_numpy()[is_wanted],
+            # A hole before the candle, or the quiet interval, that the values begin with does not show in them.
+            "bridged": holes[is_wanted] > holes[rests],
+            "rests_from": starts[rests],
+            **{name: values[name][wanted] if name in values else np.nan for name in plan.comments()},
+        }
     )
 
 
@@ -39,41 +58,36 @@ def places_around(candles: pd.DataFrame) -> pd.DataFrame:
     """How many places of the filled series lie before and after a stretch, as far as its candles are given."""
     candles = candles.sort_values("interval_start", ignore_index=True)
     stretch = candles.iloc[0]
-    places = _steps(candles)["step"]
-    is_before = candles["interval_start"] <= stretch["wanted_from"]
-    is_after = candles["interval_start"] > stretch["last_changed"]
-    counts = {"before": places[is_before].sum() - 1, "after": places[is_after].sum()}
+    places = _places(candles).of
+    first, last = (
+        places[candles["interval_start"].searchsorted(stretch[name], side="right") - 1]
+        for name in ("wanted_from", "last_changed")
+    )
+    counts = {"before": first, "after": places[-1] - last}
     return pd.DataFrame([{name: stretch[name] for name in (*SERIES, "stretch")} | counts])
 
 
-def _steps(candles: pd.DataFrame) -> pd.DataFrame:
-    """How many places each candle lies after the one before it (`step`), and whether a hole is between (`is_hole`).
-
-    A proven quiet interval takes a place, a hole takes none.
-    """
-    length = pd.Timedelta(seconds=int(candles["interval_seconds"].iloc[0]))
-    gap = (candles["interval_start"].diff() // length).fillna(1).astype("int64")
-    is_quiet = (gap > 1) & (candles["first_trade_id"] == candles["last_trade_id"].shift() + 1)
-    return pd.DataFrame({"step": gap.where(is_quiet, 1), "is_hole": (gap > 1) & ~is_quiet})
+def _length(candles: pd.DataFrame) -> np.timedelta64:
+    return np.timedelta64(int(candles["interval_seconds"].iat[0]), "s")
 
 
-def _filled(candles: pd.DataFrame, lookback: int) -> pd.DataFrame:
-    steps = _steps(candles)
-    place = steps["step"].cumsum() - 1
-    filled = candles.set_index(place)[[*VALUES, "interval_start", "is_closed"]].reindex(range(int(place.iloc[-1]) + 1))
-    filled["is_candle"] = filled["close"].notna()
-    filled["close"] = filled["close"].ffill()
+def _places(candles: pd.DataFrame) -> _Places:
+    gap = np.diff(candles["interval_start"].to_numpy()) // _length(candles)
+    first_id, last_id = (candles[name].to_numpy(dtype=np.float64) for name in ("first_trade_id", "last_trade_id"))
+    is_quiet = (gap > 1) & (first_id[1:] == last_id[:-1] + 1)
+    of = np.concatenate([[0], np.cumsum(np.where(is_quiet, gap, 1))]).astype(np.int64)
+    return _Places(of, np.concatenate([[False], (gap > 1) & ~is_quiet]))
+
+
+def _filled(candles: pd.DataFrame, places: _Places) -> pd.DataFrame:
+    """The series with its proven quiet intervals: flat at the last close, without volume."""
+    place = np.arange(places.of[-1] + 1)
+    last = np.searchsorted(places.of, place, side="right") - 1
+    quiet = place - places.of[last]
+    columns = {name: candles[name].to_numpy()[last] for name in VALUES}
     for name in ("open", "high", "low"):
-        filled[name] = filled[name].fillna(filled["close"])
+        columns[name] = np.where(quiet, columns["close"], columns[name])
     for name in ("volume", "quote_volume"):
-        filled[name] = filled[name].fillna(0.0)
-    last_candle = filled["interval_start"].ffill()
-    filled["rests_from"] = last_candle.shift(lookback).fillna(last_candle.iloc[0])
-    quiet_since = filled.groupby(filled["is_candle"].cumsum()).cumcount()
-    filled["interval_start"] = last_candle + quiet_since * pd.Timedelta(
-        seconds=int(candles["interval_seconds"].iloc[0])
-    )
-    holes = pd.Series(0, index=filled.index)
-    holes.loc[place[steps["is_hole"]]] = 1
-    filled["bridged"] = holes.rolling(lookback, min_periods=1).max().astype(bool)
-    return filled
+        columns[name] = np.where(quiet, 0.0, columns[name])
+    start = candles["interval_start"].to_numpy()[last] + quiet * _length(candles)
+    return pd.DataFrame({"interval_start": start, **columns})

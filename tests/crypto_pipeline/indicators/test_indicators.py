@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +20,10 @@ from tests.crypto_pipeline.market import market
 
 STUDIES = plan().studies
 NAMES = ("open", "high", "low", "close", "volume")
+
+
+def computed(candles: pd.DataFrame, studies: Iterable[indicators.Study]) -> pd.DataFrame:
+    return pd.DataFrame(indicators.compute(candles, studies))
 
 
 def a_study_of_each() -> list[indicators.Study]:
@@ -62,7 +67,7 @@ def test_an_indicator_agrees_with_the_reference_to_the_ninth_digit(
     reference: str, field: str, column: str, warm_up: int, bars: pd.DataFrame, recorded: Path
 ) -> None:
     expected = json.loads((recorded / "indicators" / "results" / f"{reference}.standard.json").read_text())
-    values = indicators.compute(bars, [*STUDIES, study("ema_20")])[column].to_numpy()
+    values = computed(bars, [*STUDIES, study("ema_20")])[column].to_numpy()
     compared = 0
     for ours, theirs in zip(values[warm_up:], expected[warm_up:], strict=True):
         if theirs.get(field) is not None:
@@ -132,14 +137,14 @@ def plain_sessions(candles: pd.DataFrame) -> dict[str, list[float]]:
 @pytest.mark.parametrize("plain", [plain_stochastic, plain_adx, plain_sessions])
 def test_an_indicator_equals_its_plain_loop(plain) -> None:  # type: ignore[no-untyped-def]
     candles = market(3000)
-    values = indicators.compute(candles, STUDIES)
+    values = computed(candles, STUDIES)
     for name, expected in plain(candles).items():
         np.testing.assert_allclose(values[name], expected, rtol=1e-9, atol=1e-9, err_msg=name)
 
 
 def test_adx_and_the_bands_are_ta_lib_s_where_the_market_moves() -> None:
     candles = market(3000).query("open != close")
-    values = indicators.compute(candles, STUDIES)
+    values = computed(candles, STUDIES)
     high, low, close = (candles[name].to_numpy() for name in ("high", "low", "close"))
     np.testing.assert_allclose(values["adx_14"], talib.ADX(high, low, close, timeperiod=14), rtol=1e-9)
     bands = talib.BBANDS(close, timeperiod=20, nbdevup=2, nbdevdn=2)
@@ -156,15 +161,15 @@ def test_an_indicator_forgets_what_lies_before_its_look_back(each: indicators.St
     candles = market(reach + 2000, seconds=seconds)
     flat = slice(len(candles) - still - 1, len(candles) - 2)
     candles.loc[flat, ["open", "high", "low", "close"]] = candles["close"].iloc[len(candles) - still - 2]
-    whole = indicators.compute(candles, [each])
-    window = indicators.compute(candles.tail(reach + 1), [each])
+    whole = computed(candles, [each])
+    window = computed(candles.tail(reach + 1), [each])
     for name in each.columns:
         assert window[name].iloc[-1] == pytest.approx(whole[name].iloc[-1], rel=1e-9, abs=1e-7, nan_ok=True), name
 
 
 @pytest.mark.parametrize("each", a_study_of_each(), ids=str)
 def test_the_warm_up_is_null_and_then_every_candle_of_a_moving_market_has_a_value(each: indicators.Study) -> None:
-    values = indicators.compute(market(1500).query("open != close"), [each])
+    values = computed(market(1500).query("open != close"), [each])
     for name in each.columns:
         known = values[name].notna().to_numpy()
         assert known.any()
@@ -178,9 +183,9 @@ def test_the_warm_up_is_null_and_then_every_candle_of_a_moving_market_has_a_valu
 @pytest.mark.parametrize("price", [1e-12, 1e12])
 def test_the_unit_of_a_price_changes_no_digit(each: indicators.Study, price: float) -> None:
     candles = market(500)
-    values = indicators.compute(candles, [each])
+    values = computed(candles, [each])
     prices = ["open", "high", "low", "close", "quote_volume"]
-    scaled = indicators.compute(candles.assign(**(candles[prices] * price)), [each])
+    scaled = computed(candles.assign(**(candles[prices] * price)), [each])
     unit = price if indicators.found()[each.indicator].is_price else 1.0
     for name in each.columns:
         np.testing.assert_allclose(scaled[name] / unit, values[name], rtol=1e-7, atol=1e-6, err_msg=name)
@@ -189,7 +194,7 @@ def test_the_unit_of_a_price_changes_no_digit(each: indicators.Study, price: flo
 def test_bands_of_a_price_that_hardly_moves_hold_nine_digits_and_more() -> None:
     close = 50_000 + np.arange(3000) % 7 * 0.01
     frame = market(3000).assign(**dict.fromkeys(("open", "high", "low", "close"), close))
-    values = indicators.compute(frame, [study("bb_20_2")])
+    values = computed(frame, [study("bb_20_2")])
     half = values["bb_upper_20_2"].iloc[-1] - values["bb_middle_20_2"].iloc[-1]
     assert half == pytest.approx(2 * np.std(close[-20:] - 50_000), rel=1e-6)
 
@@ -206,7 +211,7 @@ def test_a_column_says_formula_warm_up_source_and_unit(each: indicators.Study) -
 
 def test_a_session_s_sums_begin_anew_at_midnight_utc() -> None:
     candles = market(2000)
-    values = indicators.compute(candles, STUDIES)
+    values = computed(candles, STUDIES)
     midnight = candles.index[candles["interval_start"] == datetime(2026, 8, 2, tzinfo=UTC).replace(tzinfo=None)][0]
     row = candles.loc[midnight]
     assert values.loc[midnight, "vwap_session"] == pytest.approx(row["quote_volume"] / row["volume"], rel=1e-12)
