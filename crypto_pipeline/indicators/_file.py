@@ -55,6 +55,11 @@ class Plan(NamedTuple):
         """Every study, once."""
         return tuple(dict.fromkeys(each for chosen in self.sets for each in chosen.indicators))
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of all studies."""
+        return tuple(name for each in self.studies for name in each.columns)
+
     def of(self, symbol: str, interval: str) -> tuple[Study, ...]:
         """The studies that stand on the candles of a symbol and interval."""
         sets = [chosen for chosen in self.sets if chosen.is_for(symbol, interval)]

@@ -29,27 +29,30 @@ def over_series(candles: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     candles = candles.sort_values("interval_start", ignore_index=True)
     starts = candles["interval_start"].to_numpy()
     exchange, symbol, interval, lookback, first, last, until = (
-        candles[name].iat[0] for name in (*SERIES, "lookback", "wanted_from", "last_changed", "until")
+        candles[name].to_numpy()[0] for name in (*SERIES, "lookback", "wanted_from", "last_changed", "until")
     )
     places = _places(candles)
     values = compute(_filled(candles, places), plan.of(symbol, interval))
 
-    reach = places.of[np.searchsorted(starts, last.to_datetime64(), side="right") - 1] + lookback
-    is_wanted = (starts >= first.to_datetime64()) & (places.of <= reach)
-    if not pd.isna(until):
-        is_wanted &= starts < until.to_datetime64()
+    reach = places.of[np.searchsorted(starts, last, side="right") - 1] + lookback
+    is_wanted = (starts >= first) & (places.of <= reach)
+    if not np.isnat(until):
+        is_wanted &= starts < until
     wanted = places.of[is_wanted]
     rests = np.searchsorted(places.of, np.maximum(wanted - lookback, 0), side="right") - 1
     holes = np.cumsum(places.is_after_hole)
     return pd.DataFrame(
         {
-            "exchange": exchange, "symbol": symbol, "interval": interval, "interval_start": starts[is_wanted],
+            "exchange": exchange,
+            "symbol": symbol,
+            "interval": interval,
+            "interval_start": starts[is_wanted],
             "close": candles["close"].to_numpy()[is_wanted],
             "is_closed": candles["is_closed"].to_numpy()[is_wanted],
             # A hole before the candle, or the quiet interval, that the values begin with does not show in them.
             "bridged": holes[is_wanted] > holes[rests],
             "rests_from": starts[rests],
-            **{name: values[name][wanted] if name in values else np.nan for name in plan.comments()},
+            **{name: values[name][wanted] if name in values else np.nan for name in plan.columns},
         }
     )
 
@@ -68,7 +71,7 @@ def places_around(candles: pd.DataFrame) -> pd.DataFrame:
 
 
 def _length(candles: pd.DataFrame) -> np.timedelta64:
-    return np.timedelta64(int(candles["interval_seconds"].iat[0]), "s")
+    return np.timedelta64(int(candles["interval_seconds"].to_numpy()[0]), "s")
 
 
 def _places(candles: pd.DataFrame) -> _Places:
