@@ -83,13 +83,12 @@ def ingest(
     ids = kafka_source.topic_ids(servers)  # before the offsets: of a topic made anew in between they are not its own
     first, end = kafka_source.bounds(servers, topic, *_named_topics())
     run = _Run(lake, modules, servers, ids, working_on)
-    is_backlog = False
     while not run.step(first, end, skip_expired=skip_expired):
-        is_backlog = True
         progress(f"read to {json.dumps(run.read_to)}")
-    if is_backlog:  # silver would decode its many large log files more than once
+        # A backlog is merged step by step: a million rows in log files fill the executor's heap.
         for module in modules:
-            lake.compact_after_bulk(module.TABLE, run.done[_name(module)].rows, datetime.now(UTC))
+            if run.done[_name(module)].rows >= CHUNK // 10:
+                lake.merge_large(module.TABLE)
     return run.done
 
 

@@ -66,6 +66,8 @@ _COMMITS_KEPT = 100
 _STRATEGIES = "org.apache.hudi.table.action.compact.strategy"
 _AT_WORK = "HoodieLockException"
 """How it says that another session is merging these files now."""
+_LARGE = 4_000_000
+"""Bytes of log files that are merged into the base file, however few they are."""
 _BULK = 20_000
 """So many rows written together are a history, not a minute."""
 _BUCKETS = "buckets"
@@ -322,7 +324,7 @@ class Lakehouse:
         *,
         everywhere: bool = False,
         log_files: int = 20,
-        log_bytes: int = 4_000_000,
+        log_bytes: int = _LARGE,
     ) -> int:
         """Merge log files into base files where it is time; gives how many files were made anew.
 
@@ -336,25 +338,29 @@ class Lakehouse:
             ("LogFileNumBased", "logfile.num.threshold", str(log_files)),
             ("LogFileSizeBased", "logfile.size.threshold", str(log_bytes)),
         ]
-        files = 0
-        for strategy, name, bound in wanted:
-            options = _GUARDS | {
-                "hoodie.compact.inline.max.delta.commits": "1",
-                "hoodie.table.services.incremental.enabled": str(not everywhere).lower(),
-                "hoodie.compaction.strategy": f"{_STRATEGIES}.{strategy}CompactionStrategy",
-                f"hoodie.compaction.{name}": bound,
-            }
-            try:
-                done = self.spark.sql(
-                    f"CALL run_compaction(op => 'scheduleAndExecute', table => '{table.full_name}', "
-                    f"options => '{_pairs(options)}')"
-                ).collect()
-            except Exception as error:
-                if _AT_WORK not in str(error):
-                    raise
-                continue
-            files += sum(row.operation_size for row in done)
-        return files
+        return sum(self._merge(table, *how, everywhere=everywhere) for how in wanted)
+
+    def merge_large(self, table: Table) -> int:
+        """Merge what was written since the last time, where that is much; gives how many files were made anew."""
+        return self._merge(table, "LogFileSizeBased", "logfile.size.threshold", str(_LARGE), everywhere=False)
+
+    def _merge(self, table: Table, strategy: str, name: str, bound: str, *, everywhere: bool) -> int:
+        options = _GUARDS | {
+            "hoodie.compact.inline.max.delta.commits": "1",
+            "hoodie.table.services.incremental.enabled": str(not everywhere).lower(),
+            "hoodie.compaction.strategy": f"{_STRATEGIES}.{strategy}CompactionStrategy",
+            f"hoodie.compaction.{name}": bound,
+        }
+        try:
+            done = self.spark.sql(
+                f"CALL run_compaction(op => 'scheduleAndExecute', table => '{table.full_name}', "
+                f"options => '{_pairs(options)}')"
+            ).collect()
+        except Exception as error:
+            if _AT_WORK not in str(error):
+                raise
+            return 0
+        return sum(row.operation_size for row in done)
 
     def compact_after_bulk(self, table: Table, rows: int, now: datetime) -> None:
         """Merge at once what was written in bulk: until then each reader would decode its log files again."""
