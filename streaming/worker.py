@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from shared.events import AnyEvent, ConnectionReport, DeadLetter, Gap, Instrument, Selection, encode, message_key
@@ -170,12 +170,16 @@ class Worker(threading.Thread):
             self._refer(selection)
         self._followed.set()
 
-    def _tell(self, gaps: Iterable[Gap]) -> None:
+    def _tell(self, gaps: Sequence[Gap]) -> None:
+        # First into the ledger's file: of a gap that Kafka alone knew, nobody would tell the end if this process ended.
+        for gap in gaps:
+            self.ledger.note(gap)
+        if gaps:
+            self.ledger.commit()
         for gap in gaps:
             if gap.status == "open" and gap.cause in _OF_A_HALT and gap.exchange in self.instruments:
                 self.instruments[gap.exchange].suspect(gap.symbol)
             self._send(gap)
-            self.ledger.note(gap)
             self._offer(gap)
 
     def _offer(self, gap: Gap) -> None:

@@ -16,15 +16,16 @@ from typing import Any
 import psutil
 import pytest
 
-from shared.events import encode
+from shared.events import Gap, encode
 from shared.settings import Settings
 from shared.symbol_manager import DEAD_LETTERS, REFERENCE
 from streaming.feed import Feed
 from streaming.kafka_producer import Refused
+from streaming.ledger import Ledger
 from streaming.metrics import Metrics
 from streaming.spool import decoded
 from streaming.worker import Worker
-from tests.events import trade_event
+from tests.events import gap_event, trade_event
 from tests.servers import KafkaServer, free_ports
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -329,3 +330,23 @@ def test_what_kafka_refuses_is_a_dead_letter_with_the_reason(tmp_path: Path, mon
     assert topic == DEAD_LETTERS
     assert (letter["exchange"], letter["error"]) == ("kafka", "Kafka refused it")
     assert letter["frame"] == refused.decode()
+
+
+def test_a_gap_is_in_the_ledger_before_kafka_hears_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRYPTO_HOME", str(tmp_path))
+    gap = gap_event(8, None, cause="disconnect")
+    found: list[list[Gap]] = []
+
+    class Asking(Stuck):
+        """What a process finds that is started in this moment."""
+
+        def send(self, topic: str, _key: bytes, value: bytes, _mark: object = None) -> None:
+            after = Ledger(Settings.load().state / "streaming" / "ledger.sqlite")
+            found.append(after.gaps())
+            after.close()
+
+    settings = Settings.load()
+    worker = Worker(settings, Feed(settings), Asking(), None, Metrics())  # type: ignore[arg-type]
+    worker._tell([gap])
+    worker.ledger.close()
+    assert found == [[gap]]
