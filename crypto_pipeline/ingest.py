@@ -85,6 +85,10 @@ def ingest(
     run = _Run(lake, modules, servers, ids, working_on)
     while not run.step(first, end, skip_expired=skip_expired):
         progress(f"read to {json.dumps(run.read_to)}")
+        # A backlog is merged step by step: a million rows in log files fill the executor's heap.
+        for module in modules:
+            if run.done[_name(module)].rows >= CHUNK // 10:
+                lake.merge_large(module.TABLE)
     return run.done
 
 

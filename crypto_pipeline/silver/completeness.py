@@ -111,7 +111,7 @@ SOURCES = (
     order_book_1m.TABLE,
     ticker_1m.TABLE,
 )
-EVERY_MINUTES = 5
+IS_EVIDENCE = True
 """No candle rests on it."""
 
 _SERIES = ("exchange", "symbol")

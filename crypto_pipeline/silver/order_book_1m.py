@@ -79,7 +79,7 @@ TABLE = Table(
     },
 )
 SOURCES = (depth.TABLE,)
-EVERY_MINUTES = 5
+IS_EVIDENCE = True
 """No candle rests on it."""
 
 _TIES = ("update_id", "levels")

@@ -67,7 +67,7 @@ TABLE = Table(
     rules=coverage.RULES | {"it_is_of_the_minute": "unix_micros(as_of) < unix_micros(interval_start) + 60000000"},
 )
 SOURCES = (tickers.TABLE,)
-EVERY_MINUTES = 5
+IS_EVIDENCE = True
 """No candle rests on it."""
 
 _BASIS_POINTS = 10_000
