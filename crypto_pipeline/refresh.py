@@ -68,10 +68,9 @@ def refresh(lake: Lakehouse, module: ModuleType, now: datetime, *, from_scratch:
                 if followed != note:
                     lake.write(table, lake.no_rows(table), {MARKS: followed})
                 return Refreshed(followed=followed, seconds=time.monotonic() - began)
-    them (`build`). That is given the table's own rows of all these spans, or of those that name the table itself, where
-    there are such. One whose need depends on what is there looks at that first (`reached`). The marks up to which the
-    sources were followed go into the same commit, so that a run that dies is repeated, and one that is repeated changes
-    nothing. `from_scratch` follows the sources from their beginning.
+            windows = _windows(lake, sources, spans)
+            own = [span for span in spans if span.source == table.full_name] or spans
+            hours = _hours(own) if table.partitions else set()
             is_there = not table.partitions or (recent and min(recent) <= min(hours) and max(hours) <= max(recent))
             with (
                 nullcontext(current) if is_there else lake.pinned(_of(lake, table, hours)) as known,

@@ -50,6 +50,12 @@ def test_the_lineage_is_what_it_was() -> None:
         "silver/indicators": candles,
         "silver/order_book_1m": ["bronze/depth"],
         "silver/ticker_1m": ["bronze/tickers"],
+        "silver/completeness": sorted(
+            [f"bronze/{name}" for name in ("trades", "klines", "gaps")]
+            + [f"silver/{name}" for name in ("ohlcv_1m", "instruments", "order_book_1m", "ticker_1m")]
+        ),
+        "silver/completeness_hourly": ["silver/completeness"],
+        "silver/completeness_daily": ["silver/completeness"],
         "gold/market_overview": ["silver/ohlcv_1m"],
     }
 
