@@ -56,7 +56,7 @@ SOURCES = (trades.TABLE, klines.TABLE, agg_trades.TABLE)
 KLINE = (*SERIES, *PRICES_AND_VOLUMES, "trade_count", "first_trade_id", "last_trade_id", "source")
 """What a kline says of a minute."""
 _SECONDS = 60
-_HOPE = timedelta(days=1)
+HOPE = timedelta(days=1)
 """How long something may still prove a minute: the exchange's archive of a day comes the next."""
 
 
@@ -227,7 +227,7 @@ def chosen(ours: DataFrame, theirs: DataFrame, known: DataFrame, now: datetime) 
     status = (
         F.when(is_proven & came_late, F.lit("repaired"))
         .when(is_proven, F.lit("complete"))
-        .when(F.col("interval_start") < F.lit(now - _HOPE), F.lit("partial"))
+        .when(F.col("interval_start") < F.lit(now - HOPE), F.lit("partial"))
         .otherwise(F.lit("pending"))
     )
     is_closed = F.col("kline").isNotNull() | (F.col("interval_start") <= F.lit(now - timedelta(seconds=_SECONDS)))

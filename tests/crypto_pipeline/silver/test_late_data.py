@@ -38,17 +38,17 @@ class Following:
 
     def follow(self, now: datetime, *modules: Any, from_scratch: bool = False) -> list[list[Row]]:
         """The rows that a run writes to each table."""
-        self.lake.at(now)
+        self.lake.set_clock(now)
         written = []
         for module in modules or CANDLES:
-            before = len(self.lake.commits_of)
+            before = len(self.lake.written)
             assert refresh(self.lake, module, now, from_scratch=from_scratch).is_sound
-            written.append([row for _, rows in self.lake.commits_of[before:] for row in rows])
+            written.append([row for _, rows in self.lake.written[before:] for row in rows])
         return written
 
     def candles(self, interval: str) -> dict[int, Row]:
         """By start in microseconds."""
-        stored = [row for module in CANDLES for row in self.lake.stored(module.TABLE) if row.interval == interval]
+        stored = [row for module in CANDLES for row in self.lake.rows(module.TABLE) if row.interval == interval]
         return {(row.interval_start - EPOCH) // timedelta(microseconds=1): row for row in stored}
 
 
