@@ -85,7 +85,7 @@ TABLE = Table(
     },
 )
 SOURCES = (trades.TABLE, klines.TABLE, agg_trades.TABLE, instruments.TABLE)
-EVERY_MINUTES = 5
+IS_EVIDENCE = True
 
 _MINUTE = timedelta(minutes=1)
 
