@@ -88,6 +88,11 @@ class Campaign:
         restarts = [one.start for one in self.kills if one.kind == "kill of streaming"]
         return [*self.kills, *(_disturbance(note, restarts) for note in notes)]
 
+    @property
+    def granted(self) -> float:
+        """Seconds in which all is to settle."""
+        return max(SETTLED_WITHIN, SETTLED_A_MINUTE * self.plan.minutes)
+
     def failed(self) -> list[Any]:
         """The faults that the simulator could not bring about."""
         return [note for note in self.system.simulator("/truth/faults")["faults"] if "failed" in note["details"]]
@@ -174,9 +179,8 @@ class Campaign:
         self.until = (now() // MINUTE + 1) * MINUTE
         self.say(f"calm; all until {clock(self.until)} is to settle")
         began = time.monotonic()
-        granted = max(SETTLED_WITHIN, SETTLED_A_MINUTE * self.plan.minutes)
         said = ""
-        while (found := self._unsettled()) and time.monotonic() - began < granted:
+        while (found := self._unsettled()) and time.monotonic() - began < self.granted:
             if found != said:
                 self.say(f"not settled: {found}")
                 said = found
