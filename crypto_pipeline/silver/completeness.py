@@ -358,7 +358,7 @@ def counted(rows: DataFrame) -> DataFrame:
         f"trades_{source}": F.coalesce(f"tape.{source}", f"old.trades_{source}", F.lit(0).cast("bigint"))
         for source in _SOURCES_OF_TRADES
     }
-    coverage = {}
+    coverage: dict[str, Expression] = {}
     for name in _COVERAGE:
         seconds = F.coalesce(f"{name}.seconds_covered", f"old.{name}_seconds", F.lit(0))
         silence = F.coalesce(f"{name}.longest_silence_ms", f"old.{name}_longest_silence_ms", F.lit(60_000))

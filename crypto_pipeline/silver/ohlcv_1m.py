@@ -28,6 +28,7 @@ from crypto_pipeline.silver.candles import (
     PRICES_AND_VOLUMES,
     RULES,
     SERIES,
+    SUPERSEDED,
     every_source,
     finished,
     interval_start,
@@ -39,7 +40,7 @@ TABLE = Table(
     layer="silver",
     name="ohlcv_1m",
     grain="One row per exchange, symbol and minute in which something traded",
-    columns=CANDLE_COLUMNS,
+    columns=(*CANDLE_COLUMNS, SUPERSEDED),
     key=("exchange", "symbol", "interval_start"),
     partitions=("month",),
     time="interval_start",
@@ -87,20 +88,26 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
     in_them = F.date_trunc("hour", F.col("interval_start")) == F.col("start")
     unproven = current.filter("is_closed and proof = 'none'").join(hours, in_them, "left_semi")
     keys = keys.unionByName(unproven.select(*TABLE.key)).distinct()
-
-    def of_keys(rows: DataFrame) -> DataFrame:
-        return rows.join(keys, on=list(TABLE.key), how="left_semi")
-
-    tape, merged = (
-        of_keys(added(sources[table.full_name], interval_start=minute_of("event_time")))
-        for table in (trades.TABLE, agg_trades.TABLE)
-    )
-    ours = from_fills(fills(tape, merged))
-    theirs = exchange_view(of_keys(closed_minutes(sources["bronze.klines"])))
+    ours = own_view(keys, sources)
+    theirs = exchange_view(klines_of(keys, sources))
     known = current.select(*TABLE.key, "first_trade_id", "last_trade_id").join(
         keys, on=list(TABLE.key), how="left_anti"
     )
     return revised(chosen(ours, theirs, known, now), current, TABLE.key).select(TABLE.column_names)
+
+
+def own_view(keys: DataFrame, sources: Mapping[str, DataFrame]) -> DataFrame:
+    """Our candles (`from_fills`) of the minutes `keys`, from all their trades and merged fills."""
+    tape, merged = (
+        added(sources[table.full_name], interval_start=minute_of("event_time")).join(keys, list(TABLE.key), "left_semi")
+        for table in (trades.TABLE, agg_trades.TABLE)
+    )
+    return from_fills(fills(tape, merged))
+
+
+def klines_of(keys: DataFrame, sources: Mapping[str, DataFrame]) -> DataFrame:
+    """The exchange's `closed_minutes` among the minutes `keys`."""
+    return closed_minutes(sources["bronze.klines"]).join(keys, list(TABLE.key), "left_semi")
 
 
 def minute_of(time: str) -> Expression:
@@ -161,18 +168,19 @@ def from_fills(tape: DataFrame) -> DataFrame:
     )
 
 
-def exchange_view(klines: DataFrame, says: Sequence[str] = KLINE) -> DataFrame:
+def exchange_view(klines: DataFrame, says: Sequence[str] = KLINE, more: Sequence[Expression] = ()) -> DataFrame:
     """The exchange's closed klines (`closed_minutes`), one a minute: of the WebSocket before REST before the archive.
 
-    `kline` holds the columns `says`. A kline that cannot be true is as good as none.
+    `kline` holds the columns `says`. A kline that cannot be true is as good as none: where there is no other, it is
+    null. `more` are aggregates of all klines of a minute.
     """
     is_sane = F.expr(
         "trade_count = 0 or (high >= greatest(open, low, close) and low <= least(open, close) and volume > 0 "
         "and quote_volume > 0 and taker_buy_volume between 0 and volume)"
     )
     rank = F.when(F.col("source") == "websocket", 3).when(F.col("source") == "rest", 2).otherwise(1)
-    best = F.max_by(F.struct(*says), F.struct(rank.alias("rank"), F.col("ordering"))).alias("kline")
-    return klines.filter(is_sane).groupBy(*TABLE.key).agg(best)
+    best = F.max_by(F.struct(*says), F.when(is_sane, F.struct(rank.alias("rank"), F.col("ordering"))))
+    return klines.groupBy(*TABLE.key).agg(best.alias("kline"), *more)
 
 
 def chosen(ours: DataFrame, theirs: DataFrame, known: DataFrame, now: datetime) -> DataFrame:

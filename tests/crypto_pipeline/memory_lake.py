@@ -22,6 +22,8 @@ class MemoryLake(Lakehouse):
     bucket: str = "memory"
     buckets: int = 1
     stored: dict[str, Stored] = field(default_factory=dict)
+    written: list[tuple[str, list[Row]]] = field(default_factory=list)
+    """The rows of each write, and the name of the table."""
     _notes: dict[str, Mapping[str, str]] = field(default_factory=dict)
     _clock: list[datetime] = field(default_factory=lambda: [datetime(2026, 1, 1, tzinfo=UTC)])
 
@@ -48,7 +50,10 @@ class MemoryLake(Lakehouse):
         mark = self._clock[0].strftime("%Y%m%d%H%M%S%f")[:-3]
         there = self.stored.setdefault(table.full_name, {})
         for row in rows:
-            there[tuple(row[name] for name in table.key)] = (mark, row)
+            key = tuple(row[name] for name in table.key)
+            order = row[table.ordering] if table.ordering else None
+            if order is None or key not in there or there[key][1][table.ordering] <= order:
+                there[key] = (mark, row)
 
     def _frame(self, table: Table, rows: Iterable[Row]) -> DataFrame:
         there = list(rows)
@@ -71,7 +76,9 @@ class MemoryLake(Lakehouse):
         return self._notes.get(table.full_name, {}).get(name)
 
     def write(self, table: Table, rows: DataFrame, notes: Mapping[str, str], *, into_empty: bool = False) -> None:
-        self._commit(table, rows.collect())
+        new = rows.select(table.column_names).collect()
+        self._commit(table, new)
+        self.written.append((table.full_name, new))
         self._notes[table.full_name] = notes
 
     def compact_after_bulk(self, table: Table, rows: int, now: datetime) -> None:
