@@ -22,7 +22,7 @@ from tests.crypto_pipeline.memory_lake import MemoryLake
 NOW = datetime(2026, 3, 5, 10, 8, 30)  # noqa: DTZ001 (as Spark gives times: naive, in UTC)
 FIRST = datetime(2026, 3, 5, 10, 0)  # noqa: DTZ001
 MINUTE = timedelta(minutes=1)
-DAYS_AGO = timedelta(days=2)
+OVER_A_DAY = timedelta(hours=25)
 
 BOOKS, TICKERS = order_book_1m.TABLE, ticker_1m.TABLE
 
@@ -129,7 +129,7 @@ CASES = {
     ),
     "ids that jump across a minute prove nothing": Case(around(5, 7), UNKNOWN | {"status": "pending", "reason": None}),
     "a day later a minute of which nothing is there is missing, and was not collected": Case(
-        around(5, 7), UNKNOWN | {"status": "missing", "reason": "not_collected"}, DAYS_AGO
+        around(5, 7), UNKNOWN | {"status": "missing", "reason": "not_collected"}, OVER_A_DAY
     ),
     "a minute in which the exchange halted the pair is not expected": Case(
         [*candle(0, 5, 5), *HALTED],
@@ -187,7 +187,7 @@ CASES = {
             *hole(6, 7, 2.1, 1500, status="repaired", repaired_from="archive"),
         ],
         OUTAGE | {"status": "repaired", "trades_archive": 2, "trades_rest": 0, "gap_repaired_from": "archive"},
-        DAYS_AGO,
+        OVER_A_DAY,
     ),
     "what merged fills account for is neither received nor missing": Case(
         [
@@ -227,12 +227,12 @@ CASES = {
     "a partial candle after a hole that nobody can fill is our outage": Case(
         [*candle(2, 5, 7, status="partial", proof="none"), *tape(2, 5, 7), *hole(8, None, 2.5, 2.9, status="lost")],
         OUTAGE | {"status": "partial", "proof": "none", "gap_status": "lost", "trades_missing": None},
-        DAYS_AGO,
+        OVER_A_DAY,
     ),
     "a partial candle of which nothing is on record was not collected": Case(
         [*candle(2, 5, 7, status="partial", proof="none"), *tape(2, 5, 7)],
         {"status": "partial", "reason": "not_collected", "trades_expected": None, "trades_received": 2},
-        DAYS_AGO,
+        OVER_A_DAY,
     ),
     "what Kafka dropped is expired": Case(
         [
@@ -241,7 +241,7 @@ CASES = {
             *hole(100, 900, 1, 4, exchange="kafka", cause="offsets_expired", status="lost"),
         ],
         {"status": "partial", "reason": "expired", "gap_cause": "offsets_expired", "evidence": "why"},
-        DAYS_AGO,
+        OVER_A_DAY,
     ),
     "what Kafka dropped of one topic for all may have been of any symbol": Case(
         [
@@ -250,7 +250,7 @@ CASES = {
             *hole(100, 900, 1, 4, exchange="kafka", symbol="crypto_raw[0]", cause="offsets_expired", status="lost"),
         ],
         {"status": "partial", "reason": "expired"},
-        2 * DAYS_AGO,
+        2 * OVER_A_DAY,
     ),
     "what Kafka dropped explains nothing of a minute that is whole": Case(
         [
