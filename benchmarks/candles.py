@@ -1,15 +1,15 @@
 """What candles and indicators cost by our functions, beside DuckDB and Polars on the same Parquet with two threads.
 
     python benchmarks/candles.py [--trades 10000000] [--runs 5]
-    python benchmarks/candles.py --timeframes [--days 30] [--runs 3]
-    python benchmarks/candles.py --large [--trades 55000000] [--runs 1]
+    python benchmarks/candles.py --timeframes [--days 30] [--runs 5]
+    python benchmarks/candles.py --large [--trades 55000000] [--runs 5]
 
 The first makes one-minute candles of the trades of 20 symbols: `ohlcv_1m.from_fills` on Spark, set as the Connect
 server is. The second makes the five longer candles of days of minutes, writes them to Parquet, and computes every
 indicator of all six: the candles by `ohlcv.from_minutes`, by DuckDB or by Polars, the indicators by the same TA-Lib
-functions of ours (`silver/indicators.py`), in Spark's Python workers or in two threads. The third is the first with a
-driver and an executor in JVMs of their own, whose heaps are bounded; it ends with 1 where the driver took a gigabyte of
-memory or the executor two.
+functions of ours (`silver/indicators.py`), in Spark's Python workers or in two threads. The third is the first with
+Spark's driver and executor in JVMs of their own, whose heaps are bounded; it ends with 1 where the driver took more
+than a gigabyte of memory or the executor more than two.
 
 The data is made from a seed and written once, with the columns and decimals of the tables. Each engine has a process of
 its own. Its first run is not timed and gives the result, and all results must be equal, exactly (indicators to 1e-9),
@@ -58,7 +58,7 @@ PART = 500_000
 """Rows of a row group."""
 MICROS = 1_000_000
 DRIVER_MB, EXECUTOR_MB = 768, 1024
-"""Heaps of the large run, those of a deployment."""
+"""Heaps of the large run; a JVM holds some hundred MB beside."""
 BOUNDS = {"driver": 1_000, "executor": 2_000}
 """MB that they may hold."""
 JVMS = {"executor": "CoarseGrainedExecutorBackend", "driver": "SparkSubmit"}
@@ -446,7 +446,11 @@ def measured(prepare: Prepare, data: Path, result: Path, runs: int) -> Measured:
             began = time.perf_counter()
             step()
             seconds[-1].append(time.perf_counter() - began)
-    return Measured(seconds, peaks())
+    found = Measured(seconds, peaks())
+    spark = SparkSession.getActiveSession()
+    if spark:
+        spark.stop()
+    return found
 
 
 def peaks() -> dict[str, int]:
@@ -454,6 +458,8 @@ def peaks() -> dict[str, int]:
     held: dict[str, int] = {}
     mine = psutil.Process()
     for process in (mine, *mine.children(recursive=True)):
+        if process.status() == psutil.STATUS_ZOMBIE:
+            continue
         line = " ".join(process.cmdline())
         kind = next((name for name, part in JVMS.items() if part in line), "python")
         [peak] = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
@@ -503,10 +509,10 @@ def tell(name: str, took: Measured, spark: Measured) -> None:
     steps = [statistics.median(step) for step in zip(*took.seconds, strict=True)]
     parts = f" ({' + '.join(f'{step:.2f}' for step in steps)})" if len(steps) > 1 else ""
     times = statistics.median(sum(steps) for steps in spark.seconds) / middle
+    ratio = "" if took is spark else f"Spark takes {times:.1f} times as long; "
     memory = ", ".join(f"{kind} {peak:,} MB" for kind, peak in took.peaks.items())
     print(
-        f"{name:7} {middle:7.2f} s{parts}, {min(totals):.2f} to {max(totals):.2f} s; "
-        f"Spark takes {times:.1f} times as long; peak memory {memory}",
+        f"{name:7} {middle:7.2f} s{parts}, {min(totals):.2f} to {max(totals):.2f} s; {ratio}peak memory {memory}",
         flush=True,
     )
 
@@ -522,9 +528,13 @@ def main() -> int:
     which.add_argument("--large", action="store_true")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        data, spark_home = Path(folder) / "data", Path(folder) / "spark"
+        data, spark_home = Path(folder) / "data", Path(folder) / "spark_home"
         data.mkdir()
-        surroundings = {"POLARS_MAX_THREADS": str(THREADS), "SPARK_LOCAL_IP": "127.0.0.1"}
+        surroundings = {
+            "POLARS_MAX_THREADS": str(THREADS),
+            "PYSPARK_PYTHON": sys.executable,
+            "SPARK_LOCAL_IP": "127.0.0.1",
+        }
         if asked.large:
             # A worker keeps what its executors log below SPARK_HOME: then not in the installed package.
             spark_home.mkdir()
@@ -562,7 +572,8 @@ def judged(folder: Path, found: dict[str, Measured], is_longer: bool, is_large: 
     status = 0
     spark = folder / "Spark"
     names = [*MARKET, "epoch_us(interval_start)", *CANDLE, "interval" if is_longer else "came_late"]
-    for name in found:
+    others = [name for name in found if name != "Spark"]
+    for name in others:
         differing = candles_that_differ(spark, folder / name, names)
         if is_longer:
             differing += indicators_that_differ(spark, folder / name)
@@ -572,7 +583,7 @@ def judged(folder: Path, found: dict[str, Measured], is_longer: bool, is_large: 
     made = f"{rows_of(spark / 'candles'):,} candles"
     if is_longer:
         made += f" and {rows_of(spark / 'indicators'):,} rows of {len(functions.describe())} indicators"
-    print(f"{made}{'' if status else ', equal in ' + ' and '.join(found)}")
+    print(f"{made}{'' if status else ', the same from ' + ' and '.join(found)}")
     for kind, bound in BOUNDS.items() if is_large else ():
         if found["Spark"].peaks[kind] > bound:
             print(f"the {kind} took more than {bound:,} MB")
