@@ -87,16 +87,19 @@ def gold_asset() -> dg.AssetsDefinition:
     return asset
 
 
-def nowhere() -> dict[str, Any]:
-    url = "sc://127.0.0.1:1"
-    return {"spark": SparkConnect(spark_config={"spark.remote": url}, url=url, bucket="none", buckets=1)}
+class Unasked(SparkConnect):
+    """A Spark that nobody asks."""
+
+    def setup_for_execution(self, context: Any) -> None:
+        pass
 
 
 @pytest.mark.usefixtures("requires_available")
 def test_gold_is_not_made_of_data_below_what_is_required() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         said(instance, "pending", requires="available")
-        result = dg.materialize([gold_asset()], resources=nowhere(), instance=instance, raise_on_error=False)
+        spark = Unasked(spark_config={}, url="", bucket="", buckets=1)
+        result = dg.materialize([gold_asset()], resources={"spark": spark}, instance=instance, raise_on_error=False)
         [failure] = [event for event in result.all_events if event.is_step_failure]
     assert "gold.market_overview was left as it was" in str(failure.event_specific_data)
 
