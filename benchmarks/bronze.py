@@ -16,6 +16,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -25,13 +26,13 @@ import boto3
 import msgspec
 import psutil
 from botocore.config import Config
-from kafka import KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline import catalog
 from crypto_pipeline.bronze import trades
-from crypto_pipeline.ingest import ingest, sources
+from crypto_pipeline.ingest import Ingested, ingest, sources
 from crypto_pipeline.lakehouse import Lakehouse
 from crypto_pipeline.spark import session_url
 from shared.events import AnyEvent, DepthSnapshot, Kline, Ticker, Trade, encode, exact_product
@@ -115,6 +116,9 @@ class Bench:
             self._config.lake_buckets,
         )
         self._topic = f"bench_bronze_{os.getpid()}"
+        with closing(KafkaAdminClient(bootstrap_servers=self._config.kafka)) as admin:
+            one = {"num_partitions": 1, "replication_factor": 1}
+            admin.create_topics({self._topic: one}, wait_for_metadata=True)
         self._producer = KafkaProducer(bootstrap_servers=self._config.kafka, linger_ms=20)
         self._next_id = time.time_ns()
         self._spark: list[psutil.Process] = []
@@ -134,12 +138,16 @@ class Bench:
         self._producer.flush()
         self._next_id += count
         began, used = time.monotonic(), self._cpu()
-        done = ingest(self.lake, sources(), self._config.kafka, self._topic)
+        done = self.bring()
         seconds, used = time.monotonic() - began, self._cpu() - used
         taken = sum(one.rows for one in done.values())
         if taken != count:
             raise SystemExit(f"{taken} rows came of {count}: {done}")
         return seconds, used
+
+    def bring(self) -> dict[str, Ingested]:
+        """What the topic holds, and what the streaming service left in those that are not of symbols."""
+        return ingest(self.lake, sources(), self._config.kafka, self._topic)
 
     def read(self, minute: datetime) -> float:
         """Seconds to read a minute of trades back."""
@@ -194,7 +202,8 @@ def main() -> None:
     asked = parser.parse_args()
     bench = Bench()
     minute = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=2)
-    bench.batch(200, minute)
+    bench.bring()
+    bench.batch(400, minute)  # of every kind
     bench.find_spark()
     times = [bench.batch(asked.rows, minute + n * MINUTE) for n in range(1, asked.runs + 1)]
     if times:

@@ -21,6 +21,7 @@ from pyspark.sql import SparkSession
 
 from crypto_pipeline import catalog
 from crypto_pipeline.lakehouse import Lakehouse
+from crypto_pipeline.silver import fact_ohlcv
 from shared.settings import Settings, settings
 
 log = logging.getLogger(__name__)
@@ -150,9 +151,8 @@ def register(lake: Lakehouse) -> None:
 
 
 def warm_up(lake: Lakehouse) -> None:
-    """Read the views once, so that the first client does not wait for what a new server and executor load."""
-    for view in catalog.views().values():
-        lake.spark.sql(f"SELECT count(*) FROM {view.full_name}").collect()  # noqa: S608 (a name of our own)
+    """Read the candles once, so that the first client does not wait for what a new server and executor load."""
+    lake.spark.sql(f"SELECT count(*) FROM {fact_ohlcv.VIEW.full_name}").collect()  # noqa: S608 (a name of our own)
     log.info("warm")
 
 

@@ -244,7 +244,7 @@ def history_of_new_symbols(context: dg.SensorEvaluationContext) -> dg.SensorResu
         if status not in (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED):
             return dg.SkipReason(f"Run {records[0].dagster_run.run_id[:8]} is under way.")
         progress = progress.after(now, is_done=status == dg.DagsterRunStatus.SUCCESS)
-    wanted = _series(where)
+    wanted = streamed_series(where)
     wish = progress.next(wanted, now, where.history_days, where.history_days_later)
     if wish is None:
         failed = ", ".join(sorted(progress.not_before.keys() & set(wanted)))
@@ -263,7 +263,7 @@ def history_of_new_symbols(context: dg.SensorEvaluationContext) -> dg.SensorResu
     return dg.SensorResult(run_requests=[request], cursor=progress.kept())
 
 
-def _series(where: Settings) -> list[str]:
+def streamed_series(where: Settings) -> list[str]:
     """Every exchange and symbol that is streamed: those of the file, and those that its selectors chose last."""
     watchlist = load_watchlist(where.symbols_file, where.active_symbols)
     series = [f"{exchange}:{symbol.symbol}" for symbol in watchlist.symbols for exchange in symbol.exchanges]

@@ -23,6 +23,8 @@ from shared.tables import OFFSETS, TOPIC_IDS, Notes, Table
 
 CHUNK = 200_000
 """Messages a commit at most: a long backlog is caught up in steps that each stay done."""
+UNMERGED = 250_000
+"""Rows of a backlog that a table has in log files at most: a million in those of one hour fill the executor's heap."""
 QUIET = "quiet"
 """The note by which a commit says of other tables that nothing came for them since their own commit of this name, up to
 the offsets of this one: so a table that has no rows need not be written. docs/decisions/hudi.md proves it."""
@@ -83,8 +85,14 @@ def ingest(
     ids = kafka_source.topic_ids(servers)  # before the offsets: of a topic made anew in between they are not its own
     first, end = kafka_source.bounds(servers, topic, *_named_topics())
     run = _Run(lake, modules, servers, ids, working_on)
+    merged = Counter[str]()
     while not run.step(first, end, skip_expired=skip_expired):
         progress(f"read to {json.dumps(run.read_to)}")
+        for module in modules:
+            name = _name(module)
+            if run.done[name].rows - merged[name] >= UNMERGED:
+                lake.merge_large(module.TABLE)
+                merged[name] = run.done[name].rows
     return run.done
 
 

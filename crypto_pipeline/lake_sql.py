@@ -13,6 +13,8 @@ from pyarrow.fs import LocalFileSystem
 from crypto_pipeline.reader import Filter, LakeError, arrow_schema, as_floats, floats
 from shared.tables import Table, View
 
+LACKS = "There is no table"
+
 
 class SqlError(Exception):
     """What is wrong with the SQL, in DuckDB's words or ours."""
@@ -102,8 +104,22 @@ def partition_filters(there: Iterable[Mapping[str, str]], kept: Sequence[Mapping
     return filters
 
 
+_WORDS_OF_SPARK = {
+    "explode(list)": "unnest(list)",
+    "sequence(first, last)": "generate_series(first, last)",
+    "timestamp_micros(micros)": "make_timestamptz(micros)",
+    "timestamp_seconds(seconds)": "to_timestamp(seconds)",
+    "unix_seconds(time)": "CAST(epoch(time) AS BIGINT)",
+}
+"""What Spark calls otherwise than DuckDB: a view's SQL is one for both."""
+
+
 class Lake:
-    """The tables and views by their names in a DuckDB session in UTC. Close it, or use it with `with`."""
+    """The tables and views by their names in a DuckDB session in UTC. Close it, or use it with `with`.
+
+    A table under another name than its own is there for the views alone: it is not offered. `functions` give tables:
+    what is called, with its parameters, and its SQL. `lacks` begins the sentence that answers to an unknown table.
+    """
 
     def __init__(
         self,
@@ -111,23 +127,31 @@ class Lake:
         views: Mapping[str, View],
         opened: Callable[[Table], Rows],
         *,
+        functions: Mapping[str, str] | None = None,
+        lacks: str = LACKS,
         exact: bool = False,
     ) -> None:
-        self._names = [*tables, *views]
+        self._names = [*(name for name, table in tables.items() if name == table.full_name), *views]
+        self._lacks = lacks
         self._tables = []
         self._session = duckdb.connect()
         self._session.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
-        for layer in dict.fromkeys(name.split(".")[0] for name in self._names):
-            self._session.execute(f"CREATE SCHEMA {layer}")
-        for table in tables.values():
+        for called, text in _WORDS_OF_SPARK.items():
+            self._session.execute(f"CREATE MACRO {called} AS {text}")
+        for schema in dict.fromkeys(name.split(".")[0] for name in (*tables, *views)):
+            self._session.execute(f"CREATE SCHEMA {schema}")
+        for name, table in tables.items():
             data = LakeTable(table, opened, exact=exact)
             self._tables.append(data)
+            schema, bare = name.split(".")
             # A relation's view can only be made in the schema that is in use.
-            self._session.execute(f"USE {table.layer}")
-            self._session.from_arrow(data).create_view(table.name)
+            self._session.execute(f"USE {schema}")
+            self._session.from_arrow(data).create_view(bare)
         self._session.execute("USE memory.main")
         for view in views.values():
             self._session.execute(f"CREATE VIEW {view.full_name} AS {view.sql}")
+        for called, text in (functions or {}).items():
+            self._session.execute(f"CREATE MACRO {called} AS TABLE {text}")
 
     def __enter__(self) -> Self:
         return self
@@ -154,10 +178,10 @@ class Lake:
             unknown = sorted(self._session.get_table_names(sql, qualified=True) - set(self._names))
         except duckdb.Error:
             return ""
-        return no_such_table(unknown[0], self._names) if unknown else ""
+        return no_such_table(unknown[0], self._names, self._lacks) if unknown else ""
 
 
-def no_such_table(name: str, names: Iterable[str]) -> str:
+def no_such_table(name: str, names: Iterable[str], lacks: str = LACKS) -> str:
     """The sentence that names the tables there are, those of a name like the wanted one first."""
     bare = name.rpartition(".")[2]
 
@@ -167,4 +191,4 @@ def no_such_table(name: str, names: Iterable[str]) -> str:
             difflib.SequenceMatcher(None, bare, candidate.rpartition(".")[2]).ratio(),
         )
 
-    return f"There is no table {name}. There are: {', '.join(sorted(names, key=likeness, reverse=True))}."
+    return f"{lacks} {name}. There are: {', '.join(sorted(names, key=likeness, reverse=True))}."

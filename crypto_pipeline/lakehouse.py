@@ -24,6 +24,7 @@ _COMPACTION = "commit"
 BEGINNING = "0"
 """The mark before a table's first commit."""
 
+_MEGABYTE = 1 << 20
 _GUARDS = {
     # The metadata table leaks S3 connections until the pool is empty and everything hangs.
     "hoodie.metadata.enable": "false",
@@ -34,8 +35,14 @@ _GUARDS = {
     "hoodie.write.lock.provider": "org.apache.hudi.client.transaction.lock.InProcessLockProvider",
     # It listens on every address of the machine; and it brings nothing where each write is of a second.
     "hoodie.embed.timeline.server": "false",
+    # Of the executor's heap, for each task. With Hudi's own (256 MB a block, 1 GB of merged rows) a backlog of a
+    # million trades in one hour ended the executor.
+    "hoodie.logfile.data.block.max.size": str(16 * _MEGABYTE),
+    "hoodie.memory.compaction.max.size": str(64 * _MEGABYTE),
 }
 """What every writer says, compaction too."""
+_READ_OPTIONS = {"hoodie.memory.merge.max.size": str(64 * _MEGABYTE)}
+"""What is merged beyond it spills to the executor's disk."""
 
 _WRITE_OPTIONS = _GUARDS | {
     "hoodie.datasource.write.operation": "upsert",
@@ -44,6 +51,8 @@ _WRITE_OPTIONS = _GUARDS | {
     "hoodie.index.type": "BUCKET",
     "hoodie.index.bucket.engine": "SIMPLE",
     "hoodie.upsert.shuffle.parallelism": "4",
+    # A column that a contract gave up stays in the table, null in what is written from then on; else Hudi refuses.
+    "hoodie.write.set.null.for.missing.columns": "true",
     # What keeps the table small is done beside the writes: `compact` and `clean`.
     "hoodie.compact.inline": "false",
     "hoodie.clean.automatic": "false",
@@ -57,6 +66,8 @@ _COMMITS_KEPT = 100
 _STRATEGIES = "org.apache.hudi.table.action.compact.strategy"
 _AT_WORK = "HoodieLockException"
 """How it says that another session is merging these files now."""
+_LARGE = 4_000_000
+"""Bytes of log files that are merged into the base file, however few they are."""
 _BULK = 20_000
 """So many rows written together are a history, not a minute."""
 _BUCKETS = "buckets"
@@ -99,6 +110,10 @@ class Lakehouse:
 
     def path(self, table: Table) -> str:
         return f"s3a://{self.bucket}/{table.folder}"
+
+    def _stored(self, table: Table, **options: str) -> DataFrame:
+        """What lies in the bucket, with Hudi's own columns."""
+        return self.spark.read.format("hudi").options(**_READ_OPTIONS, **options).load(self.path(table))
 
     def create_database(self, layer: str) -> None:
         """Make the layer known."""
@@ -148,7 +163,7 @@ class Lakehouse:
 
     def _add_new_columns(self, table: Table) -> None:
         """Give a table that was made before the columns that its contract got since; they are null in its rows."""
-        there = set(self.spark.read.format("hudi").load(self.path(table)).columns)
+        there = set(self._stored(table).columns)
         new = [column for column in table.columns if column.name not in there]
         if new:
             for name, value in _GUARDS.items():  # the command takes no options; it asks the session
@@ -162,7 +177,7 @@ class Lakehouse:
 
     def read(self, table: Table, hours: Iterable[datetime] | None = None) -> DataFrame:
         """The table's rows as they are now; with `hours`, only those of its time column from the first to the last."""
-        rows = self.spark.read.format("hudi").load(self.path(table)).select(table.column_names)
+        rows = self._stored(table).select(table.column_names)
         return rows if hours is None else rows.filter(of_hours(table, list(hours)))
 
     def no_rows(self, table: Table) -> DataFrame:
@@ -235,18 +250,15 @@ class Lakehouse:
         if until <= since:
             return Changes(self.no_rows(table), until)
         if since < earliest:
-            every = self.spark.read.format("hudi").load(self.path(table))
+            every = self._stored(table)
             late = every if since == BEGINNING else every.filter(F.col("_hoodie_commit_time") >= _day_before(since))
             return Changes(late.select(table.column_names), until)
-        rows = (
-            self.spark.read.format("hudi")
-            .option("hoodie.datasource.query.type", "incremental")
-            .option("hoodie.datasource.read.begin.instanttime", since)
-            .option("hoodie.datasource.read.end.instanttime", until)
-            .load(self.path(table))
-            .select(table.column_names)
-        )
-        return Changes(rows, until)
+        span = {
+            "hoodie.datasource.query.type": "incremental",
+            "hoodie.datasource.read.begin.instanttime": since,
+            "hoodie.datasource.read.end.instanttime": until,
+        }
+        return Changes(self._stored(table, **span).select(table.column_names), until)
 
     @contextmanager
     def pinned(self, rows: DataFrame, *, at_once: bool = False) -> Iterator[DataFrame]:
@@ -275,7 +287,7 @@ class Lakehouse:
 
     def is_empty(self, table: Table, hours: Iterable[datetime]) -> bool:
         """No row lies in the partitions of these hours."""
-        rows = self.spark.read.format("hudi").load(self.path(table)).filter(_partition_filter(table, hours))
+        rows = self._stored(table).filter(_partition_filter(table, hours))
         return not rows.limit(1).count()
 
     def write(self, table: Table, rows: DataFrame, notes: Mapping[str, str], *, into_empty: bool = False) -> None:
@@ -312,7 +324,7 @@ class Lakehouse:
         *,
         everywhere: bool = False,
         log_files: int = 20,
-        log_bytes: int = 4_000_000,
+        log_bytes: int = _LARGE,
     ) -> int:
         """Merge log files into base files where it is time; gives how many files were made anew.
 
@@ -326,25 +338,29 @@ class Lakehouse:
             ("LogFileNumBased", "logfile.num.threshold", str(log_files)),
             ("LogFileSizeBased", "logfile.size.threshold", str(log_bytes)),
         ]
-        files = 0
-        for strategy, name, bound in wanted:
-            options = _GUARDS | {
-                "hoodie.compact.inline.max.delta.commits": "1",
-                "hoodie.table.services.incremental.enabled": str(not everywhere).lower(),
-                "hoodie.compaction.strategy": f"{_STRATEGIES}.{strategy}CompactionStrategy",
-                f"hoodie.compaction.{name}": bound,
-            }
-            try:
-                done = self.spark.sql(
-                    f"CALL run_compaction(op => 'scheduleAndExecute', table => '{table.full_name}', "
-                    f"options => '{_pairs(options)}')"
-                ).collect()
-            except Exception as error:
-                if _AT_WORK not in str(error):
-                    raise
-                continue
-            files += sum(row.operation_size for row in done)
-        return files
+        return sum(self._merge(table, *how, everywhere=everywhere) for how in wanted)
+
+    def merge_large(self, table: Table) -> int:
+        """Merge what was written since the last time, where that is much; gives how many files were made anew."""
+        return self._merge(table, "LogFileSizeBased", "logfile.size.threshold", str(_LARGE), everywhere=False)
+
+    def _merge(self, table: Table, strategy: str, name: str, bound: str, *, everywhere: bool) -> int:
+        options = _GUARDS | {
+            "hoodie.compact.inline.max.delta.commits": "1",
+            "hoodie.table.services.incremental.enabled": str(not everywhere).lower(),
+            "hoodie.compaction.strategy": f"{_STRATEGIES}.{strategy}CompactionStrategy",
+            f"hoodie.compaction.{name}": bound,
+        }
+        try:
+            done = self.spark.sql(
+                f"CALL run_compaction(op => 'scheduleAndExecute', table => '{table.full_name}', "
+                f"options => '{_pairs(options)}')"
+            ).collect()
+        except Exception as error:
+            if _AT_WORK not in str(error):
+                raise
+            return 0
+        return sum(row.operation_size for row in done)
 
     def compact_after_bulk(self, table: Table, rows: int, now: datetime) -> None:
         """Merge at once what was written in bulk: until then each reader would decode its log files again."""

@@ -1,18 +1,30 @@
-"""When the assets are made: a run each minute, and compaction beside it."""
+"""When the assets are made: candles and what rests on them each minute, evidence every five, compaction beside it."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import dagster as dg
 
-from crypto_pipeline.catalog import tables
+from crypto_pipeline.assets import specs
+from crypto_pipeline.catalog import table_modules, tables
 from crypto_pipeline.spark import SparkConnect
 from shared.settings import settings
 
+EVIDENCE = dg.AssetSelection.assets(
+    *[specs.key(module.TABLE) for module in table_modules().values() if getattr(module, "IS_EVIDENCE", False)]
+)
+"""The tables whose module says so. They prove, compare and measure; no candle waits for them."""
+
 pipeline = dg.define_asset_job(
     "pipeline",
-    selection=dg.AssetSelection.groups("bronze", "silver", "gold"),
-    description="All tables, from what is new in Kafka to gold.",
+    selection=dg.AssetSelection.groups("bronze", "silver", "gold") - EVIDENCE,
+    description="All tables but the evidence, from what is new in Kafka to gold.",
+    executor_def=dg.in_process_executor,
+)
+evidence = dg.define_asset_job(
+    "evidence",
+    selection=EVIDENCE,
+    description="Completeness, reconciliation, and the minutes of books and tickers.",
     executor_def=dg.in_process_executor,
 )
 
@@ -44,12 +56,29 @@ def every_minute(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest 
     if minute == context.cursor:
         yield dg.SkipReason(f"The run of {minute} was requested.")
         return
-    under_way = context.instance.get_run_records(dg.RunsFilter(job_name=pipeline.name, statuses=_UNDER_WAY), limit=1)
-    if under_way:
-        yield dg.SkipReason(f"Run {under_way[0].dagster_run.run_id[:8]} is under way.")
+    if reason := _under_way(context.instance, pipeline.name):
+        yield reason
         return
     context.update_cursor(minute)
     yield dg.RunRequest()  # without a run key: the minutes of a clock that was set back come twice
+
+
+@dg.schedule(
+    name="every_five_minutes",
+    job=evidence,
+    cron_schedule="4-59/5 * * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Gathers the evidence of what came since the last time, one run at a time.",
+)
+def gathering(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """One run. While one is under way none is added: the next takes in all that has come."""
+    return _under_way(context.instance, evidence.name) or dg.RunRequest()
+
+
+def _under_way(instance: dg.DagsterInstance, job: str) -> dg.SkipReason | None:
+    """Why no run of a job is to be added now; none where nothing stands against it."""
+    runs = instance.get_run_records(dg.RunsFilter(job_name=job, statuses=_UNDER_WAY), limit=1)
+    return dg.SkipReason(f"Run {runs[0].dagster_run.run_id[:8]} is under way.") if runs else None
 
 
 class MaintenanceConfig(dg.Config):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import reduce
+from functools import partial, reduce
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -50,8 +50,10 @@ def refresh(lake: Lakehouse, module: ModuleType, now: datetime, *, from_scratch:
     """Build again what new rows of the sources touch, and write what differs.
 
     A module says what is touched (`touched`), which spans of its sources that needs (`needs`), and how rows are made of
-    them (`build`). The marks up to which the sources were followed go into the same commit, so that a run that dies is
-    repeated, and one that is repeated changes nothing. `from_scratch` follows the sources from their beginning.
+    them (`build`). That is given the table's own rows of all these spans, or of those that name the table itself, where
+    there are such. One whose need depends on what is there looks at that first (`reached`). The marks up to which the
+    sources were followed go into the same commit, so that a run that dies is repeated, and one that is repeated changes
+    nothing. `from_scratch` follows the sources from their beginning.
     """
     began = time.monotonic()
     table: Table = module.TABLE
@@ -137,12 +139,17 @@ def built(
         if until and table.time in touched.columns:
             touched = touched.filter(F.col(str(table.time)) < F.lit(until))
         with _keys(lake, touched) as keys:
+            if keys is not None and hasattr(module, "reached"):
+                # Not the pinned rows: of its own it reads a few columns, once; none where they may be what is to mend.
+                own_rows = lake.no_rows(table) if until or anew else _of(lake, table, hours)
+                keys = module.reached(keys, own_rows, partial(_windows, lake, module.SOURCES), now)
             spans = module.needs(keys, now).collect() if keys is not None else []
             if keys is None or not spans:
                 yield None
                 return
-            windows = {s.full_name: _window(lake, s, spans) for s in module.SOURCES}
-            reach = _hours(spans) if table.partitions else set()
+            windows = _windows(lake, module.SOURCES, spans)
+            own = [span for span in spans if span.source == table.full_name] or spans
+            reach = _hours(own) if table.partitions else set()
             is_there = not table.partitions or (hours and min(hours) <= min(reach) and max(reach) <= max(hours))
             if anew:
                 known: AbstractContextManager[DataFrame] = nullcontext(lake.no_rows(table))
@@ -184,7 +191,11 @@ def _of(lake: Lakehouse, table: Table, hours: Iterable[datetime]) -> DataFrame:
     return lake.read(table, hours) if table.partitions else lake.read(table)
 
 
-def _window(lake: Lakehouse, source: Table, spans: list[Row]) -> DataFrame:
+def _windows(lake: Lakehouse, sources: Sequence[Table], spans: Sequence[Row]) -> Mapping[str, DataFrame]:
+    return {source.full_name: _window(lake, source, spans) for source in sources}
+
+
+def _window(lake: Lakehouse, source: Table, spans: Sequence[Row]) -> DataFrame:
     """The rows of a source in the partitions that the spans name."""
     mine = [span for span in spans if span.source == source.full_name]
     if not mine:
@@ -201,7 +212,7 @@ def _window(lake: Lakehouse, source: Table, spans: list[Row]) -> DataFrame:
     return lake.read(source).filter(reduce(lambda left, right: left | right, wanted))
 
 
-def _hours(spans: list[Row]) -> set[datetime]:
+def _hours(spans: Iterable[Row]) -> set[datetime]:
     return {hour for span in spans for hour in hours_between(_utc(span.start), _utc(span.end))}
 
 

@@ -16,7 +16,11 @@ def code(settings: "Settings") -> Command:
     """The code server, in which the runs start too; "Reload" in the UI makes it read the code again."""
     where = ("-h", settings.bind_address, "-p", str(settings.dagster_code_port))
     arguments = ("code-server", "start", "-m", "crypto_pipeline.definitions", *where)
-    return Command((_program("dagster"), *arguments), _env(settings), _home(settings))
+    env = _env(settings)
+    # Each run reads it anew, and must not know a column before the Connect server has given it to the table.
+    indicators = _home(settings) / "indicators.yaml"
+    shutil.copyfile(settings.indicators_file, indicators)
+    return Command((_program("dagster"), *arguments), env | {"INDICATORS_FILE": str(indicators)}, _home(settings))
 
 
 def webserver(settings: "Settings") -> Command:

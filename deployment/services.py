@@ -121,8 +121,15 @@ TABLE = (
         needs=("minio", "spark-master", "spark-worker"),
         installs=lambda: jars.folder("spark").is_dir(),
         ports=("spark_connect_port", "spark_ui_port"),
-        code=("crypto_pipeline", "config/spark", "config/jars/spark", "deployment/spark.py", *_PYTHON),
-        reads=_LAKE,
+        code=(
+            "crypto_pipeline",
+            "config/indicators.yaml",
+            "config/spark",
+            "config/jars/spark",
+            "deployment/spark.py",
+            *_PYTHON,
+        ),
+        reads=(*_LAKE, "indicators_file"),
         unless="spark_remote",
     ),
     Service(
@@ -132,8 +139,8 @@ TABLE = (
         memory_mb=(2048, 1536),
         needs=("postgres",),
         ports=("dagster_code_port",),
-        code=("crypto_pipeline", "shared", "streaming", *_DAGSTER),
-        reads=(*_LAKE, *_EXCHANGE, "dagster_", "pipeline_", "history_"),
+        code=("crypto_pipeline", "config/indicators.yaml", "shared", "streaming", *_DAGSTER),
+        reads=(*_LAKE, *_EXCHANGE, "dagster_", "indicators_file", "pipeline_", "history_"),
     ),
     Service(
         name="dagster-webserver",

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import NoReturn
 from xmlrpc.client import Fault
 
+from crypto_pipeline.indicators._file import load as load_indicators
 from deployment import env_file, health, messages, ports, processes, spark, supervise
 from deployment.console import STATUS_MARK
 from deployment.paths import home, set_environment
@@ -21,6 +22,7 @@ from deployment.services import table
 from deployment.stop import stop
 from deployment.supervise import Supervisor
 from shared.settings import Settings, SettingsError
+from shared.yaml_file import YamlFileError
 
 DEADLINE = 240
 """Seconds from the last install to everything being healthy."""
@@ -41,7 +43,7 @@ def main() -> None:
         settings = configured(mode)
         fresh = _start(settings, supervisor)
         _wait(settings, supervisor, fresh)
-    except (SettingsError, DeployError, RuntimeError, OSError, Fault, HTTPException) as error:
+    except (SettingsError, YamlFileError, DeployError, RuntimeError, OSError, Fault, HTTPException) as error:
         say(f"✗ {error}")
         sys.exit(1)
     except KeyboardInterrupt:
@@ -61,8 +63,12 @@ def _interrupted(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def configured(mode: str) -> Settings:
-    """The settings, once `.env` is whole. Raises `SettingsError` for a wrong one, before anything is written."""
-    Settings.load()
+    """The settings, once `.env` is whole.
+
+    Raises `SettingsError` for a wrong one, or `YamlFileError` for a wrong `indicators.yaml`, before anything is written
+    or restarted.
+    """
+    load_indicators(Settings.load().indicators_file)
     made = env_file.ensure(mode)
     if made:
         say(f"Made {', '.join(made)} in {home() / '.env'} (mode 600).")

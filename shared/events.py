@@ -14,7 +14,9 @@ Source = Literal["websocket", "rest", "archive"]
 StreamName = Literal["trade", "ticker", "kline_1m", "depth5"]
 STREAMS: tuple[StreamName, ...] = get_args(StreamName)
 """The streams that `symbols.yaml` may name."""
-GapCause = Literal["disconnect", "id_jump", "silence", "no_closed_kline", "service_stopped", "offsets_expired"]
+GapCause = Literal[
+    "disconnect", "id_jump", "silence", "no_closed_kline", "service_stopped", "spool_damaged", "offsets_expired"
+]
 GapStatus = Literal["open", "repaired", "lost", "venue_gap"]
 """`lost`: nobody can give it again. `venue_gap`: the exchange itself never issued these ids."""
 

@@ -76,6 +76,7 @@ class Settings(BaseSettings):
     symbols_file: Path = PROJECT / "config" / "symbols.yaml"
     active_symbols: Symbols = ""
     """Comma-separated symbols that are streamed instead of the enabled ones of `symbols.yaml`."""
+    indicators_file: Path = PROJECT / "config" / "indicators.yaml"
     stream_memory_mb: Annotated[int, Field(ge=8)] = 256
     """What the streaming service may hold in memory while Kafka is away; beyond it, events spool to disk, in order."""
     stream_spool_mb: Annotated[int, Field(ge=0)] = 20_000
@@ -104,6 +105,9 @@ class Settings(BaseSettings):
     lake_buckets: Annotated[int, Field(ge=1, le=256)] = 1
     """Over how many files each partition of the large tables is spread, by symbol. Fixed once they are made."""
 
+    gold_requires: Literal["", "available", "pending", "degraded"] = ""
+    """Gold is made only while the data of each streamed symbol, yesterday's and today's, is in this condition or better
+    (in this order). Empty: always; what is not available only warns."""
     pipeline_seconds_after_minute: Annotated[int, Field(ge=0, le=55)] = 5
     """When in each minute the sensor starts the pipeline: late enough for the closed klines to be there."""
 

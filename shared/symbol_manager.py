@@ -3,12 +3,11 @@
 A tier lists symbols, and selectors, which choose many: `{quote: USDT, top: 50}`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -20,7 +19,9 @@ from pydantic import (
     model_validator,
 )
 
+from shared import yaml_file
 from shared.events import StreamName
+from shared.yaml_file import Loc, YamlFileError
 
 Asset = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=r"^[^\s\x00-\x1fa-z/@,]+$")]
 TOPIC_LENGTH = 249
@@ -44,7 +45,7 @@ QUOTE_ASSETS = (
 """The quote assets that a symbol's tail is read as, longest match first; another pair names its `base` and `quote`."""
 
 
-class SymbolsFileError(Exception):
+class SymbolsFileError(YamlFileError):
     """A `symbols.yaml` that is refused; the message gives file, line and reason."""
 
 
@@ -188,22 +189,12 @@ def load_watchlist(path: Path, active: str = "") -> Watchlist:
     `active` (the setting `ACTIVE_SYMBOLS`, comma-separated) chooses symbols from the file regardless of `enabled`, and
     then no selector counts. Raises `SymbolsFileError` with file, line and reason; nothing of a wrong file is used.
     """
-    return _chosen(path, _entries(path), active)
+    return _chosen(path, _parsed(path), active)
 
 
 def named_symbols(path: Path) -> tuple[Symbol, ...]:
     """Every symbol that the file names, also those with `enabled: false`. Raises `SymbolsFileError`."""
-    return tuple(entry for entry in _entries(path) if isinstance(entry, Symbol))
-
-
-def _entries(path: Path) -> list[Symbol | Selector]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SymbolsFileError(f"{path}: cannot be read ({error.strerror}).") from None
-    except UnicodeDecodeError:
-        raise SymbolsFileError(f"{path}: is not UTF-8 text.") from None
-    return _parse(path, text)
+    return tuple(entry for entry in _parsed(path) if isinstance(entry, Symbol))
 
 
 def resolved(watchlist: Watchlist, listed: Mapping[str, Iterable[Listed]]) -> Resolved:
@@ -253,39 +244,22 @@ def _by_importance(symbols: Iterable[Symbol]) -> tuple[Symbol, ...]:
     return tuple(sorted(symbols, key=lambda entry: (entry.priority, entry.symbol)))
 
 
-def _parse(path: Path, text: str) -> list[Symbol | Selector]:
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
-        repeated = list(_repeated_keys(root)) if root else []
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
-        reason = getattr(error, "problem", None) or "is not YAML"
-        raise SymbolsFileError(f"{path}:{line}: not YAML: {reason}.") from None
-    except (ValueError, TypeError, RecursionError) as error:  # an impossible date, a list as a key, an alias of itself
-        raise SymbolsFileError(f"{path}:1: not YAML that makes sense: {error}.") from None
-    if root is None:
-        raise SymbolsFileError(f"{path}:1: is empty; it needs `tiers`, each a list of symbols.")
-    for key, line in repeated:
-        raise SymbolsFileError(f"{path}:{line}: {key!r} stands twice.")
-    try:
-        tiers = _File.model_validate(data).tiers
-    except ValidationError as error:
-        fault = error.errors()[0]
-        loc = [part for place, part in enumerate(fault["loc"]) if place != 3 or part not in _KINDS]  # pydantic's tag
-        where = ".".join(str(part) for part in loc)
-        reason = fault["msg"].removeprefix("Value error, ")
-        raise SymbolsFileError(f"{path}:{_line(root, loc)}: {where}: {reason}.") from None
+def _parsed(path: Path) -> list[Symbol | Selector]:
+    file, parsed = yaml_file.load(path, _File, SymbolsFileError, "`tiers`, each a list of symbols", _without_tag)
     seen: set[str] = set()
     found = []
-    for tier, entries in tiers.items():
+    for tier, entries in file.tiers.items():
         for index, entry in enumerate(entries):
             if str(entry) in seen:
-                raise SymbolsFileError(f"{path}:{_line(root, ('tiers', tier, index))}: {entry} stands twice.")
+                raise SymbolsFileError(f"{parsed.at(('tiers', tier, index))}: {entry} stands twice.")
             seen.add(str(entry))
             found.append(entry)
     return found
+
+
+def _without_tag(loc: Loc) -> Loc:
+    """Pydantic's path without the name of the kind that it tried an entry as."""
+    return [part for place, part in enumerate(loc) if place != 3 or part not in _KINDS]
 
 
 def _chosen(path: Path, entries: list[Symbol | Selector], active: str) -> Watchlist:
@@ -306,37 +280,6 @@ def _chosen(path: Path, entries: list[Symbol | Selector], active: str) -> Watchl
         tuple(sorted(selectors, key=lambda entry: entry.priority)),
         frozenset(name for name, entry in symbols.items() if not entry.enabled),
     )
-
-
-def _repeated_keys(node: yaml.Node) -> Iterator[tuple[str, int]]:
-    if isinstance(node, yaml.MappingNode):
-        seen = set()
-        for key, value in node.value:
-            if key.value in seen:
-                yield key.value, key.start_mark.line + 1
-            seen.add(key.value)
-            yield from _repeated_keys(value)
-    elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            yield from _repeated_keys(item)
-
-
-def _line(node: yaml.Node, loc: Sequence[int | str]) -> int:
-    """The line of the deepest key or item on the way to `loc`."""
-    line = node.start_mark.line
-    for part in loc:
-        if isinstance(node, yaml.MappingNode):
-            found = [(key, value) for key, value in node.value if key.value == part]
-            if not found:
-                break
-            key, node = found[0]
-            line = key.start_mark.line
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line
-        else:
-            break
-    return int(line) + 1
 
 
 def topic(symbol: str) -> str:

@@ -37,6 +37,11 @@ LONGEST_RETRY_SECONDS = 300
 """Between two attempts to subscribe to a channel that the exchange refuses."""
 FRAMES_WAITING = 8192
 """Frames between the sockets and the parser, a few megabytes; when it is full, nothing more is read."""
+LARGE_BYTES = 8 * 1024
+LARGE_WAITING = 8
+"""After a frame that is larger, nothing more is read while so many wait: no queue is ever full of such."""
+MOST_BYTES = 32 * 1024 * 1024
+"""No exchange has a message so long. What is read of one lies in memory."""
 STOPPED_READING = "we stopped reading: memory and spool are full"
 
 
@@ -188,8 +193,9 @@ class Connection(threading.Thread):
                 put(Frame(exchange, body, at, connection_id))
                 if exchange.says_goodbye(body):
                     self._ask_for_another("the exchange shuts this server down")
-                if waiting() >= FRAMES_WAITING:
-                    self._wait_for_room(waiting)
+                most = FRAMES_WAITING if len(body) <= LARGE_BYTES else LARGE_WAITING
+                if waiting() >= most:
+                    self._wait_for_room(waiting, most)
             elif opcode == close:
                 reason = frame.data[2:].decode(errors="replace") or "no reason"  # after the code, of two bytes
                 raise Ended(f"the exchange closed the connection ({reason})")
@@ -234,6 +240,7 @@ class Connection(threading.Thread):
     def _look(self, now: float) -> None:
         """Everything that need not be done with each frame."""
         exchange = self.exchange
+        self._socket.sock.looked()
         opened = now if self.opened is None else self.opened
         self._check_lag(now)
         if self._unproven and now - opened > exchange.answer_seconds:
@@ -293,8 +300,8 @@ class Connection(threading.Thread):
         for channel in gone:
             self._refused.pop(channel, None)
 
-    def _wait_for_room(self, waiting: Callable[[], int]) -> None:
-        while waiting() >= FRAMES_WAITING and not self._stopping.is_set():
+    def _wait_for_room(self, waiting: Callable[[], int], most: int) -> None:
+        while waiting() >= most and not self._stopping.is_set():
             time.sleep(0.01)
             self._check_lag(time.monotonic())
 
@@ -360,15 +367,21 @@ class _ReadAhead:
     def __init__(self, inner: socket.socket) -> None:
         self._inner = inner
         self._held = memoryview(b"")
-        self._taken_in = 0
+        self._taken_in = self._looked = 0
 
     def recv(self, size: int) -> bytes:
         if not self._held:
+            if self._taken_in - self._looked > MOST_BYTES:
+                raise Ended(f"a message is longer than {MOST_BYTES >> 20} MB")
             data = self._inner.recv(65536)
             self._taken_in += len(data)
             self._held = memoryview(data)
         piece, self._held = self._held[:size], self._held[size:]
         return bytes(piece)
+
+    def looked(self) -> None:
+        """Called often between messages: what comes before the next such call is hardly more than one."""
+        self._looked = self._taken_in
 
     @property
     def bytes_read(self) -> int:

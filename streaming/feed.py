@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 
 HIGH_PRIORITY = 10
 """Symbols up to this priority do not share a connection with the mass, where one connection is not enough."""
+LETTER_CHARACTERS = 100_000
+"""What a dead letter keeps of a frame: however it is written, it is below the 1 MB that Kafka takes."""
+ERROR_CHARACTERS = 1000
 BOOK_RESET_SECONDS = 10
 """A book whose update ids are lower than the last for so long was begun anew by the exchange."""
 CLOSE_SECONDS = 5
@@ -188,14 +191,21 @@ class Feed:
 
 
 def dead_letter(frame: Frame, error: str) -> DeadLetter:
-    """The frame, whole, with the reason; bytes that are no UTF-8 are written `\\xNN`."""
-    return DeadLetter(
-        exchange=frame.exchange.name,
-        connection_id=frame.connection_id,
-        received_at=frame.received_at,
-        error=error,
-        frame=frame.body.decode(errors="backslashreplace"),
-    )
+    """The frame with the reason, as `letter` writes them."""
+    return letter(frame.exchange.name, frame.connection_id, frame.received_at, error, frame.body)
+
+
+def letter(exchange: str, connection_id: str, received_at: int, error: str, body: bytes) -> DeadLetter:
+    """What is refused, whole, with the reason; bytes that are no UTF-8 are written `\\xNN`.
+
+    Of one that Kafka would not take it is the beginning: only the raw archive has it whole.
+    """
+    if len(error) > ERROR_CHARACTERS:
+        error = f"{error[:ERROR_CHARACTERS]}…"
+    if len(body) > LETTER_CHARACTERS:
+        error = f"{error} (of {len(body)} bytes these are the first; the raw archive has all)"
+    frame = body[:LETTER_CHARACTERS].decode(errors="backslashreplace")[:LETTER_CHARACTERS]
+    return DeadLetter(exchange=exchange, connection_id=connection_id, received_at=received_at, error=error, frame=frame)
 
 
 def addresses(settings: Settings, exchange: str) -> tuple[str, str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from shared.events import AnyEvent, Gap, GapCause, Trade
 from shared.symbol_manager import Symbol
+from streaming.seams import Lost
 from streaming.series import KINDS, Clock, Interruption, Klines, Series, Snapshots, Trades, Watermark
 
 SETTLE = 5_000_000
@@ -171,6 +172,15 @@ class Gaps:
         """What the repair found out about a gap, after the events that it fetched were seen."""
         series = self._series.get((verdict.exchange, verdict.symbol, verdict.gap_stream))
         return [] if series is None else series.settle(verdict, detail)
+
+    def lost(self, lost: Lost) -> list[Gap]:
+        """What came, and was sent, may be nowhere any more."""
+        if lost.stream == "trade" and lost.exchange not in self._contiguous:
+            return []
+        key = (lost.exchange, lost.symbol, lost.stream)
+        if key not in self._series:
+            self._add(key, lost.base_asset, lost.quote_asset).left(lost.time)
+        return self._series[key].lost(lost.first, lost.last, lost.time)
 
     def is_covered(self, gap: Gap) -> bool:
         """Whether a gap without an end can be closed: its stream is back. May be asked by any thread."""

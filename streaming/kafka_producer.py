@@ -30,7 +30,8 @@ from shared.events import AnyEvent, message_key
 from shared.settings import Settings
 from streaming.metrics import Metrics
 from streaming.quick_producer import QuickProducer
-from streaming.spool import Record, Segment, Spool, SpoolFull
+from streaming.seams import Lost, Seams, Unread
+from streaming.spool import SHOWN_BYTES, Record, Segment, Spool, SpoolFull
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,18 @@ ROOM = 0.9
 REFUSED = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidRecordError, InvalidTimestampError)
 """What is the message's own fault, so that it would be refused again."""
 
+LOSSES_WAITING = 1000
+"""So many are kept for who tells of them; all are counted and in the log."""
+
 Mark = Callable[[], None]
+
+
+class Refused(NamedTuple):
+    """A message that Kafka takes in under no condition."""
+
+    value: bytes
+    """Its beginning."""
+    reason: str
 
 
 class _Waiting(NamedTuple):
@@ -112,6 +124,9 @@ class EventProducer:
         self._is_spilled = True
         self._taken: deque[tuple[Record, Segment]] = deque()
         self._marks: list[Mark] = []
+        self._seams = Seams()
+        self.losses: deque[Refused | Unread | Lost] = deque(maxlen=LOSSES_WAITING)
+        """What is neither in Kafka nor in the spool, for who calls this to take out and tell."""
         self._lost = 0
         self.abandon = threading.Event()
         """Set to make a blocked `send` give up."""
@@ -239,7 +254,7 @@ class EventProducer:
         try:
             future = self._producer.put(topic, self._partition[topic], key, value, headers)
         except MessageSizeTooLargeError as error:
-            self._refuse(topic, error, segment)
+            self._refuse(topic, value, error, segment)
             return True
         except (KafkaError, ValueError) as error:  # ValueError: the topic has gone from the metadata
             self._start_again(error)
@@ -359,7 +374,7 @@ class EventProducer:
                 waiting.popleft()
                 self._bytes -= one.size
                 if one.future.failed():
-                    self._refuse(topic, one.future.exception, one.segment)
+                    self._refuse(topic, one.value, one.future.exception, one.segment)
                     continue
                 if one.segment is not None and self._spool is not None:
                     self._spool.done(one.segment)
@@ -367,9 +382,12 @@ class EventProducer:
                     one.mark()
         return None
 
-    def _refuse(self, topic: str, error: Exception, segment: Segment | None) -> None:
+    def _refuse(self, topic: str, value: bytes, error: Exception, segment: Segment | None) -> None:
         self._metrics.kafka_send_errors.labels(topic).inc()
         log.error("Kafka refused a message for %s: %s; it is lost", topic, error)
+        if topic != symbol_manager.DEAD_LETTERS:  # of which none would be told by another
+            reason = f"Kafka refused this message of {len(value)} bytes for {topic}: {error}"
+            self.losses.append(Refused(value[:SHOWN_BYTES], reason))
         if segment is not None and self._spool is not None:
             self._spool.done(segment)
 
@@ -383,8 +401,13 @@ class EventProducer:
         while self._bytes < self._limit * ROOM and (time.monotonic() < until if is_idle else sent < DRAIN_AT_ONCE):
             if not self._taken:
                 self._taken.extend(spool.take())
+                for damage in spool.damages:
+                    self._seams.torn(damage)
+                spool.damages.clear()
             if not self._taken:
                 self._is_spooling = False
+                self.losses += self._seams.emptied()
+                self._seams = Seams()
                 log.info("the spool is empty: everything goes straight to Kafka again")
                 return
             record, segment = self._taken[0]
@@ -394,6 +417,7 @@ class EventProducer:
             self._taken.popleft()
             if not self._hand_over(record.topic, record.key, record.value, record.headers, None, segment):
                 return
+            self.losses += self._seams.passed(record)
             sent += 1
 
     def _sync(self) -> None:

@@ -6,7 +6,7 @@ behind it becomes a gap of its own.
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -37,6 +37,7 @@ _WHY: dict[GapCause, str] = {
     "silence": "the stream was silent",
     "no_closed_kline": "the exchange did not close them in time",
     "service_stopped": "streaming was stopped",
+    "spool_damaged": "the spool on the disk was damaged",
     "offsets_expired": "Kafka no longer had them",
 }
 
@@ -223,6 +224,31 @@ class Series:
                 hole.detail = detail
                 self._note(hole)
         return rows + self.flush()
+
+    def lost(self, first: int, last: int | None, time: int) -> list[Gap]:
+        """What came from `first` to `last` (none: to the newest) may be nowhere any more; `time` was before it."""
+        rows = []
+        for low, high in list(self._between_holes(first, self._newest if last is None else last)):
+            hole = Hole(low, low, high, time, "spool_damaged")
+            hole.event_time = self._time_of(hole, low)
+            self._insert(hole)
+            rows.append(self._row(hole))
+        return rows
+
+    @property
+    def _newest(self) -> int:
+        """The last that came."""
+        raise NotImplementedError
+
+    def _between_holes(self, first: int, last: int) -> Iterator[tuple[int, int]]:
+        """The parts of `first` to `last` that are not known to be missing."""
+        for hole in self._holes:
+            if first < hole.low <= last:
+                yield first, hole.low - self.step
+            if hole.low <= last:
+                first = max(first, hole.high + self.step)
+        if first <= last:
+            yield first, last
 
     def flush(self) -> list[Gap]:
         """The holes that became smaller, or were split, since the last call."""
@@ -456,6 +482,10 @@ class Trades(Series):
         """Whether any trade says how far the ids are."""
         return self._highest >= 0
 
+    @property
+    def _newest(self) -> int:
+        return self._highest
+
     def anchor(self, trades: Sequence[Trade]) -> tuple[Trade | None, list[Gap]]:
         """Go on from the last of the trades that REST has, where none has come by itself, or from the last before an
         interruption. Gives that trade, none where it is not needed, and the gap of the interruption."""
@@ -543,6 +573,10 @@ class Klines(Series):
                 return ()
         self._clock.hear(event.received_at)
         return self._late(event.open_time, event.open_time + MINUTE, event.source)
+
+    @property
+    def _newest(self) -> int:
+        return max(self._came, default=self._due - MINUTE)
 
     def judge(self, now: int) -> list[Gap]:
         """The minutes whose klines should have come by `now`, of our clock."""

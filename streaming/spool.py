@@ -3,7 +3,8 @@
 Segments `<number>-<messages>.spool` in one folder, the last of them `<number>.open` while it is written. A record is
 its length and CRC-32 (little-endian, four bytes each), then topic, key, value and headers as MessagePack. A record that
 a crash cut short is cut off when the folder is opened again. A segment goes when all of its messages are acknowledged;
-what was acknowledged of an unfinished one comes once more after a crash, which the tables do not mind.
+what was acknowledged of an unfinished one comes once more after a crash, which the tables do not mind. What cannot be
+read is passed over and told (`damages`), and its file is kept as `<number>-<time>.damaged`.
 """
 
 import errno
@@ -12,8 +13,10 @@ import logging
 import os
 import shutil
 import struct
+import time
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -27,11 +30,17 @@ log = logging.getLogger(__name__)
 SEGMENT_BYTES = 16 * 1024 * 1024
 WRITE_BYTES = 64 * 1024
 READ_BYTES = 256 * 1024
+PAGE_BYTES = 4096
+"""What a disk that has become bad in one place still gives, or does not."""
 FREE_BYTES = 256 * 1024 * 1024
 """What stays free on the disk for the others who write there."""
+SHOWN_BYTES = 100_000
+"""How much of what is lost is kept for a person."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _head = struct.Struct("<II")
+_BODY = b"\x94"
+"""How MessagePack begins an array of four, as which a record is written."""
 
 
 class SpoolFull(Exception):  # noqa: N818 (a state, not an error)
@@ -61,6 +70,19 @@ class Segment:
     size: int = 0
     """With what is still in the write buffer."""
     acknowledged: int = 0
+    aside: Path | None = None
+    """Where its file is kept in the end, if some of it cannot be read."""
+
+
+class Damage(NamedTuple):
+    """A part of a segment that cannot be read."""
+
+    file: str
+    """The name under which the segment is kept."""
+    messages: int
+    """So many of the segment are lost; none where an earlier part of it was told with them."""
+    part: bytes
+    """Its beginning."""
 
 
 _decoder = msgspec.msgpack.Decoder(Record)
@@ -73,9 +95,9 @@ def encoded(record: Record) -> bytes:
     return _head.pack(len(body), zlib.crc32(body)) + body
 
 
-def decoded(data: bytes) -> Iterator[tuple[Record, int]]:
-    """The whole records at the start of `data`, each with the place where it ends; it stops before a torn one."""
-    place, view = 0, memoryview(data)
+def decoded(data: bytes, place: int = 0) -> Iterator[tuple[Record, int]]:
+    """The whole records of `data` from a place on, each with where it ends; it stops before a torn one."""
+    view = memoryview(data)
     while place + _head.size <= len(data):
         length, checksum = _head.unpack_from(data, place)
         body = view[place + _head.size : place + _head.size + length]
@@ -87,6 +109,19 @@ def decoded(data: bytes) -> Iterator[tuple[Record, int]]:
             return
         place += _head.size + length
         yield record, place
+
+
+def salvaged(data: bytes) -> Iterator[tuple[int, int]]:
+    """Where each whole record begins and ends, also of those behind torn ones."""
+    place = 0
+    while place < len(data):
+        for _, end in decoded(data, place):
+            yield place, end
+            place = end
+        found = data.find(_BODY, place + 1 + _head.size)
+        while found >= 0 and next(decoded(data, found - _head.size), None) is None:
+            found = data.find(_BODY, found + 1)
+        place = len(data) if found < 0 else found - _head.size
 
 
 class Spool:
@@ -103,6 +138,8 @@ class Spool:
         self._file: int | None = None
         self._segments: list[Segment] = []
         self._is_synced = True
+        self.damages: list[Damage] = []
+        """What `take` had to pass over, for who calls it to take out: it lay before what was taken last."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -173,11 +210,11 @@ class Spool:
     def take(self) -> list[tuple[Record, Segment]]:
         """The next messages, some hundred kilobytes; none where all were taken."""
         while (segment := self._reading) is not None and self.pending:
-            if self._place < segment.size:
-                if found := self._read(segment):
-                    self.pending -= len(found)
-                    return found
-                self._set_aside(segment)
+            if self._place < segment.size and (found := self._read(segment)):
+                self.pending -= len(found)
+                return found
+            if self._place < segment.size or self._pending_in(segment):
+                self._pass_over(segment)
             else:
                 self._next(segment)
         return []
@@ -186,58 +223,79 @@ class Spool:
         """One message of a segment was acknowledged; its file goes with the last."""
         segment.acknowledged += 1
         self.messages -= 1
-        if segment.acknowledged < segment.messages or segment not in self._segments:
-            return
-        is_open = segment is self._segments[-1] and self._file is not None
-        if is_open:
+        if segment.acknowledged >= segment.messages and segment in self._segments:
+            self._finish(segment)
+
+    def _finish(self, segment: Segment) -> None:
+        if segment is self._segments[-1] and self._file is not None:
             self._close_file()
             self._buffer.clear()
             self._is_synced = True
         if self._reading is segment:
             self._next(segment)
-        self._remove(segment)
-        segment.path.unlink(missing_ok=True)
+        self._segments.remove(segment)
+        self.bytes -= segment.size
+        if segment.aside:
+            with suppress(FileNotFoundError):
+                segment.path.rename(segment.aside)
+        else:
+            segment.path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let go of the files; `sync` comes before."""
+        if self._file is not None and not self._buffer:
+            _seal(self._segments[-1])
         self._close_file()
         os.close(self._lock)
 
     def _read(self, segment: Segment) -> list[tuple[Record, Segment]]:
-        written = segment.size - len(self._buffer) if segment is self._segments[-1] else segment.size
+        written = self._written(segment)
         if self._place >= written:
             found = list(decoded(bytes(self._buffer[self._place - written :])))
         else:
             size = READ_BYTES
-            with segment.path.open("rb") as file:
-                while True:
-                    file.seek(self._place)
-                    data = file.read(size)
-                    found = list(decoded(data))
-                    if found or len(data) < size:
-                        break
-                    size *= 4  # the next message is longer than what was read
+            while True:
+                data = _content(segment.path, self._place, min(self._place + size, written))
+                found = list(decoded(data))
+                if found or len(data) < size:
+                    break
+                size *= 4  # the next message is longer than what was read
         if found:
             self._place += found[-1][1]
         return [(record, segment) for record, _ in found]
 
-    def _set_aside(self, segment: Segment) -> None:
-        """What cannot be read is kept for a person; the queue goes on behind it."""
-        damaged = segment.path.with_suffix(".damaged")
-        segment.path.rename(damaged)
-        lost = self.pending - sum(later.messages for later in self._segments[self._segments.index(segment) + 1 :])
-        log.error("the spool's %s is damaged at byte %d: %d messages of it are lost", damaged, self._place, lost)
+    def _written(self, segment: Segment) -> int:
+        """How much of a segment is in its file; the rest is in the buffer."""
+        return segment.size - len(self._buffer) if segment is self._segments[-1] else segment.size
+
+    def _pending_in(self, segment: Segment) -> int:
+        """How many messages of the segment that is read now were not taken yet."""
+        return self.pending - sum(later.messages for later in self._segments[self._segments.index(segment) + 1 :])
+
+    def _pass_over(self, segment: Segment) -> None:
+        """Go on behind what cannot be read of a segment. What else cannot is counted with it."""
+        written = self._written(segment)
+        data = _content(segment.path, self._place, written)
+        if segment is self._segments[-1]:
+            data += self._buffer[max(0, self._place - written) :]
+        whole = list(salvaged(data))
+        begin = whole[0][0] if whole else len(data)
+        lost = max(0, self._pending_in(segment) - len(whole))
+        if begin or lost:
+            when = time.strftime("%Y%m%dT%H%M%S")
+            segment.aside = segment.aside or self._folder / f"{segment.number:010}-{when}.damaged"
+            self.damages.append(Damage(segment.aside.name, lost, data[: min(begin, SHOWN_BYTES)]))
+        if lost:
+            log.error(
+                "the spool's %s is damaged at byte %d: up to %d messages of it are lost; it is kept as %s",
+                segment.path, self._place, lost, segment.aside,
+            )  # fmt: skip
+        self._place += begin
         self.pending -= lost
         self.messages -= lost
         segment.messages -= lost
-        if segment is self._segments[-1]:
-            self._close_file()
-        self._next(segment)
-        self._remove(segment)
-
-    def _remove(self, segment: Segment) -> None:
-        self._segments.remove(segment)
-        self.bytes -= segment.size
+        if segment.acknowledged >= segment.messages:
+            self._finish(segment)
 
     def _next(self, segment: Segment) -> None:
         index = self._segments.index(segment) + 1
@@ -295,17 +353,41 @@ def _recovered(path: Path) -> Segment | None:
         return Segment(int(number), path, int(messages), path.stat().st_size)
     if path.suffix != ".open":
         return None
-    data = path.read_bytes()
-    ends = [end for _, end in decoded(data)]
-    if not ends:
+    data = _content(path, 0, path.stat().st_size)
+    whole = list(salvaged(data))
+    end = whole[-1][1] if whole else 0
+    if end < len(data):
+        log.warning("the spool's %s ended in a torn message, which was cut off (%d bytes)", path, len(data) - end)
+    if not whole:
         path.unlink()
         return None
-    if ends[-1] < len(data):
-        log.warning("the spool's %s ended in a torn message, which was cut off (%d bytes)", path, len(data) - ends[-1])
-        os.truncate(path, ends[-1])
-    segment = Segment(int(path.stem), path, len(ends), ends[-1])
+    os.truncate(path, end)
+    segment = Segment(int(path.stem), path, len(whole) + _most_between(whole), end)
     _seal(segment)
     return segment
+
+
+def _most_between(whole: list[tuple[int, int]]) -> int:
+    """How many records at most lay between those that are whole, none being shorter than the shortest of these."""
+    shortest = min(end - begin for begin, end in whole)
+    between = [begin - end for end, (begin, _) in zip([0, *(end for _, end in whole)], whole, strict=False)]
+    return sum(-(-size // shortest) for size in between)
+
+
+def _content(path: Path, start: int, end: int) -> bytes:
+    """A part of a file, with zeros for what the disk does not give."""
+    with suppress(OSError), path.open("rb") as file:
+        file.seek(start)
+        return file.read(end - start).ljust(end - start, b"\0")
+    pages = (_page(path, place, min(PAGE_BYTES, end - place)) for place in range(start, end, PAGE_BYTES))
+    return b"".join(pages)
+
+
+def _page(path: Path, place: int, size: int) -> bytes:
+    with suppress(OSError), path.open("rb", buffering=0) as file:
+        file.seek(place)
+        return file.read(size).ljust(size, b"\0")
+    return bytes(size)
 
 
 def _seal(segment: Segment) -> None:

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from shared.events import AnyEvent, ConnectionReport, DeadLetter, Gap, Instrument, Selection, encode, message_key
@@ -13,13 +13,14 @@ from streaming.archive import Archive
 from streaming.connection import Frame
 from streaming.coverage import Outage, Restored
 from streaming.exchange import exchanges
-from streaming.feed import Feed
+from streaming.feed import Feed, letter
 from streaming.gaps import Gaps
 from streaming.instruments import Instruments, selections
-from streaming.kafka_producer import EventProducer, address
+from streaming.kafka_producer import EventProducer, Refused, address
 from streaming.ledger import Ledger
 from streaming.metrics import Metrics
 from streaming.repair import Repairer, Sought
+from streaming.seams import Lost, Unread
 
 log = logging.getLogger(__name__)
 
@@ -136,6 +137,8 @@ class Worker(threading.Thread):
             while instrument := poller.take():
                 self._refer(instrument)
         self._producer.sweep()
+        while self._producer.losses:
+            self._tell_loss(self._producer.losses.popleft(), now)
         if self._next_tick >= self._next_second:
             self._next_second = self._next_tick + SECOND
             self._feed.tick(now)
@@ -167,12 +170,16 @@ class Worker(threading.Thread):
             self._refer(selection)
         self._followed.set()
 
-    def _tell(self, gaps: Iterable[Gap]) -> None:
+    def _tell(self, gaps: Sequence[Gap]) -> None:
+        # First into the ledger's file: of a gap that Kafka alone knew, nobody would tell the end if this process ended.
+        for gap in gaps:
+            self.ledger.note(gap)
+        if gaps:
+            self.ledger.commit()
         for gap in gaps:
             if gap.status == "open" and gap.cause in _OF_A_HALT and gap.exchange in self.instruments:
                 self.instruments[gap.exchange].suspect(gap.symbol)
             self._send(gap)
-            self.ledger.note(gap)
             self._offer(gap)
 
     def _offer(self, gap: Gap) -> None:
@@ -198,9 +205,19 @@ class Worker(threading.Thread):
                     "%s: this machine's clock is off by %.0f s; set it, or rows are refused", report.exchange, seconds
                 )
 
-    def _refuse(self, letter: DeadLetter) -> None:
+    def _tell_loss(self, loss: Refused | Unread | Lost, now: int) -> None:
+        """What did not come to Kafka: trades and klines are fetched again, all else is a dead letter."""
+        match loss:
+            case Lost():
+                self._tell(self._gaps.lost(loss))
+            case Refused(value, reason):
+                self._refuse(letter("kafka", "", now, reason, value))
+            case Unread(damage):
+                self._refuse(letter("spool", "", now, str(loss), damage.part))
+
+    def _refuse(self, refused: DeadLetter) -> None:
         if time.monotonic() - self._last_complaint > COMPLAIN_SECONDS:
             self._last_complaint = time.monotonic()
-            log.warning("%s: a message was refused and kept in %s: %s", letter.exchange, DEAD_LETTERS, letter.error)
-        self._producer.send(DEAD_LETTERS, letter.exchange.encode(), encode(letter))
-        self._metrics.dead_letters.labels(letter.exchange).inc()
+            log.warning("%s: a message was refused and kept in %s: %s", refused.exchange, DEAD_LETTERS, refused.error)
+        self._producer.send(DEAD_LETTERS, refused.exchange.encode(), encode(refused))
+        self._metrics.dead_letters.labels(refused.exchange).inc()

@@ -6,7 +6,7 @@ from types import ModuleType
 
 import dagster as dg
 
-from crypto_pipeline.assets import specs
+from crypto_pipeline.assets import condition, specs
 from crypto_pipeline.catalog import table_modules
 from crypto_pipeline.conflicts import ANOTHER_WRITER, conflicts_retried
 from crypto_pipeline.refresh import Refreshed, refresh
@@ -49,21 +49,33 @@ def _is_derived(module: ModuleType) -> bool:
 
 def _asset(module: ModuleType) -> dg.AssetsDefinition:
     table: Table = module.TABLE
+    requires = settings().gold_requires
+    is_judged = specs.key(table) == condition.KEY.asset_key
+    waits = bool(requires) and table.layer == "gold"
 
     @dg.asset(
         key=specs.key(table),
-        deps=[specs.key(source) for source in module.SOURCES],
+        deps=[*(specs.key(source) for source in module.SOURCES), *([condition.KEY.asset_key] if waits else [])],
         group_name=table.layer,
         kinds={"spark", "hudi"},
         description=specs.description(module),
         metadata=specs.metadata(table, settings().bucket),
-        check_specs=[*specs.check_specs(module, blocking=True), _one_row_a_key(table)],
+        check_specs=[
+            *specs.check_specs(module, blocking=True),
+            _one_row_a_key(table),
+            *([condition.spec(requires)] if is_judged else []),
+        ],
         pool=table.full_name,
     )
     def build(context: dg.AssetExecutionContext, config: DerivedConfig, spark: SparkConnect) -> Iterator[object]:
+        if waits and (why := condition.why_gold_waits(context.instance, requires)):
+            raise dg.Failure(f"{table.full_name} was left as it was. {why}", allow_retries=False)
         with spark.lakehouse(table.full_name, context.run_id) as lake:
             again = conflicts_retried(lambda _state: context.log.info(ANOTHER_WRITER))
             done = again(lambda: refresh(lake, module, datetime.now(UTC), from_scratch=config.from_scratch))
+            if is_judged and done.is_sound:
+                days = condition.found(lake, datetime.now(UTC))
+                yield condition.result(days, condition.streamed(settings()), requires)
         yield from _checks(table, done)
         if not done.is_sound:
             raise dg.Failure(

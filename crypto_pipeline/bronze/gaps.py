@@ -28,7 +28,7 @@ TABLE = Table(
         Column(
             "cause",
             "string",
-            "disconnect, id_jump, silence, no_closed_kline, service_stopped or offsets_expired",
+            "disconnect, id_jump, silence, no_closed_kline, service_stopped, spool_damaged or offsets_expired",
         ),
         Column("status", "string", "open, repaired, lost (nobody can give it again) or venue_gap (was never issued)"),
         Column("repaired_from", "string", "what filled it: websocket, rest, archive or agg_trades; empty until then"),

@@ -14,16 +14,16 @@ from typer.core import TyperGroup
 
 
 class _Commands(TyperGroup):
-    """Turns what the user can mend, a wrong setting or a wrong `symbols.yaml`, into one sentence and exit code 2."""
+    """Turns what the user can mend, a wrong setting or a wrong file of `config/`, into one sentence and exit code 2."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except Exception as error:
             from shared.settings import SettingsError
-            from shared.symbol_manager import SymbolsFileError
+            from shared.yaml_file import YamlFileError
 
-            if isinstance(error, SettingsError | SymbolsFileError):
+            if isinstance(error, SettingsError | YamlFileError):
                 typer.echo(error, err=True)
                 raise typer.Exit(2) from None
             raise

@@ -7,6 +7,8 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
+from crypto_pipeline.indicators._file import IndicatorsFileError
+from crypto_pipeline.indicators._file import load as load_plan
 from deployment import docker, health, ports, preflight, processes, services
 from deployment.supervise import Supervisor
 from shared.settings import Settings, SettingsError
@@ -40,6 +42,7 @@ def checks() -> Iterator[Check]:
     yield Check("ok", "settings", f"mode {settings.mode}, memory profile {settings.memory_profile}")
     yield from _machine(settings)
     yield from _ports(settings)
+    yield _indicators(settings)
     try:
         symbols, selectors, _ = load_watchlist(settings.symbols_file, settings.active_symbols)
         check_exchanges([*symbols, *selectors])
@@ -75,6 +78,14 @@ def _ports(settings: Settings) -> Iterator[Check]:
     yield from (Check("fault", "ports", fault) for fault in faults)
     if not faults:
         yield Check("ok", "ports", f"all {sum(len(service.ports) for service in wanted)} are free, or ours")
+
+
+def _indicators(settings: Settings) -> Check:
+    try:
+        columns = load_plan(settings.indicators_file).comments()
+    except IndicatorsFileError as error:
+        return Check("fault", "indicators", str(error))
+    return Check("ok", "indicators", f"{len(columns)} columns in {settings.indicators_file}")
 
 
 def limits(symbols: Sequence[Symbol], settings: Settings, selectors: Sequence[Selector] = ()) -> Iterator[Check]:

@@ -1,6 +1,6 @@
 """`crypto query`: SQL over the lake."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -19,6 +19,13 @@ def query(
         Literal["duckdb", "spark"], typer.Option(help="spark: on the Connect server, in Spark's SQL.")
     ] = "duckdb",
     exact: Annotated[bool, typer.Option("--exact", help="Keep decimals instead of making them float64.")] = False,
+    as_of: Annotated[
+        str,
+        typer.Option("--as-of", metavar="TIME", help="The candles as they were known then; UTC.", show_default=False),
+    ] = "",
+    assume_live: Annotated[
+        bool, typer.Option("--assume-live", help="With --as-of: what was imported was known when its interval ended.")
+    ] = False,
 ) -> None:
     """Ask the lake in SQL, with tables by their names: `silver.ohlcv_1m`, `bronze.trades`, `gold.market_overview`.
 
@@ -26,6 +33,12 @@ def query(
     A condition on a partition column (`date`, `hour`, `month`, `interval`) also spares reading the other partitions.
     Times are in UTC. Prices and quantities come as float64, so that any arithmetic works; with `--exact` they are the
     exact decimals of the tables, and strings in JSON.
+
+    With `--as-of` a back-test sees no more than was known: `silver.fact_ohlcv`, `silver.ohlcv_1m` and `silver.ohlcv`
+    have the candles that had closed by then, each in the version of then (`silver.ohlcv_revisions` has all versions).
+    Other tables keep no earlier rows and cannot be asked. Imported history is known from its import; with
+    `--assume-live` the first version of every candle from the end of its interval. In DuckDB
+    `silver.fact_ohlcv_as_of(TIME, assume_live := true)` gives the same, beside the tables of today.
 
     Examples:
 
@@ -38,6 +51,7 @@ def query(
       order by interval_start desc limit 20"`
     - `crypto query "from gold.market_overview order by volume_rank" --format json`
     - `crypto query "from bronze.trades where date = '2026-11-21' and hour = '08'" --exact --format csv > trades.csv`
+    - `crypto query "select symbol, max(interval_end) from silver.fact_ohlcv group by 1" --as-of 2026-11-21T10:00`
     """
     import contextlib
     import sys
@@ -47,8 +61,9 @@ def query(
     from crypto_pipeline.reader import LakeError
     from shared.settings import settings
 
+    known = _known(as_of, assume_live=assume_live)
     try:
-        answer = (_by_spark if engine == "spark" else by_duckdb)(sql, settings(), exact)
+        answer = (_by_spark if engine == "spark" else by_duckdb)(sql, settings(), exact, known)
     except (SqlError, LakeError) as error:
         typer.echo(error, err=True)
         raise typer.Exit(1) from None
@@ -64,26 +79,53 @@ def query(
         sys.stdout.flush()
 
 
-def by_duckdb(sql: str, settings: "Settings", exact: bool) -> "pa.Table":
+class Known(NamedTuple):
+    """As when the candles are wanted: microseconds, and whether imported ones count as known when they ended."""
+
+    micros: int
+    assume_live: bool
+
+
+def _known(as_of: str, *, assume_live: bool) -> Known | None:
+    """What the two options say; none where it is now. Raises `BadParameter`."""
+    from crypto_pipeline.cli import _times
+
+    if as_of:
+        return Known(_times.micros("--as-of", as_of), assume_live)
+    if assume_live:
+        raise typer.BadParameter("--assume-live says what --as-of TIME shows: give both.")
+    return None
+
+
+def by_duckdb(sql: str, settings: "Settings", exact: bool, known: Known | None = None) -> "pa.Table":
     """The answer of DuckDB in this process. Raises `SqlError` or `LakeError`."""
-    from crypto_pipeline import catalog
+    from functools import partial
+
+    from crypto_pipeline import as_of, catalog
     from crypto_pipeline.lake_sql import Lake
     from crypto_pipeline.reader import as_floats, open_table
 
-    with Lake(catalog.tables(), catalog.views(), lambda table: open_table(table, settings), exact=exact) as lake:
+    opened = partial(open_table, settings=settings)
+    if known:
+        views = as_of.views(known.micros, assume_live=known.assume_live)
+        tables = Lake(as_of.STORED, views, opened, lacks=as_of.LACKS, exact=exact)
+    else:
+        tables = Lake(catalog.tables(), catalog.views(), opened, functions=dict([as_of.function()]), exact=exact)
+    with tables as lake:
         answer = lake.query(sql)
     return answer if exact else as_floats(answer)
 
 
-def _by_spark(sql: str, settings: "Settings", exact: bool) -> "pa.Table":
+def _by_spark(sql: str, settings: "Settings", exact: bool, known: Known | None) -> "pa.Table":
     import re
     import socket
     from urllib.parse import urlsplit
 
-    from crypto_pipeline import catalog
+    from crypto_pipeline import as_of, catalog
     from crypto_pipeline.lake_sql import SqlError, no_such_table
     from crypto_pipeline.reader import LakeError, as_floats
 
+    statements = as_of.in_spark(sql, known.micros, assume_live=known.assume_live) if known else [sql]
     server = urlsplit(settings.spark_connect_url)
     try:
         socket.create_connection((server.hostname or "", server.port or 15002), timeout=2).close()
@@ -100,7 +142,7 @@ def _by_spark(sql: str, settings: "Settings", exact: bool) -> "pa.Table":
     session = SparkSession.builder.remote(f"{settings.spark_connect_url}/;user_id=query").create()
     try:
         # What `toPandas` does, without pandas' loss of types; PySpark 4 calls it `toArrow`.
-        plan: Any = session.sql(sql)._plan
+        plan: Any = [session.sql(statement) for statement in statements][-1]._plan
         answer, _ = session.client.to_table(plan.to_proto(session.client))
     except PySparkException as error:
         text = str(error)

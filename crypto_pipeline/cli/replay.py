@@ -1,6 +1,5 @@
 """`crypto replay`: an archived range once more through today's parsers."""
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -26,12 +25,13 @@ def replay(
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from crypto_pipeline.cli import _times
     from shared.settings import settings
     from shared.symbol_manager import named_symbols
     from streaming.replay import Range, ReplayError
     from streaming.replay import replay as send_again
 
-    wanted = Range(_time("--from", start), _time("--to", end), exchange or None, symbol.upper() or None)
+    wanted = Range(_times.micros("--from", start), _times.micros("--to", end), exchange or None, symbol.upper() or None)
     if wanted.start >= wanted.end:
         raise typer.BadParameter("--to must be later than --from.")
     chosen = settings()
@@ -57,13 +57,3 @@ def replay(
         typer.echo(f"{done.earlier} hours of a symbol had been sent by an earlier run that was stopped.")
     if done.refused:
         typer.echo(f"{done.refused:,} frames are not understood by today's parsers either, and were not sent.")
-
-
-def _time(option: str, text: str) -> int:
-    """Microseconds in UTC. Raises `BadParameter`."""
-    try:
-        at = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise typer.BadParameter(f"{option} {text!r} is no time: write 2026-11-21T10:00, in UTC.") from None
-    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
-    return round(at.timestamp()) * 1_000_000 + at.microsecond

@@ -1,20 +1,31 @@
 """Bollinger bands."""
 
+from typing import Annotated
+
 import pandas as pd
 import talib
+from pydantic import Field
 
-from crypto_pipeline.indicators._series import Floats
+from crypto_pipeline.indicators._indicator import Candles, Floats, Period, indicator
 
-_PERIOD, _WIDTH = 20, 2
-LOOKBACK = _PERIOD
-COLUMNS = {
-    f"bb_upper_{_PERIOD}_{_WIDTH}": f"SMA({_PERIOD}) of close + {_WIDTH} population standard deviations",
-    f"bb_middle_{_PERIOD}_{_WIDTH}": f"SMA({_PERIOD}) of close",
-    f"bb_lower_{_PERIOD}_{_WIDTH}": f"SMA({_PERIOD}) of close - {_WIDTH} population standard deviations",
-}
+Width = Annotated[float, Field(gt=0, le=10)]
 
 
-def columns(candles: pd.DataFrame) -> dict[str, Floats]:
-    """The mean of close and the band of two standard deviations. Warm-up: 19 candles. Source: TA-Lib BBANDS."""
-    results = talib.BBANDS(candles["close"].to_numpy(), timeperiod=_PERIOD, nbdevup=_WIDTH, nbdevdn=_WIDTH)
-    return dict(zip(COLUMNS, results, strict=True))
+@indicator(
+    "bb_upper",
+    "bb_middle",
+    "bb_lower",
+    lookback=lambda period, width: period,  # noqa: ARG005
+    is_price=True,
+    rules={"{bb_upper}_is_not_below_its_lower_band": "{bb_upper} is null or {bb_upper} >= {bb_lower}"},
+)
+def bb(candles: Candles, period: Period, width: Width) -> tuple[Floats, ...]:
+    """Bollinger bands of close, in the quote asset.
+
+    bb_middle = SMA(period); bb_upper and bb_lower = bb_middle + and - width population standard deviations of the same
+    candles. Warm-up: period - 1 candles. Source: TA-Lib BBANDS; John Bollinger, Bollinger on Bollinger Bands (2001).
+    """
+    middle = talib.SMA(candles.close, timeperiod=period)
+    # TA-Lib's deviation is the difference of two sums of squares: of a price that hardly moves nothing is left of it.
+    half = width * pd.Series(candles.close).rolling(period).std(ddof=0).to_numpy()
+    return middle + half, middle, middle - half

@@ -1,20 +1,28 @@
 """Relative strength index."""
 
-import math
-
-import pandas as pd
+import numpy as np
 import talib
 
-from crypto_pipeline.indicators._series import Floats
+from crypto_pipeline.indicators._indicator import (
+    STILL,
+    Candles,
+    Floats,
+    Period,
+    between_0_and_100,
+    forgotten_ratio,
+    indicator,
+    since,
+)
 
-_PERIOD = 14
-LOOKBACK = _PERIOD + math.ceil(math.log(1e-9) / math.log(1 - 1 / _PERIOD))
-COLUMNS = {f"rsi_{_PERIOD}": f"Wilder's relative strength index over {_PERIOD} candles, 0 to 100"}
 
+@indicator("rsi", lookback=forgotten_ratio, rules=between_0_and_100("rsi"))
+def rsi(candles: Candles, period: Period) -> Floats:
+    """Relative strength index of close, 0 to 100.
 
-def columns(candles: pd.DataFrame) -> dict[str, Floats]:
-    """RSI = 100 - 100 / (1 + average gain / average loss), averages smoothed by Wilder's 1/n.
-
-    Warm-up: n candles. Source: TA-Lib RSI; J. Welles Wilder, New Concepts in Technical Trading Systems (1978).
+    RSI = 100 - 100 / (1 + mean gain / mean loss), Wilder's means, which give the newest 1 / period. Null where close
+    has not moved for 10 periods. Warm-up: period candles. Source: TA-Lib RSI; J. Welles Wilder, New Concepts in
+    Technical Trading Systems (1978).
     """
-    return {f"rsi_{_PERIOD}": talib.RSI(candles["close"].to_numpy(), timeperiod=_PERIOD)}
+    moved = np.diff(candles.close, prepend=np.nan) != 0
+    moved[:1] = False
+    return np.where(since(moved) < STILL * period, talib.RSI(candles.close, timeperiod=period), np.nan)

@@ -72,7 +72,21 @@ RULES = {
     "it_starts_on_its_grid": "unix_seconds(interval_start) % interval_seconds = 0",
     "status_is_known": "status in ('complete', 'repaired', 'partial', 'pending')",
 }
-BOOKKEEPING = ("revision", "known_at", "ingestion_ts")
+BOOKKEEPING = ("revision", "known_at", "ingestion_ts", "superseded")
+"""What a candle says of itself, not of the market: a rebuilt one may differ in it."""
+
+_TYPES = {column.name: column.type for column in CANDLE_COLUMNS}
+_KEPT = (*VALUES, "status", "proof", "source", "minutes_present", "revision")
+_MOMENTS = ("known_at", "ingestion_ts", "known_to")
+VERSION = {name: _TYPES[name] for name in _KEPT} | dict.fromkeys(_MOMENTS, "bigint")
+"""What is kept of a version that was superseded, with its type. Times are microseconds since 1970: hudi-rs 0.5 cannot
+read timestamps within an array."""
+SUPERSEDED = Column(
+    "superseded",
+    f"array<struct<{', '.join(f'{name}:{kind}' for name, kind in VERSION.items())}>>",
+    "the earlier versions of the closed candle, the first one first, as silver.ohlcv_revisions shows them; null: none",
+)
+"""A candle bears its earlier versions itself: so both are in one commit, and what is never revised costs nothing."""
 
 
 def every_source(spans: DataFrame, sources: Sequence[Table]) -> DataFrame:
@@ -104,18 +118,23 @@ def finished(candles: DataFrame, seconds: Expression) -> DataFrame:
 
 
 def revised(built: DataFrame, current: DataFrame, key: tuple[str, ...]) -> DataFrame:
-    """The built candles that say something new, with `revision` counted on from the current ones."""
+    """The built candles that say something new, with `revision` counted on from the current ones.
+
+    Where a closed candle gets other values, the version that it was until now goes to `superseded`.
+    """
     says = [c.name for c in CANDLE_COLUMNS if c.name not in (*key, *BOOKKEEPING)]
-    was = [F.col("revision").alias("old_revision"), F.col("known_at").alias("old_known_at")]
+    was = [F.col(name).alias(f"old_{name}") for name in BOOKKEEPING]
     old = current.select(*key, F.struct(*says).alias("old"), *was)
     new = built.select(*key, F.struct(*says).alias("new"))
     says_the_same = F.struct(*[F.col(f"new.{name}") for name in VALUES]).eqNullSafe(
         F.struct(*[F.col(f"old.{name}") for name in VALUES])
     )
     was_closed = F.coalesce(F.col("old.is_closed"), F.lit(False))
-    is_new_version = (was_closed & ~says_the_same).cast("int")
+    is_new_version = was_closed & ~says_the_same
     known_at = F.when(was_closed & says_the_same, F.col("old_known_at")).otherwise(F.current_timestamp())
-    revision = F.coalesce(F.col("old_revision"), F.lit(1)) + is_new_version
+    revision = F.coalesce(F.col("old_revision"), F.lit(1)) + is_new_version.cast("int")
+    before = F.coalesce(F.col("old_superseded"), F.array().cast(SUPERSEDED.type))
+    superseded = F.when(is_new_version, F.concat(before, F.array(_version()))).otherwise(F.col("old_superseded"))
     return (
         new.join(old, on=list(key), how="left")
         .filter(~F.col("new").eqNullSafe(F.col("old")))
@@ -125,5 +144,14 @@ def revised(built: DataFrame, current: DataFrame, key: tuple[str, ...]) -> DataF
             revision.alias("revision"),
             known_at.alias("known_at"),
             F.current_timestamp().alias("ingestion_ts"),
+            superseded.alias("superseded"),
         )
     )
+
+
+def _version() -> Expression:
+    """The version that a candle was until now, of the columns `old` and `old_...`."""
+    moments = {name: F.unix_micros(f"old_{name}") for name in ("known_at", "ingestion_ts")}
+    moments["known_to"] = F.unix_micros(F.current_timestamp())
+    kept = {name: F.col("old_revision" if name == "revision" else f"old.{name}") for name in _KEPT}
+    return F.struct(*[({**kept, **moments})[name].alias(name) for name in VERSION])

@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline.bronze import instruments
-from crypto_pipeline.frames import added
+from crypto_pipeline.frames import added, differing
 from crypto_pipeline.silver.candles import every_source
 from shared.tables import DECIMAL, Column, Table
 
@@ -98,13 +98,4 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
     of_one = Window.partitionBy("instrument_id")
     gone = F.when(F.col("is_gone"), F.col("absent_from"))
     built = added(named, listed_at=F.min("valid_from").over(of_one), delisted_at=F.min(gone).over(of_one))
-    compared = [name for name in TABLE.column_names if name not in (*TABLE.key, "ingestion_ts")]
-    new = built.select(*TABLE.key, F.struct(*compared).alias("new"))
-    old = current.select(*TABLE.key, F.struct(*compared).alias("old"))
-    return (
-        new.join(old, on=list(TABLE.key), how="left")
-        .filter(~F.col("new").eqNullSafe(F.col("old")))
-        .select(*TABLE.key, "new.*")
-        .withColumn("ingestion_ts", F.current_timestamp())
-        .select(TABLE.column_names)
-    )
+    return differing(built, current, TABLE)

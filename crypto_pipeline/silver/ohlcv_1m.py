@@ -14,7 +14,7 @@ archive (a minute that is the archive's alone was imported whole); `pending` whi
 may; `partial` after a day of that.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from pyspark.sql import Column as Expression
@@ -28,6 +28,7 @@ from crypto_pipeline.silver.candles import (
     PRICES_AND_VOLUMES,
     RULES,
     SERIES,
+    SUPERSEDED,
     every_source,
     finished,
     interval_start,
@@ -39,7 +40,7 @@ TABLE = Table(
     layer="silver",
     name="ohlcv_1m",
     grain="One row per exchange, symbol and minute in which something traded",
-    columns=CANDLE_COLUMNS,
+    columns=(*CANDLE_COLUMNS, SUPERSEDED),
     key=("exchange", "symbol", "interval_start"),
     partitions=("month",),
     time="interval_start",
@@ -52,8 +53,10 @@ TABLE = Table(
 )
 SOURCES = (trades.TABLE, klines.TABLE, agg_trades.TABLE)
 
+KLINE = (*SERIES, *PRICES_AND_VOLUMES, "trade_count", "first_trade_id", "last_trade_id", "source")
+"""What a kline says of a minute."""
 _SECONDS = 60
-_HOPE = timedelta(days=1)
+HOPE = timedelta(days=1)
 """How long something may still prove a minute: the exchange's archive of a day comes the next."""
 
 
@@ -85,20 +88,26 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
     in_them = F.date_trunc("hour", F.col("interval_start")) == F.col("start")
     unproven = current.filter("is_closed and proof = 'none'").join(hours, in_them, "left_semi")
     keys = keys.unionByName(unproven.select(*TABLE.key)).distinct()
-
-    def of_keys(rows: DataFrame) -> DataFrame:
-        return rows.join(keys, on=list(TABLE.key), how="left_semi")
-
-    tape, merged = (
-        of_keys(added(sources[table.full_name], interval_start=minute_of("event_time")))
-        for table in (trades.TABLE, agg_trades.TABLE)
-    )
-    ours = from_fills(fills(tape, merged))
-    theirs = exchange_view(of_keys(closed_minutes(sources["bronze.klines"])))
+    ours = own_view(keys, sources)
+    theirs = exchange_view(klines_of(keys, sources))
     known = current.select(*TABLE.key, "first_trade_id", "last_trade_id").join(
         keys, on=list(TABLE.key), how="left_anti"
     )
     return revised(chosen(ours, theirs, known, now), current, TABLE.key).select(TABLE.column_names)
+
+
+def own_view(keys: DataFrame, sources: Mapping[str, DataFrame]) -> DataFrame:
+    """Our candles (`from_fills`) of the minutes `keys`, from all their trades and merged fills."""
+    tape, merged = (
+        added(sources[table.full_name], interval_start=minute_of("event_time")).join(keys, list(TABLE.key), "left_semi")
+        for table in (trades.TABLE, agg_trades.TABLE)
+    )
+    return from_fills(fills(tape, merged))
+
+
+def klines_of(keys: DataFrame, sources: Mapping[str, DataFrame]) -> DataFrame:
+    """The exchange's `closed_minutes` among the minutes `keys`."""
+    return closed_minutes(sources["bronze.klines"]).join(keys, list(TABLE.key), "left_semi")
 
 
 def minute_of(time: str) -> Expression:
@@ -159,19 +168,19 @@ def from_fills(tape: DataFrame) -> DataFrame:
     )
 
 
-def exchange_view(klines: DataFrame) -> DataFrame:
+def exchange_view(klines: DataFrame, says: Sequence[str] = KLINE, more: Sequence[Expression] = ()) -> DataFrame:
     """The exchange's closed klines (`closed_minutes`), one a minute: of the WebSocket before REST before the archive.
 
-    A kline that cannot be true is as good as none.
+    `kline` holds the columns `says`. A kline that cannot be true is as good as none: where there is no other, it is
+    null. `more` are aggregates of all klines of a minute.
     """
     is_sane = F.expr(
         "trade_count = 0 or (high >= greatest(open, low, close) and low <= least(open, close) and volume > 0 "
         "and quote_volume > 0 and taker_buy_volume between 0 and volume)"
     )
     rank = F.when(F.col("source") == "websocket", 3).when(F.col("source") == "rest", 2).otherwise(1)
-    says = [*SERIES, *PRICES_AND_VOLUMES, "trade_count", "first_trade_id", "last_trade_id", "source"]
-    best = F.max_by(F.struct(*says), F.struct(rank.alias("rank"), F.col("ordering"))).alias("kline")
-    return klines.filter(is_sane).groupBy(*TABLE.key).agg(best)
+    best = F.max_by(F.struct(*says), F.when(is_sane, F.struct(rank.alias("rank"), F.col("ordering"))))
+    return klines.groupBy(*TABLE.key).agg(best.alias("kline"), *more)
 
 
 def chosen(ours: DataFrame, theirs: DataFrame, known: DataFrame, now: datetime) -> DataFrame:
@@ -218,7 +227,7 @@ def chosen(ours: DataFrame, theirs: DataFrame, known: DataFrame, now: datetime) 
     status = (
         F.when(is_proven & came_late, F.lit("repaired"))
         .when(is_proven, F.lit("complete"))
-        .when(F.col("interval_start") < F.lit(now - _HOPE), F.lit("partial"))
+        .when(F.col("interval_start") < F.lit(now - HOPE), F.lit("partial"))
         .otherwise(F.lit("pending"))
     )
     is_closed = F.col("kline").isNotNull() | (F.col("interval_start") <= F.lit(now - timedelta(seconds=_SECONDS)))

@@ -19,10 +19,9 @@ from crypto_pipeline.frames import added
 from crypto_pipeline.lakehouse import BEGINNING, Lakehouse, lies_by_time, of_hours
 from crypto_pipeline.refresh import MARKS, built, recent, rows_of, steps
 from crypto_pipeline.silver import ohlcv, ohlcv_1m
+from crypto_pipeline.silver.candles import BOOKKEEPING
 from shared.tables import Table
 
-BOOKKEEPING = ("revision", "known_at", "ingestion_ts", "superseded")
-"""What a row says of itself; a module may name more columns of its own as `BOOKKEEPING`."""
 PRECISION = 1e-8
 """How far floats may lie apart, of their size or of the row's `close`: a series may begin elsewhere, and each of two
 such is promised to 1e-9."""
@@ -93,7 +92,7 @@ def _still(
     table: Table = module.TABLE
     since: dict[str, str] = json.loads(note) if note else {}
     new = {s.full_name: lake.changes(s, since.get(s.full_name, BEGINNING)).rows for s in module.SOURCES}
-    with built(lake, module, new, recent(since.values(), now), now, anew=True) as due:
+    with built(lake, module, new, recent(since.values(), now), now) as due:
         if due is not None:
             found = found.join(due.rows.select(*table.key), on=list(table.key), how="left_anti")
         names = [table.time] if table.time else []
@@ -104,6 +103,7 @@ def _still(
 def beside(made: DataFrame, stored: DataFrame, module: ModuleType) -> DataFrame:
     """The keys of both, whether it `is_made`, and the `differences`: the columns in which they are not equal."""
     table: Table = module.TABLE
+    # A module may name columns of its own that say something of the row, not of the market.
     passed_over = {*table.key, *BOOKKEEPING, *getattr(module, "BOOKKEEPING", ())}
     says = [column for column in table.columns if column.name not in passed_over]
     new = made.select(*table.key, F.struct(*[c.name for c in says]).alias("made"))

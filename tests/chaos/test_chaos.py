@@ -239,4 +239,4 @@ def test_the_archive_of_the_day_gives_the_single_trades_that_were_refused(judge:
         "the minutes are proven by trade ids": "select count(*) = 0 as is_so from silver.ohlcv_1m where proof = 'agg'",
     }
     for what, sql in waited_for.items():
-        wait_for(what, lambda asked=sql: system.query(asked)[0]["is_so"], seconds=240, every=5)
+        wait_for(what, lambda asked=sql: system.query(asked)[0]["is_so"], seconds=judge.campaign.granted, every=5)

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal, localcontext
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from shared.events import AggTrade, AnyEvent, Kline, Trade, encode, exact_product
+from tests.crypto_pipeline.engines import DuckDb, Engine, Spark
 
 MINUTE = 60_000_000
 START = 1_786_000_020_000_000
 """2026-08-06 07:07:00 UTC, in microseconds."""
 KAFKA_TIME = datetime(2026, 8, 6, 7, 8, tzinfo=UTC)
+EIGHTEEN_PLACES = Decimal("1e-18")
 MESSAGE_COLUMNS = "value string, stream string, topic string, partition int, offset bigint, kafka_time timestamp"
 
 
@@ -37,6 +39,12 @@ def spark() -> Iterator[SparkSession]:
     session.sparkContext.setLogLevel("ERROR")
     yield session
     session.stop()
+
+
+@pytest.fixture(params=["duckdb", "spark"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Each engine that reads the lake's SQL, without rows."""
+    return DuckDb() if request.param == "duckdb" else Spark(spark=request.getfixturevalue("spark"))
 
 
 @pytest.fixture(scope="session")
@@ -118,3 +126,32 @@ def kline(start: int, first: int | None, last: int | None, count: int, **changes
     }
     decimals = ("open", "high", "low", "close", "volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume")
     return Kline(**{**values, **dict.fromkeys(decimals, Decimal(1)), **changes})  # type: ignore[arg-type]
+
+
+def by_hand(tape: list[Trade], seconds: int) -> dict[int, dict[str, object]]:
+    """The candles of some trades by a plain loop, by start in microseconds."""
+    candles: dict[int, dict[str, object]] = {}
+    groups: dict[int, list[Trade]] = {}
+    for one in tape:
+        groups.setdefault(one.event_time // (seconds * 1_000_000) * seconds * 1_000_000, []).append(one)
+    for start, group in groups.items():
+        group.sort(key=lambda one: one.trade_id)
+        bought = [one for one in group if not one.is_buyer_maker]
+        with localcontext(prec=76):
+            volume = sum((one.quantity for one in group), Decimal(0))
+            quote = sum((one.quote_quantity for one in group), Decimal(0))
+            candles[start] = {
+                "open": group[0].price,
+                "high": max(one.price for one in group),
+                "low": min(one.price for one in group),
+                "close": group[-1].price,
+                "volume": volume,
+                "quote_volume": quote,
+                "trade_count": len(group),
+                "vwap": (quote / volume).quantize(EIGHTEEN_PLACES, rounding=ROUND_HALF_UP),
+                "taker_buy_volume": sum((one.quantity for one in bought), Decimal(0)),
+                "taker_buy_quote_volume": sum((one.quote_quantity for one in bought), Decimal(0)),
+                "first_trade_id": group[0].trade_id,
+                "last_trade_id": group[-1].trade_id,
+            }
+    return candles

@@ -1,60 +1,91 @@
-"""A lake in memory, for tests of what a table's refresh reads and writes."""
+"""A lake in this process's memory, so that tables are followed from commit to commit without Hudi."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Row
 
-from crypto_pipeline.lakehouse import Changes, Lakehouse, of_hours
+from crypto_pipeline.lakehouse import BEGINNING, Changes, Lakehouse, of_hours
 from shared.tables import Table
 
-Row = tuple[Any, ...]
+Stored = dict[tuple[Any, ...], tuple[str, Row]]
+"""The rows of a table in their latest state, by key, each with the mark of the commit that wrote it."""
 
 
 @dataclass(frozen=True)
 class MemoryLake(Lakehouse):
-    """Keeps each table's rows by key, with the commit that wrote them. A commit takes a millisecond from `start` on."""
+    """What `refresh` asks of a lake. Times are naive, in UTC, as Spark gives them to a process whose zone that is."""
 
     bucket: str = "memory"
     buckets: int = 1
-    start: datetime = datetime(2026, 8, 6, 12, tzinfo=UTC)
-    rows: dict[str, dict[Row, tuple[str, Row]]] = field(default_factory=dict)
-    noted: dict[str, dict[str, str]] = field(default_factory=dict)
-    written: list[tuple[str, list[dict[str, Any]]]] = field(default_factory=list)
-    """Each commit: the table's name and the rows, as they were given."""
+    stored: dict[str, Stored] = field(default_factory=dict)
+    written: list[tuple[str, list[Row]]] = field(default_factory=list)
+    """The rows of each write, and the name of the table."""
+    _notes: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    _clock: list[datetime] = field(default_factory=lambda: [datetime(2026, 1, 1, tzinfo=UTC)])
 
-    def frame(self, table: Table, rows: Iterable[Row]) -> DataFrame:
-        """The rows as the table has them."""
-        return self.spark.createDataFrame(list(rows), ", ".join(f"`{c.name}` {c.type}" for c in table.columns))
+    def put(self, table: Table, values: Iterable[Mapping[str, Any]]) -> None:
+        """Rows in one commit; columns that are not given are null."""
+        self._commit(table, [Row(**{name: value.get(name) for name in table.column_names}) for value in values])
+
+    def set_clock(self, now: datetime) -> None:
+        """Commits are done from now on, and never before those that were."""
+        self._clock[0] = max(self._clock[0], now)
+
+    def rows(self, table: Table) -> list[Row]:
+        """All rows of a table, by key."""
+        there = self.stored.get(table.full_name, {})
+        return [there[key][1] for key in sorted(there)]
+
+    def like(self, other: "MemoryLake", tables: Iterable[Table]) -> None:
+        """Take over these tables of another lake."""
+        for table in tables:
+            self.stored[table.full_name] = dict(other.stored.get(table.full_name, {}))
+
+    def _commit(self, table: Table, rows: Iterable[Row]) -> None:
+        self._clock[0] += timedelta(milliseconds=1)
+        mark = self._clock[0].strftime("%Y%m%d%H%M%S%f")[:-3]
+        there = self.stored.setdefault(table.full_name, {})
+        for row in rows:
+            key = tuple(row[name] for name in table.key)
+            order = row[table.ordering] if table.ordering else None
+            if order is None or key not in there or there[key][1][table.ordering] <= order:
+                there[key] = (mark, row)
+
+    def _frame(self, table: Table, rows: Iterable[Row]) -> DataFrame:
+        there = list(rows)
+        if not there:  # what the optimizer sees to be empty, as Connect's frames
+            nothing = ", ".join(f"CAST(NULL AS {column.type}) AS `{column.name}`" for column in table.columns)
+            return self.spark.sql(f"SELECT {nothing} WHERE false")
+        schema = ", ".join(f"`{column.name}` {column.type}" for column in table.columns)
+        return self.spark.createDataFrame(there, schema)
 
     def read(self, table: Table, hours: Iterable[datetime] | None = None) -> DataFrame:
-        rows = self.frame(table, [row for _, row in self.rows.get(table.full_name, {}).values()])
+        rows = self._frame(table, self.rows(table))
         return rows if hours is None else rows.filter(of_hours(table, list(hours)))
 
-    def note(self, table: Table, name: str) -> str | None:
-        return self.noted.get(table.full_name, {}).get(name)
-
     def changes(self, table: Table, since: str) -> Changes:
-        stored = self.rows.get(table.full_name, {}).values()
-        new = [row for commit, row in stored if commit > since]
-        return Changes(self.frame(table, new), max((commit for commit, _ in stored), default=since))
+        there = self.stored.get(table.full_name, {})
+        new = [row for mark, row in there.values() if mark > since]
+        return Changes(self._frame(table, new), max((mark for mark, _ in there.values()), default=BEGINNING))
+
+    def note(self, table: Table, name: str) -> str | None:
+        return self._notes.get(table.full_name, {}).get(name)
 
     def write(self, table: Table, rows: DataFrame, notes: Mapping[str, str], *, into_empty: bool = False) -> None:
-        del into_empty
-        commit = (self.start + timedelta(milliseconds=len(self.written))).strftime("%Y%m%d%H%M%S%f")[:-3]
-        stored = self.rows.setdefault(table.full_name, {})
-        given = rows.select(table.column_names).collect()
-        for row in given:
-            key = tuple(row[name] for name in table.key)
-            if table.ordering and key in stored:
-                place = table.column_names.index(table.ordering)
-                if stored[key][1][place] > row[place]:
-                    continue
-            stored[key] = (commit, tuple(row))
-        self.noted.setdefault(table.full_name, {}).update(notes)
-        self.written.append((table.full_name, [row.asDict(recursive=True) for row in given]))
+        new = rows.select(table.column_names).collect()
+        self._commit(table, new)
+        self.written.append((table.full_name, new))
+        self._notes[table.full_name] = notes
 
     def compact_after_bulk(self, table: Table, rows: int, now: datetime) -> None:
         pass
+
+    @contextmanager
+    def pinned(self, rows: DataFrame, *, at_once: bool = False) -> Iterator[DataFrame]:
+        kept = rows.cache()
+        yield kept
+        kept.unpersist()

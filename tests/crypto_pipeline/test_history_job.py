@@ -29,6 +29,11 @@ def test_older_history_comes_a_month_at_a_time_the_newest_first() -> None:
     assert next_wish(reached, BOTH, TODAY, 30, 400) == Wish(tuple(BOTH), "2026-09-01", month="2026-09")
 
 
+def test_of_symbols_that_are_not_equally_far_the_newest_month_comes_first_and_for_those_that_lack_it() -> None:
+    reached = {BOTH[0]: "2026-08-01", BOTH[1]: "2026-10-22"}
+    assert next_wish(reached, BOTH, TODAY, 30, 400) == Wish((BOTH[1],), "2026-10-01", month="2026-10")
+
+
 def test_nothing_is_asked_for_when_all_is_there_or_nothing_is_wanted() -> None:
     assert next_wish(dict.fromkeys(BOTH, "2025-10-01"), BOTH, TODAY, 30, 400) is None
     assert next_wish({}, BOTH, TODAY, 0, 0) is None

@@ -47,10 +47,37 @@ def test_the_lineage_is_what_it_was() -> None:
         "silver/ohlcv_1m": ["bronze/agg_trades", "bronze/klines", "bronze/trades"],
         "silver/ohlcv": ["bronze/klines", "silver/ohlcv_1m"],
         "silver/fact_ohlcv": candles,
+        "silver/ohlcv_revisions": candles,
+        "silver/ohlcv_filled": ["silver/completeness", *candles],
+        "silver/ohlcv_1m_reconciliation": [
+            "bronze/agg_trades",
+            "bronze/klines",
+            "bronze/trades",
+            "silver/instruments",
+        ],
         "silver/indicators": candles,
+        "silver/order_book_1m": ["bronze/depth"],
+        "silver/ticker_1m": ["bronze/tickers"],
+        "silver/completeness": sorted(
+            [f"bronze/{name}" for name in ("trades", "klines", "gaps")]
+            + [f"silver/{name}" for name in ("ohlcv_1m", "instruments", "order_book_1m", "ticker_1m")]
+        ),
+        "silver/completeness_hourly": ["silver/completeness"],
+        "silver/completeness_daily": ["silver/completeness"],
         "gold/market_overview": ["silver/ohlcv_1m"],
         "rebuild/silver": [],
     }
+
+
+def test_every_table_is_made_each_minute_or_is_evidence_but_not_both() -> None:
+    graph = defs.resolve_asset_graph()
+    each_minute, evidence = (
+        defs.resolve_job_def(name).asset_layer.executable_asset_keys for name in ("pipeline", "evidence")
+    )
+    assert each_minute | evidence == graph.materializable_asset_keys
+    assert not each_minute & evidence
+    candles = {dg.AssetKey(["silver", name]) for name in ("ohlcv_1m", "ohlcv", "indicators")}
+    assert candles <= each_minute
 
 
 def test_every_asset_tells_its_grain_its_columns_and_its_layer() -> None:

@@ -9,12 +9,13 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, Row, SparkSession
 
 from crypto_pipeline.bronze import klines, trades
 from crypto_pipeline.lakehouse import hours_between
 from crypto_pipeline.refresh import MARKS, rebuild, refresh, steps
 from crypto_pipeline.silver import indicators, ohlcv, ohlcv_1m
+from crypto_pipeline.silver.candles import BOOKKEEPING
 from shared.events import AnyEvent
 from shared.tables import Table
 from tests.crypto_pipeline.conftest import MINUTE, START, kline, trade
@@ -55,8 +56,14 @@ def made(spark: SparkSession, as_messages: Messages) -> Disturbed:
 @pytest.fixture
 def lake(made: Disturbed) -> Disturbed:
     """The same, to be spoiled."""
-    rows, noted, written = deepcopy((made.rows, made.noted, made.written))
-    return replace(made, rows=rows, noted=noted, written=written, meanwhile=[])
+    return replace(
+        made,
+        stored=deepcopy(made.stored),
+        written=[*made.written],
+        _notes={**made._notes},
+        _clock=[*made._clock],
+        meanwhile=[],
+    )
 
 
 def like(tape: list[Any]) -> dict[str, Decimal]:
@@ -72,26 +79,24 @@ def like(tape: list[Any]) -> dict[str, Decimal]:
 def said(lake: MemoryLake, module: ModuleType) -> dict[tuple[Any, ...], dict[str, Any]]:
     """The table's rows by key, but for their bookkeeping."""
     names = module.TABLE.column_names
-    passed_over = ("revision", "known_at", "ingestion_ts", "superseded")
     return {
-        key: {name: value for name, value in zip(names, row, strict=True) if name not in passed_over}
-        for key, (_, row) in lake.rows[module.TABLE.full_name].items()
+        key: {name: row[name] for name in names if name not in BOOKKEEPING}
+        for key, (_, row) in lake.stored[module.TABLE.full_name].items()
     }
 
 
 def damage(lake: MemoryLake, module: ModuleType, **changes: Any) -> None:
     """Let every row of the table say something else."""
     names = module.TABLE.column_names
-    stored = lake.rows[module.TABLE.full_name]
+    stored = lake.stored[module.TABLE.full_name]
     for key, (commit, row) in stored.items():
-        values = {**dict(zip(names, row, strict=True)), **changes}
-        stored[key] = (commit, tuple(values[name] for name in names))
+        stored[key] = (commit, Row(**{name: changes.get(name, row[name]) for name in names}))
 
 
 def test_rows_that_were_damaged_or_lost_are_made_again(lake: Disturbed) -> None:
     before = {module: said(lake, module) for module in (ohlcv_1m, ohlcv)}
     damage(lake, ohlcv, high=Decimal(99))
-    lake.rows["silver.ohlcv_1m"].clear()
+    lake.stored["silver.ohlcv_1m"].clear()
     for module in (ohlcv_1m, ohlcv):
         done = rebuild(lake, module, hours_between(SEVEN, SEVEN + timedelta(hours=1)), NOW)
         assert done.is_sound
@@ -137,7 +142,7 @@ def test_what_another_run_followed_meanwhile_is_not_lost(lake: Disturbed, as_mes
 
     def meanwhile() -> None:
         lake.write(trades.TABLE, trades.build(as_messages([late])), {})
-        lake.rows["bronze.klines"].clear()
+        lake.stored["bronze.klines"].clear()
         refresh(lake, ohlcv_1m, NOW)
         assert [row["trade_count"] for key, row in said(lake, ohlcv_1m).items() if key[2].hour == 7] == [3]
 
@@ -151,8 +156,8 @@ def test_what_another_run_followed_meanwhile_is_not_lost(lake: Disturbed, as_mes
 
 
 def test_a_table_that_was_never_made_is_followed_from_its_beginning_after_a_part_was_made(lake: Disturbed) -> None:
-    lake.rows.pop("silver.ohlcv_1m")
-    lake.noted.pop("silver.ohlcv_1m")
+    lake.stored.pop("silver.ohlcv_1m")
+    lake._notes.pop("silver.ohlcv_1m")
     assert rebuild(lake, ohlcv_1m, HOUR, NOW).rows == 1
     assert lake.note(ohlcv_1m.TABLE, MARKS) is None
     refresh(lake, ohlcv_1m, NOW)

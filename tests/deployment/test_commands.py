@@ -40,6 +40,12 @@ def test_no_command_line_holds_a_secret(demo: Settings, make) -> None:  # type: 
     assert not any(secret in " ".join(make(demo).argv) for secret in SECRETS)
 
 
+def test_runs_know_the_indicators_as_they_were_when_the_code_server_started(demo: Settings) -> None:
+    file = Path(dagster.code(demo).env["INDICATORS_FILE"])
+    assert file.parent == demo.state / "dagster"
+    assert file.read_bytes() == demo.indicators_file.read_bytes()
+
+
 def test_every_variable_of_dagsters_files_is_given(demo: Settings) -> None:
     command = dagster.daemon(demo)
     home = Path(command.env["DAGSTER_HOME"])

@@ -1,11 +1,13 @@
 import configparser
+from pathlib import Path
 
 import pytest
 
-from deployment import supervise
+from deployment import start, supervise
 from deployment.services import TABLE, table
 from deployment.supervise import Supervisor, version
 from shared.settings import Settings
+from shared.yaml_file import YamlFileError
 
 BY_NAME = {service.name: service for service in TABLE}
 
@@ -66,3 +68,21 @@ def test_nothing_runs_where_nothing_was_started(demo: Settings) -> None:
     supervisor = Supervisor(demo.state)
     assert not supervisor.running()
     assert supervisor.processes() == {}
+
+
+def test_a_wrong_indicators_file_is_refused_before_anything_is_written(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = home / "indicators.yaml"
+    file.write_text("sets:\n  - indicators: [smaa_20]\n")
+    monkeypatch.setenv("INDICATORS_FILE", str(file))
+    with pytest.raises(YamlFileError, match=r"indicators\.yaml:2: .*there is no indicator of the name smaa_20"):
+        start.configured("demo")
+    assert [path.name for path in home.iterdir()] == ["indicators.yaml"]
+
+
+def test_another_indicators_file_restarts_spark_and_dagster_s_code(demo: Settings) -> None:
+    changed = demo.model_copy(update={"indicators_file": Path("/another.yaml")})
+    differ = {name for name, service in BY_NAME.items() if version(service, demo) != version(service, changed)}
+    assert differ == {"spark-connect", "dagster-code"}
+    assert {name for name, service in BY_NAME.items() if "config/indicators.yaml" in service.code} == differ

@@ -145,6 +145,15 @@ def main() -> None:
     wider = replace(TABLE, columns=(*TABLE.columns, Column("added", "double", "a later thought")))
     lake.create(wider)
     seen["added_column"] = sorted({row.added for row in lake.read(wider).collect()}, key=str)
+    kept = lake.spark.createDataFrame(
+        [("BTCUSDT", 500, 2, 1.0), ("BTCUSDT", 501, 2, 1.0)],
+        "symbol string, number bigint, ordering bigint, added double",
+    )
+    lake.write(wider, kept, {"place": "wider"})
+    lake.create(TABLE)
+    write(range(501, 503), 3, "narrower")
+    seen["given_up_column"] = {row.number: row.added for row in lake.read(wider).filter("number >= 500").collect()}
+    seen["rows_after_giving_up_a_column"] = sorted(numbers(BEGINNING))[-3:]
     seen |= filled(lake)
     seen |= compacted(lake)
     lake.compact(wider, datetime.now(UTC), everywhere=True, log_bytes=1)

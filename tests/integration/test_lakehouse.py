@@ -59,12 +59,17 @@ def test_a_column_added_to_the_contract_is_null_in_the_rows_that_were_there(seen
     assert seen["added_column"] == [None]
 
 
+def test_a_column_that_the_contract_gave_up_breaks_neither_reads_nor_writes(seen: dict[str, Any]) -> None:
+    assert seen["given_up_column"] == {"500": 1.0, "501": None, "502": None}
+    assert seen["rows_after_giving_up_a_column"] == [500, 501, 502]
+
+
 def test_a_column_added_to_a_table_that_was_never_written_loses_no_place(seen: dict[str, Any]) -> None:
     assert seen["note_of_an_unwritten_wider_table"] is None
 
 
 def test_an_import_right_after_a_compaction_hands_the_notes_on(seen: dict[str, Any]) -> None:
-    assert seen["note_after_an_import_after_a_compaction"] == "more"
+    assert seen["note_after_an_import_after_a_compaction"] == "narrower", "what the last write before it noted"
 
 
 def test_pinned_rows_do_not_change_under_a_later_write(seen: dict[str, Any]) -> None:

@@ -287,6 +287,35 @@ def test_a_stop_that_is_over_in_time_loses_nothing(
     assert [json.loads(frame.body)["n"] for frame in setup.frames] == list(range(20))
 
 
+def test_of_large_messages_only_a_few_wait(
+    venue: Any, connect: Any, until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = connect("btcusdt@trade")
+    until(lambda: setup.came(ConnectionReport))
+    waits = threading.Event()
+    wait = module.Connection._wait_for_room
+    monkeypatch.setattr(module.Connection, "_wait_for_room", lambda *given: waits.set() or wait(*given))
+    texts = [json.dumps({"n": number, "pad": "x" * module.LARGE_BYTES}) for number in range(40)]
+    venue.send(*texts)
+    assert waits.wait(10)
+    assert setup.queue.qsize() <= module.LARGE_WAITING + 2  # and what it says of itself
+    until(lambda: len(setup.frames) == len(texts))
+    assert [frame.body.decode() for frame in setup.frames] == texts
+
+
+def test_a_message_without_an_end_ends_the_connection(
+    venue: Any, connect: Any, until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_BYTES", 1_000_000)
+    setup = connect("btcusdt@trade")
+    venue.send("x" * 900_000)
+    until(lambda: setup.frames)
+    venue.send("x" * 3_000_000)
+    until(lambda: setup.came(Over))
+    assert setup.came(Over)[0].reason.startswith("a message is longer than")
+    assert len(setup.frames) == 1
+
+
 def test_a_reader_that_keeps_up_is_never_ended_for_being_busy(venue: Any, connect: Any, until: Any) -> None:
     setup = connect("btcusdt@trade", exchange=Hasty)
     started = time.monotonic()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.events import AnyEvent, ConnectionReport, DeadLetter, DepthSnapshot, Trade
+from shared.events import AnyEvent, ConnectionReport, DeadLetter, DepthSnapshot, Trade, encode
 from shared.settings import Settings
 from shared.symbol_manager import Symbol, SymbolsFileError
 from streaming import connection as connections
@@ -166,6 +166,14 @@ def test_a_message_that_cannot_be_read_becomes_a_dead_letter_whole(body: bytes) 
 
 def test_a_dead_letter_keeps_bytes_that_are_no_text() -> None:
     assert dead_letter(Frame(Binance(), b"a\xffb", 1, "c"), "why").frame == "a\\xffb"
+
+
+@pytest.mark.parametrize("body", [b"\0" * 3_000_000, b"\xff" * 3_000_000, "€".encode() * 1_000_000, b"[" * 3_000_000])
+def test_a_dead_letter_of_whatever_frame_is_one_that_kafka_takes_and_says_what_it_leaves_out(body: bytes) -> None:
+    refused = dead_letter(Frame(Binance(), body, 1, "c"), "why" * 1_000_000)
+    assert len(encode(refused)) < 1_000_000
+    assert body.decode(errors="backslashreplace").startswith(refused.frame.removesuffix("\\xe2").removesuffix("\\x82"))
+    assert "of 3000000 bytes these are the first" in refused.error
 
 
 def test_a_connection_that_is_no_longer_needed_is_closed_and_the_others_stay(

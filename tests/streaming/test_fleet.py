@@ -1,3 +1,4 @@
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, ClassVar
@@ -6,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.events import ConnectionReport
 from shared.symbol_manager import Symbol
 from streaming import connection as connections
 from streaming import fleet as module
@@ -29,13 +31,20 @@ class Fast(Binance):
 class Setup:
     """A fleet at the venue of a test, and what came of it."""
 
-    def __init__(self, venue: Any, exchange: type[Binance]) -> None:
+    def __init__(self, venue: Any, exchange: type[Binance], starts: bool) -> None:
         self.all: list[Any] = []
         self.queue: SimpleQueue[Any] = SimpleQueue()
         binance = exchange(venue.url, venue.http_url)
         binance.learn([Symbol(symbol="BTCUSDT", name="Bitcoin")])
         self.fleet = Fleet(binance, self.queue, lambda _name, _state: None, "Retrying")
-        self.fleet.start()
+        self.looks = 0
+        tend_all = self.fleet._tend_all
+        self.fleet._tend_all = lambda: (tend_all(), self._looked())  # type: ignore[method-assign]
+        if starts:
+            self.fleet.start()
+
+    def _looked(self) -> None:
+        self.looks += 1
 
     def follow(self, *channels: str, first: Sequence[str] = ()) -> None:
         self.fleet.follow(channels, first)
@@ -66,8 +75,8 @@ class Setup:
 def fleet(venue: Any) -> Iterator[Callable[..., Setup]]:
     made: list[Setup] = []
 
-    def make(exchange: type[Binance] = Fast) -> Setup:
-        made.append(Setup(venue, exchange))
+    def make(exchange: type[Binance] = Fast, starts: bool = True) -> Setup:
+        made.append(Setup(venue, exchange, starts))
         return made[-1]
 
     yield make
@@ -238,6 +247,9 @@ def test_no_more_connections_are_opened_than_the_exchange_allows(venue: Any, fle
         until(lambda count=count: len(venue.addresses) == count and venue.open == 1)
         venue.cut()
     until(lambda: len(setup.came(Over)) == 3)
+    looks = setup.looks
+    until(lambda: setup.looks > looks + 5)
+    assert len(venue.addresses) == 3
     openings = setup.fleet._openings
     assert len(openings) == 3
     openings[0] -= module.LIMIT_SECONDS  # five minutes later
@@ -255,6 +267,55 @@ def test_the_important_symbols_are_connected_first_and_alone(venue: Any, fleet: 
     setup.follow(*first, *mass, first=first)
     until(lambda: venue.open == 4)
     assert [named(address) for address in venue.addresses] == [first, mass[:4], mass[4:8], mass[8:]]
+
+
+def test_while_an_important_connection_is_opening_no_other_is(venue: Any, fleet: Any, until: Any) -> None:
+    gate = threading.Event()
+
+    class Slow(Fast):
+        channels_per_connection: ClassVar[int] = 2
+
+        def address(self, channels: Sequence[str]) -> str:
+            assert "btcusdt@trade" not in channels or gate.wait(10)
+            return super().address(channels)
+
+    setup = fleet(Slow)
+    setup.follow("btcusdt@trade", "s1usdt@trade", "s2usdt@trade", first=["btcusdt@trade"])
+    until(lambda: setup.looks > 5)
+    assert venue.addresses == []
+    gate.set()
+    until(lambda: venue.open == 2)
+    assert [named(address) for address in venue.addresses] == [["btcusdt@trade"], ["s1usdt@trade", "s2usdt@trade"]]
+
+
+def test_important_symbols_that_are_added_later_are_connected_before_the_mass(
+    venue: Any, fleet: Any, until: Any
+) -> None:
+    class Small(Fast):
+        channels_per_connection: ClassVar[int] = 2
+
+    setup = fleet(Small, starts=False)
+    mass = ["s1usdt@trade", "s2usdt@trade", "s3usdt@trade"]
+    setup.follow(*mass)
+    setup.follow("btcusdt@trade", *mass, first=["btcusdt@trade"])
+    setup.fleet.start()
+    until(lambda: venue.open == 3)
+    assert named(venue.addresses[0]) == ["btcusdt@trade"]
+
+
+def test_for_a_while_both_the_old_and_the_new_connection_deliver(venue: Any, fleet: Any, until: Any) -> None:
+    class Unhurried(Fast):
+        overlap_seconds: ClassVar[float] = 1
+
+    setup = fleet(Unhurried)
+    setup.follow("btcusdt@trade")
+    until(lambda: setup.came(Carried))
+    venue.send(GOODBYE)
+    until(lambda: len(setup.came(Carried)) == 2)
+    until(lambda: setup.came(Over))
+    carried = setup.came(Carried)[1].at
+    [closed] = [report.closed_at for report in setup.came(ConnectionReport) if report.closed_at]
+    assert closed - carried >= 1_000_000
 
 
 def test_while_nobody_takes_anything_no_connection_is_opened(

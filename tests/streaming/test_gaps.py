@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from shared.events import Gap, GapCause, Trade
 from shared.symbol_manager import Symbol
 from streaming.gaps import LINGER, Gaps, SeriesKey
+from streaming.seams import Lost
 from streaming.series import MINUTE, Watermark, missing_range
 from tests.events import START, depth_event, kline_event, ticker_event, trade_event
 
@@ -273,6 +274,55 @@ def test_what_came_of_a_hole_stays_on_record_when_the_rest_was_never_issued() ->
     told.note(told.gaps.settle(replace(gap, first_missing=10, last_missing=12, missing=3, status="venue_gap"), "none."))
     ranges = sorted((row.first_missing, row.last_missing or 0, row.status) for row in told.rows.values())
     assert ranges == [(6, 12, "venue_gap"), (13, 19, "repaired")]
+
+
+def test_what_the_spool_has_lost_is_missing_again_but_for_what_is_missing_anyway() -> None:
+    told = Told()
+    told.see(1, 2, 3, 6, 7, 8)
+    rows = told.note(told.gaps.lost(Lost("binance", "BTCUSDT", "BTC", "USDT", "trade", 3, 7, START + 2)))
+    assert [(row.first_missing, row.last_missing, row.cause, row.status) for row in rows] == [
+        (3, 3, "spool_damaged", "open"), (6, 7, "spool_damaged", "open"),
+    ]  # fmt: skip
+    assert told.missing() == [3, 4, 5, 6, 7]
+    told.see(3, 4, 5, 6, 7, source="rest")
+    told.tick()
+    assert told.missing() == []
+    assert {row.status for row in told.rows.values()} == {"repaired"}
+    assert told.see(9) == []
+
+
+def test_what_the_spool_has_lost_up_to_the_newest_is_missing() -> None:
+    told = Told()
+    told.see(*range(1, 9))
+    told.note(told.gaps.lost(Lost("binance", "BTCUSDT", "BTC", "USDT", "trade", 7, None, START)))
+    assert told.missing() == [7, 8]
+    assert told.gaps.lost(Lost("binance", "BTCUSDT", "BTC", "USDT", "trade", 9, None, START)) == []
+
+
+def test_what_the_spool_has_lost_of_a_symbol_that_nobody_wants_any_more_is_missing_and_can_be_repaired() -> None:
+    told = Told()
+    lost = Lost("binance", "ETHUSDT", "ETH", "USDT", "trade", 3, 4, START)
+    assert [(row.symbol, row.status) for row in told.gaps.lost(lost)] == [("ETHUSDT", "open")]
+    for number in (3, 4):
+        rows = told.gaps.saw(replace(trade_event(number, "rest"), symbol="ETHUSDT"))
+    assert [row.status for row in rows] == ["repaired"]
+    assert told.gaps.lost(lost._replace(exchange="another")) == [], "whose ids may have holes"
+
+
+def test_closed_klines_that_the_spool_has_lost_are_missing() -> None:
+    told = Told()
+    for minute in range(4):
+        told.note(told.gaps.saw(kline_event(START + minute * MINUTE)))
+    first = START + MINUTE
+    rows = told.note(told.gaps.lost(Lost("binance", "BTCUSDT", "BTC", "USDT", "kline_1m", first, first + MINUTE, 1)))
+    assert [(row.event_time, row.missing, row.cause) for row in rows] == [(first, 2, "spool_damaged")]
+    assert told.missing("kline_1m") == [first, first + MINUTE]
+    told.note(told.gaps.saw(kline_event(first, source="rest")))
+    told.note(told.gaps.saw(kline_event(first + MINUTE, source="rest")))
+    assert told.missing("kline_1m") == []
+    told.tick(START + 10 * MINUTE)
+    last = Lost("binance", "BTCUSDT", "BTC", "USDT", "kline_1m", START + 3 * MINUTE, None, 1)
+    assert [row.first_missing for row in told.gaps.lost(last)] == [START + 3 * MINUTE]
 
 
 def test_a_hole_that_merged_fills_cover_is_left_to_the_archive() -> None:

@@ -106,6 +106,22 @@ def test_a_halt_that_is_suspected_is_asked_for_once_the_last_answer_is_old_enoug
     assert instruments._patience == module.HALTED_SECONDS, "a halt that is known is not asked for each minute"
 
 
+def test_it_is_asked_again_and_again(
+    venue: RestVenue,
+    started: Callable[..., Instruments],
+    until: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert module.EVERY_SECONDS == 3600
+    monkeypatch.setattr(module, "EVERY_SECONDS", 0.5)
+    venue.pairs = [pair("BTC")]
+    instruments = started()
+    until(instruments.listed)
+    venue.pairs = [pair("BTC"), pair("ETH")]
+    sent: list[Instrument] = []
+    until(lambda: sent.extend(taken(instruments)) or [one for one in sent if one.symbol == "ETHUSDT"])
+
+
 def test_what_was_sent_before_a_restart_is_not_sent_again(
     venue: RestVenue, started: Callable[..., Instruments], until: Callable[..., None]
 ) -> None:

@@ -16,10 +16,12 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError
 
 from shared.settings import Settings
+from shared.symbol_manager import DEAD_LETTERS
 from streaming import kafka_producer as module
-from streaming.kafka_producer import EventProducer
+from streaming.kafka_producer import EventProducer, Refused
 from streaming.metrics import Metrics
-from streaming.spool import Spool
+from streaming.seams import Unread
+from streaming.spool import SHOWN_BYTES, Spool
 from tests.servers import KafkaServer, free_ports
 
 MEBIBYTE = 1024 * 1024
@@ -331,6 +333,43 @@ def test_a_message_that_is_too_large_is_counted_and_the_next_goes_on(
     assert flow.marked == [1]
     assert numbers(kafka_server, topic, 1) == [1]
     assert flow.metrics.registry.get_sample_value("kafka_send_errors_total", {"topic": topic}) == 1
+    [refused] = flow.producer.losses
+    assert isinstance(refused, Refused)
+    assert refused.value == bytes(SHOWN_BYTES).replace(b"\0", b"0")
+    assert f"refused this message of {2 * MEBIBYTE} bytes for {topic}" in refused.reason
+
+
+def test_a_damaged_spool_costs_the_damaged_message_alone_and_tells_of_it(
+    settings: Settings, paused: KafkaServer, flows: Callable[..., Flow], topic: str, tmp_path: Path
+) -> None:
+    flow = flows(settings, tmp_path)
+    paused.pause()
+    flow.send(topic, range(100))
+    flow.close(0.2)
+    [path] = tmp_path.glob("*.*")
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"%0200d" % 40, b"%0200d" % 41))
+    flow = flows(settings, tmp_path)
+    paused.resume()
+    flow.settle(flow.is_empty)
+    found = numbers(paused, topic, 99)
+    assert list(dict.fromkeys(found)) == [*range(40), *range(41, 100)]
+    [unread] = flow.producer.losses
+    assert isinstance(unread, Unread)
+    assert unread.damage.messages == 1
+    assert b"%0200d" % 41 in unread.damage.part
+
+
+def test_what_kafka_refuses_of_the_dead_letters_is_no_dead_letter_again(
+    settings: Settings, flows: Callable[..., Flow], tmp_path: Path
+) -> None:
+    flow = flows(settings, tmp_path)
+    flow.producer.prepare([DEAD_LETTERS])
+    flow.send(DEAD_LETTERS, range(1), size=2 * MEBIBYTE)
+    flow.settle(flow.is_empty)
+    assert not flow.producer.losses
+    name = "kafka_send_errors_total"
+    assert flow.metrics.registry.get_sample_value(name, {"topic": DEAD_LETTERS}) == 1
 
 
 def test_a_producer_that_can_go_on_no_more_is_replaced_and_nothing_is_missing(

@@ -49,6 +49,20 @@ def test_without_kafka_the_service_waits_and_ends_when_it_is_told_to(
     assert b"Traceback" not in log.read_bytes()
 
 
+def test_a_saved_file_is_followed_within_five_seconds_also_without_kafka(
+    path: Path, tmp_path: Path, until: Callable[..., None]
+) -> None:
+    log = tmp_path / "log"
+    process = start(path, log)
+    try:
+        until(lambda: b"streaming BTCUSDT" in log.read_bytes(), 30)
+        path.write_text(f"{ONE}    - {{symbol: ETHUSDT, name: Ether, streams: [trade]}}\n")
+        until(lambda: b"ETHUSDT (trade)" in log.read_bytes(), 5)
+    finally:
+        process.kill()
+        process.wait()
+
+
 @pytest.mark.parametrize(
     ("text", "settings", "sentence"),
     [

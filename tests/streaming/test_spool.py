@@ -1,9 +1,12 @@
 """The queue on disk: order, crashes at any byte, and the end of the room."""
 
+import errno
 import os
+import shutil
 import subprocess
 import sys
 from collections import deque
+from io import BytesIO
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -180,30 +183,159 @@ def test_a_disk_that_is_full_loses_nothing(tmp_path: Path) -> None:
         subprocess.run(["umount", disk], check=True)
 
 
-def test_damage_in_the_middle_is_reported_and_the_rest_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def written_in_segments(folder: Path, monkeypatch: pytest.MonkeyPatch, count: int = 60) -> list[Path]:
+    """The files of a spool of so many records, some dozen in each, that was closed."""
     monkeypatch.setattr(module, "SEGMENT_BYTES", 500)
-    spool = Spool(tmp_path, LIMIT, 0)
-    for number in range(60):
+    spool = Spool(folder, LIMIT, 0)
+    for number in range(count):
         spool.append(record(number))
     spool.sync()
     spool.close()
-    first = min(tmp_path.glob("*.spool"))
-    content = bytearray(first.read_bytes())
-    content[100] ^= 1
-    first.write_bytes(content)
-    spool = Spool(tmp_path, LIMIT, 0)
-    in_first = spool._segments[0].messages
-    found = numbers(taken := all_of(spool))
-    assert found == [*range(found.index(in_first)), *range(in_first, 60)]
-    assert found.index(in_first) < in_first
-    assert f"{in_first - found.index(in_first)} messages of it are lost" in caplog.text
+    return sorted(folder.glob("*.*"))
+
+
+def crashed(folder: Path) -> Path:
+    """The folder of a spool of sixty records that nobody closed, as a crash leaves it."""
+    spool = Spool(folder / "alive", LIMIT, 0)
+    for number in range(60):
+        spool.append(record(number))
+    spool.sync()
+    shutil.copytree(folder / "alive", folder / "left")
+    spool.close()
+    return folder / "left"
+
+
+def change(path: Path, *places: int) -> None:
+    content = bytearray(path.read_bytes())
+    for place in places:
+        content[place] ^= 1
+    path.write_bytes(content)
+
+
+def acknowledge(spool: Spool, taken: list[tuple[Record, Segment]]) -> None:
     for _, segment in taken:
         spool.done(segment)
     assert (spool.bytes, spool.messages, spool.pending) == (0, 0, 0)
-    assert [path.suffix for path in tmp_path.glob("*.*")] == [".damaged"]
+
+
+def test_a_damaged_message_is_told_once_and_all_around_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = written_in_segments(tmp_path, monkeypatch)[0]
+    size = len(encoded(record(0)))
+    change(first, 2 * size + 20, 5 * size + 20)
+    kept = first.read_bytes()
+    spool = Spool(tmp_path, LIMIT, 0)
+    everything = [number for number in range(60) if number not in (2, 5)]
+    taken = all_of(spool)
+    assert numbers(taken) == everything
+    assert [(damage.messages, len(damage.part)) for damage in spool.damages] == [(2, size), (0, size)]
+    assert "up to 2 messages of it are lost" in caplog.text
+    spool.damages.clear()
+    spool.rewind()
+    taken = all_of(spool)
+    assert numbers(taken) == everything, "what was not acknowledged is given out again"
+    assert not [damage for damage in spool.damages if damage.messages]
+    acknowledge(spool, taken)
+    [aside] = tmp_path.glob("*.*")
+    assert aside.suffix == ".damaged"
+    assert aside.read_bytes() == kept
+    assert spool.damages[0].file == aside.name
     spool.close()
+    assert Spool(tmp_path, LIMIT, 0).messages == 0
+
+
+def test_damage_in_the_file_that_was_being_written_costs_nothing_behind_it(tmp_path: Path) -> None:
+    folder = crashed(tmp_path)
+    [path] = folder.glob("*.open")
+    change(path, 30 * len(encoded(record(0))) + 20)
+    path.write_bytes(path.read_bytes() + b"torn")
+    spool = Spool(folder, LIMIT, 0)
+    taken = all_of(spool)
+    assert numbers(taken) == [*range(30), *range(31, 60)]
+    assert [damage.messages for damage in spool.damages] == [1]
+    acknowledge(spool, taken)
+    spool.close()
+
+
+@pytest.mark.parametrize("left", [0, 7])
+def test_messages_that_a_file_no_longer_has_are_told(
+    left: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = written_in_segments(tmp_path, monkeypatch)[0]
+    spool = Spool(tmp_path, LIMIT, 0)
+    in_first = spool._segments[0].messages
+    spool.close()
+    os.truncate(first, left * len(encoded(record(0))))
+    spool = Spool(tmp_path, LIMIT, 0)
+    taken = all_of(spool)
+    assert numbers(taken) == [*range(left), *range(in_first, 60)]
+    assert [damage.messages for damage in spool.damages] == [in_first - left]
+    acknowledge(spool, taken)
+    spool.close()
+
+
+def test_of_a_disk_that_is_bad_in_one_place_the_rest_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = len(encoded(record(0)))
+    monkeypatch.setattr(module, "PAGE_BYTES", size)
+    first, *others = written_in_segments(tmp_path, monkeypatch)
+    whole = Path.open
+
+    class Bad(BytesIO):
+        def read(self, count: int | None = -1) -> bytes:
+            place = self.tell()
+            if count is not None and place < 4 * size and place + count > 3 * size:
+                raise OSError(errno.EIO, "Input/output error")
+            return super().read(count)
+
+    content = first.read_bytes()
+    monkeypatch.setattr(
+        Path, "open", lambda path, *mode, **more: Bad(content) if path == first else whole(path, *mode, **more)
+    )
+    spool = Spool(tmp_path, LIMIT, 0)
+    assert others
+    assert numbers(all_of(spool)) == [number for number in range(60) if number != 3]
+    assert [damage.messages for damage in spool.damages] == [1]
+    spool.close()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 120)), min_size=1, max_size=3), st.booleans())
+def test_whatever_is_overwritten_every_whole_message_is_read_and_the_others_are_told(
+    damages: list[tuple[int, int]], has_crashed: bool
+) -> None:
+    with TemporaryDirectory() as home, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "READ_BYTES", 70)
+        folder = Path(home)
+        if has_crashed:
+            folder = crashed(folder)
+        else:
+            written_in_segments(folder, patch)
+        size = len(encoded(record(0)))
+        files = sorted(folder.glob("*.*"))
+        intact = set(range(60))
+        content = bytearray(b"".join(file.read_bytes() for file in files))
+        for place, length in damages:
+            begin = place % len(content)
+            end = min(begin + length, len(content))
+            content[begin:end] = b"\xff" * (end - begin)
+            intact -= set(range(begin // size, (end - 1) // size + 1))
+        for file in files:
+            file.write_bytes(content[: file.stat().st_size])
+            del content[: file.stat().st_size]
+        spool = Spool(folder, LIMIT, 0)
+        taken = all_of(spool)
+        assert set(numbers(taken)) >= intact
+        assert numbers(taken) == sorted(numbers(taken))
+        lost = sum(damage.messages for damage in spool.damages)
+        if has_crashed:  # the end of the file that was being written is nobody's loss
+            assert lost + len(taken) >= max(numbers(taken), default=-1) + 1
+        else:
+            assert lost + len(taken) == 60
+        for _, segment in taken:
+            spool.done(segment)
+        assert (spool.messages, spool.pending) == (0, 0)
+        spool.close()
 
 
 def test_a_spool_has_one_user(tmp_path: Path) -> None:

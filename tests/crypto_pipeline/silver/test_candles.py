@@ -4,7 +4,7 @@ import gzip
 import json
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from decimal import ROUND_HALF_UP, Decimal, localcontext
+from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
@@ -17,12 +17,11 @@ from pyspark.sql import functions as F  # noqa: N812
 from crypto_pipeline.bronze import agg_trades, klines, trades
 from crypto_pipeline.silver import ohlcv, ohlcv_1m
 from crypto_pipeline.silver.candles import INTERVALS, interval_start
-from shared.events import AnyEvent, Trade
-from tests.crypto_pipeline.conftest import MINUTE, START, agg_trade, kline, trade
+from shared.events import AggTrade, AnyEvent, Trade, exact_product
+from tests.crypto_pipeline.conftest import MINUTE, START, agg_trade, by_hand, kline, trade
 
 Messages = Callable[[Iterable[AnyEvent]], DataFrame]
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
-EIGHTEEN_PLACES = Decimal("1e-18")
 FEW = settings(
     max_examples=5,  # each is several Spark jobs
     deadline=None,
@@ -58,35 +57,6 @@ def longer_of(
     return ohlcv.from_minutes(ohlcv.in_every_interval(minutes, ohlcv.SUMMED), quiet, now)
 
 
-def by_hand(tape: list[Trade], seconds: int) -> dict[int, dict[str, object]]:
-    """The candles of some trades by a plain loop, by start in microseconds."""
-    candles: dict[int, dict[str, object]] = {}
-    groups: dict[int, list[Trade]] = {}
-    for one in tape:
-        groups.setdefault(one.event_time // (seconds * 1_000_000) * seconds * 1_000_000, []).append(one)
-    for start, group in groups.items():
-        group.sort(key=lambda one: one.trade_id)
-        bought = [one for one in group if not one.is_buyer_maker]
-        with localcontext(prec=76):
-            volume = sum((one.quantity for one in group), Decimal(0))
-            quote = sum((one.quote_quantity for one in group), Decimal(0))
-            candles[start] = {
-                "open": group[0].price,
-                "high": max(one.price for one in group),
-                "low": min(one.price for one in group),
-                "close": group[-1].price,
-                "volume": volume,
-                "quote_volume": quote,
-                "trade_count": len(group),
-                "vwap": (quote / volume).quantize(EIGHTEEN_PLACES, rounding=ROUND_HALF_UP),
-                "taker_buy_volume": sum((one.quantity for one in bought), Decimal(0)),
-                "taker_buy_quote_volume": sum((one.quote_quantity for one in bought), Decimal(0)),
-                "first_trade_id": group[0].trade_id,
-                "last_trade_id": group[-1].trade_id,
-            }
-    return candles
-
-
 def found(candles: DataFrame, like: dict[int, dict[str, object]]) -> dict[int, dict[str, object]]:
     """The candles that Spark made, in the form of `by_hand`."""
     names = list(next(iter(like.values())))
@@ -115,11 +85,50 @@ def test_candles_equal_a_plain_loop_whatever_the_order_of_arrival(as_messages: M
         expected = by_hand(tape, seconds)
         assert found(longer.filter(F.col("interval") == name), expected) == expected, name
 
+    every_rule = " and ".join(f"({rule})" for rule in ohlcv_1m.TABLE.rules.values())
+    together = minutes.unionByName(longer, allowMissingColumns=True)
+    assert together.filter(f"not coalesce({every_rule}, false)").count() == 0, "the low is the lowest, and so on"
+    volumes = together.groupBy("interval").agg(F.sum("volume").alias("volume")).collect()
+    assert {row.volume for row in volumes} == {sum((one.quantity for one in tape), Decimal(0))}, "nothing is lost above"
+
 
 def test_the_edges_of_a_minute_belong_to_the_minute_that_starts(as_messages: Messages) -> None:
     tape = [trade(1, START - 1, "1", "1"), trade(2, START, "2", "1"), trade(3, START + MINUTE - 1, "3", "1")]
     rows = minutes_of(tape, as_messages).orderBy("interval_start").collect()
     assert [(row.open, row.close, row.trade_count) for row in rows] == [(1, 1, 1), (2, 3, 2)]
+
+
+EDGES = {
+    "MINUTE": "2026-08-06T07:08",
+    "HOUR": "2026-08-06T09:00",
+    "DAY": "2026-08-07",
+    "MONTH": "2026-09-01",
+    "LEAPDAY": "2028-02-29",
+    "LEAPSECOND": "2017-01-01",  # 23:59:60 came before it: no time of an exchange names that second
+}
+
+
+def test_every_edge_belongs_to_the_interval_that_starts_there_in_microseconds_and_in_milliseconds(
+    as_messages: Messages,
+) -> None:
+    at = {name: round(datetime.fromisoformat(edge).replace(tzinfo=UTC).timestamp()) for name, edge in EDGES.items()}
+    steps = (-1000, -1, 0, 1000)
+    tape = [
+        trade(n, edge * 1_000_000 + step, "1", "1", symbol=name)
+        for name, edge in at.items()
+        for n, step in enumerate(steps, start=1)
+    ]
+    minutes = minutes_of(tape, as_messages).cache()
+    rows = minutes.unionByName(longer_of(minutes, as_messages), allowMissingColumns=True)
+    starts: dict[tuple[str, str], dict[int, tuple[int, str]]] = {}
+    for row in rows.select("*", F.unix_seconds("interval_start").alias("start")).collect():
+        starts.setdefault((row.symbol, row.interval), {})[row.start] = (row.trade_count, row.month)
+    for name, edge in at.items():
+        for interval, seconds in INTERVALS.items():
+            before, after = (edge - 1) // seconds * seconds, edge // seconds * seconds
+            counts = {before: 2, after: 2} if before != after else {after: 4}
+            months = {start: datetime.fromtimestamp(start, UTC).strftime("%Y-%m") for start in counts}
+            assert starts[name, interval] == {start: (n, months[start]) for start, n in counts.items()}, interval
 
 
 def test_intervals_start_at_midnight_utc(as_messages: Messages, spark: SparkSession) -> None:
@@ -344,3 +353,35 @@ def test_candles_of_real_trades_equal_those_that_another_program_made(
     assert (ours["interval_start"].dt.tz_localize("UTC") == theirs["date"]).all()
     for name in ("open", "high", "low", "close", "volume"):
         assert (ours[name].astype(float) - theirs[name]).abs().max() < 1e-9, name
+
+
+def test_recorded_klines_equal_the_fills_beside_them_wherever_their_ids_are_whole(
+    recorded: Path, as_messages: Messages
+) -> None:
+    klines_of: dict[str, dict[str, str]] = {}
+    fills_of: dict[str, list[AggTrade]] = {}
+    with gzip.open(recorded / "venue-recordings" / "BINANCE.ws.1.0.gz", "rt") as lines:
+        for line in lines:
+            _, _, message = line.partition(": ")
+            data = json.loads(message).get("data", {}) if message.startswith("{") else {}
+            if data.get("e") == "kline":
+                klines_of[data["s"]] = data["k"]
+            elif data.get("e") == "aggTrade":
+                price, size = Decimal(data["p"]), Decimal(data["q"])
+                values = {"price": price, "quantity": size, "quote_quantity": exact_product(price, size)}
+                values |= {"symbol": data["s"], "is_buyer_maker": data["m"]}
+                fill = agg_trade(data["a"], data["T"] * 1000, data["f"], data["l"], **values)
+                fills_of.setdefault(data["s"], []).append(fill)
+    compared = 0
+    for symbol, said in klines_of.items():
+        ids = {one for fill in fills_of[symbol] for one in range(fill.first_trade_id, fill.last_trade_id + 1)}
+        if ids != set(range(int(said["f"]), int(said["L"]) + 1)):
+            continue
+        row = minutes_of([], as_messages, merged=fills_of[symbol]).first()
+        names = {"open": "o", "high": "h", "low": "l", "close": "c", "volume": "v", "quote_volume": "q"}
+        names |= {"taker_buy_volume": "V", "taker_buy_quote_volume": "Q", "trade_count": "n"}
+        names |= {"first_trade_id": "f", "last_trade_id": "L"}
+        assert {name: row[name] for name in names} == {name: Decimal(said[of]) for name, of in names.items()}
+        assert row.proof == "none", "a kline that is not closed proves nothing"
+        compared += 1
+    assert (compared, len(klines_of)) == (1, 2), "of the other minute the recording has only the last fill"

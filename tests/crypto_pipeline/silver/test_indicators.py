@@ -1,61 +1,283 @@
-"""Which indicators are computed again when candles change."""
+"""Which indicators are computed again when candles change, and from which candles."""
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
+import numpy as np
+import pandas as pd
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
 
-from crypto_pipeline import indicators as functions
+from crypto_pipeline.indicators._file import plan
+from crypto_pipeline.indicators._series import VALUES, over_series
 from crypto_pipeline.silver import indicators
-from crypto_pipeline.silver.candles import CANDLE_COLUMNS
+from crypto_pipeline.silver.candles import CANDLE_COLUMNS, INTERVALS
+from tests.crypto_pipeline.market import market
 
 START = datetime(2026, 8, 1, tzinfo=UTC)
-FAR = 3 * functions.lookback()
-NAMES = ("exchange", "symbol", "interval", "interval_seconds", "interval_start", "first_trade_id", "last_trade_id")
-PRICES = ("open", "high", "low", "close", "volume")
+REACH = plan().lookback("BTCUSDT", "1m", 60)
+FAR = 3 * REACH
+COLUMNS = list(plan().comments())
+KEYS = ("exchange", "symbol", "interval", "interval_seconds", "interval_start", "first_trade_id", "last_trade_id")
 
 
-def candles(spark: SparkSession, minutes: list[int], interval: str = "1m", price: float = 100.0) -> DataFrame:
-    """Candles of BTCUSDT at these minutes, each with one trade whose id is its minute."""
+def series(count: int, absent: Sequence[tuple[int, int, bool]] = (), interval: str = "1m") -> pd.DataFrame:
+    """Candles of BTCUSDT, each with two trades. `absent`: before which one, for how many intervals, proven quiet?"""
+    seconds = INTERVALS[interval]
+    candles = market(count, seconds=seconds)
+    shift, unknown = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
+    for before, length, is_quiet in absent:
+        shift[before:] += length
+        unknown[before:] += 0 if is_quiet else 2 * length
+    first = 2 * np.arange(count) + unknown
+    return candles.assign(
+        interval_start=candles["interval_start"] + pd.to_timedelta(shift * seconds, unit="s"),
+        exchange="binance",
+        symbol="BTCUSDT",
+        interval=interval,
+        interval_seconds=seconds,
+        first_trade_id=first,
+        last_trade_id=first + 1,
+        is_closed=True,
+    )
+
+
+def stretch(candles: pd.DataFrame, first: int, last: int | None = None) -> pd.DataFrame:
+    """The candles with what they say whose rows from `first` to `last` are those that changed."""
+    start = candles["interval_start"]
+    return candles.assign(
+        stretch=0,
+        wanted_from=start.iloc[first],
+        last_changed=start.iloc[len(candles) - 1 if last is None else last],
+        until=pd.NaT,
+        lookback=plan().lookback("BTCUSDT", candles["interval"].iloc[0], int(candles["interval_seconds"].iloc[0])),
+    )
+
+
+def computed(candles: pd.DataFrame, first: int, last: int | None = None) -> pd.DataFrame:
+    return over_series(stretch(candles, first, last), plan()).set_index("interval_start")
+
+
+def assert_equal(rows: pd.DataFrame, expected: pd.DataFrame) -> None:
+    """To 1e-9 relative: of a price, or of the 100 of a percentage."""
+    pd.testing.assert_index_equal(rows.index, expected.index)
+    assert rows["bridged"].tolist() == expected["bridged"].tolist()
+    prices = expected["close"].abs().max()
+    for name in COLUMNS:
+        np.testing.assert_allclose(rows[name], expected[name], rtol=1e-9, atol=1e-9 * prices, err_msg=name)
+
+
+def test_a_proven_quiet_minute_counts_as_a_flat_candle_and_gets_no_row() -> None:
+    candles = series(24, [(20, 1, True), (23, 2, True)])
+    rows = computed(candles, 0)
+    assert len(rows) == 24
+    assert not rows["bridged"].any()
+    closes = candles["close"].tolist()
+    filled = [*closes[:20], closes[19], *closes[20:23], closes[22], closes[22], closes[23]]
+    assert rows["sma_20"].iloc[-1] == pytest.approx(sum(filled[-20:]) / 20, rel=1e-12)
+    assert rows["vwap_session"].iloc[-1] == pytest.approx(
+        candles["quote_volume"].sum() / candles["volume"].sum(), rel=1e-12
+    )
+
+
+def test_an_unexplained_absence_is_bridged_and_says_so() -> None:
+    candles = series(30, [(10, 5, False)])
+    rows = computed(candles, 0)
+    assert rows["bridged"].tolist() == [False] * 10 + [True] * 20
+    expected = candles["close"].iloc[10:30].mean()
+    assert rows["sma_20"].iloc[-1] == pytest.approx(expected, rel=1e-12), "no candle is invented across it"
+
+
+def test_a_row_is_bridged_no_longer_than_its_values_rest_on_the_absence() -> None:
+    candles = series(REACH + 30, [(10, 5, False)])
+    rows = computed(candles, 0)
+    assert rows["bridged"].sum() == REACH
+    starts = candles["interval_start"].tolist()
+    assert rows["rests_from"].tolist() == [starts[max(0, place - REACH)] for place in range(len(candles))]
+
+
+def test_rows_come_back_from_the_first_changed_candle_to_the_last_that_rests_on_a_changed_one() -> None:
+    candles = series(2 * REACH)
+    rows = computed(candles, 28, 30)
+    starts = candles["interval_start"]
+    assert (rows.index[0], rows.index[-1]) == (starts[28], starts[30 + REACH])
+
+
+@pytest.mark.parametrize("interval", INTERVALS)
+def test_session_sums_hold_the_day_from_midnight_on_every_interval(interval: str) -> None:
+    candles = series(3000, interval=interval)
+    row = computed(candles, len(candles) - 1).iloc[-1]
+    day = candles[candles["interval_start"].dt.date == candles["interval_start"].iloc[-1].date()]
+    assert row["vwap_session"] == pytest.approx(day["quote_volume"].sum() / day["volume"].sum(), rel=1e-12)
+    before = candles["close"].shift()[day.index]
+    assert row["obv_session"] == pytest.approx((np.sign(day["close"] - before) * day["volume"]).sum(), rel=1e-12)
+
+
+def test_what_does_not_stand_on_a_series_is_null_in_it() -> None:
+    only = plan()._replace(sets=(plan().sets[0].model_copy(update={"symbols": ("ETHUSDT",)}),))
+    rows = over_series(stretch(series(300), 0), only)
+    assert len(rows) == 300
+    assert rows[COLUMNS].isna().all().all()
+
+
+ABSENCES = st.lists(
+    st.tuples(st.integers(1, REACH + 900), st.sampled_from([1, 2, 30, 200, 3 * REACH]), st.booleans()), max_size=6
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(absent=ABSENCES, splits=st.sets(st.integers(1, REACH + 900), min_size=1, max_size=4))
+def test_computed_piece_by_piece_they_equal_those_of_the_whole_history(
+    absent: list[tuple[int, int, bool]], splits: set[int]
+) -> None:
+    candles = series(REACH + 1000, absent)
+    whole = computed(candles, 0)
+    pieces = []
+    for first, end in zip([0, *sorted(splits)], [*sorted(splits), len(candles)], strict=True):
+        rests_from = pieces[-1]["rests_from"].iloc[-1] if pieces else candles["interval_start"].iloc[0]
+        window = candles.iloc[:end]
+        window = window[window["interval_start"] >= rests_from].reset_index(drop=True)
+        pieces.append(computed(window, len(window) - (end - first)))
+    rows = pd.concat(pieces)
+    assert_equal(rows, whole)
+    pd.testing.assert_series_equal(rows["rests_from"], whole["rests_from"])
+
+
+@settings(max_examples=25, deadline=None)
+@given(absent=ABSENCES, first=st.integers(0, REACH + 900), count=st.integers(1, 100))
+def test_late_candles_change_just_the_rows_that_rest_on_them(
+    absent: list[tuple[int, int, bool]], first: int, count: int
+) -> None:
+    late = slice(first, first + count)
+    candles = series(2 * REACH + 1000, absent)
+    before = candles.copy()
+    before.loc[first : first + count - 1, list(VALUES)] *= 1.01
+    rows = computed(before, 0)
+    again = computed(candles, first, first + count - 1)
+    rows.loc[again.index] = again
+    assert_equal(rows, computed(candles, 0))
+    assert set(candles["interval_start"][late]) <= set(again.index)
+
+
+def frame(spark: SparkSession, candles: pd.DataFrame) -> DataFrame:
     types = {c.name: c.type for c in CANDLE_COLUMNS}
-    schema = ", ".join(f"{name} {types[name]}" for name in NAMES)
-    rows = [("binance", "BTCUSDT", interval, 60, START + timedelta(minutes=m), m, m) for m in minutes]
-    frame = spark.createDataFrame(rows, schema).selectExpr("*", "true as is_closed")
-    for name in PRICES:
-        frame = frame.selectExpr("*", f"cast({price} + first_trade_id % 7 as decimal(38,18)) as {name}")
-    return frame
+    decimals = candles.assign(**{name: [Decimal(f"{value:.18f}") for value in candles[name]] for name in VALUES})
+    names = [*KEYS, "is_closed", *VALUES]
+    rows = spark.createDataFrame(decimals[names])
+    return rows.select(*[F.col(name).cast(types[name]).alias(name) for name in names])
 
 
-def changed(spark: SparkSession, minutes: list[int]) -> DataFrame:
-    changes = {"silver.ohlcv_1m": candles(spark, minutes), "silver.ohlcv": candles(spark, [])}
-    return indicators.touched(changes, candles(spark, []), START)
+def sources(spark: SparkSession, candles: pd.DataFrame) -> dict[str, DataFrame]:
+    rows = frame(spark, candles)
+    is_minutes = candles["interval"].iloc[0] == "1m"
+    none = rows.limit(0)
+    return {"silver.ohlcv_1m": rows if is_minutes else none, "silver.ohlcv": none if is_minutes else rows}
 
 
-def minute(moment: datetime) -> int:
-    return (moment.replace(tzinfo=UTC) - START) // timedelta(minutes=1)
+def refreshed(
+    spark: SparkSession, candles: pd.DataFrame, changed: Sequence[int], current: pd.DataFrame | None = None
+) -> tuple[pd.DataFrame, list[int]]:
+    """The rows of one refresh after these candles changed, and how many candles each look and the read held."""
+    there = sources(spark, candles)
+    now = candles["interval_start"].iloc[-1].to_pydatetime().replace(tzinfo=UTC) + timedelta(seconds=30)
+    schema = "exchange string, symbol string, interval string, interval_start timestamp, rests_from timestamp"
+    known = spark.createDataFrame([] if current is None else current[schema.split()[::2]], schema)
+    held = []
+
+    def look(spans: Sequence[Row]) -> Mapping[str, DataFrame]:
+        wanted = F.lit(False)
+        for span in spans:
+            wanted = wanted | F.col("interval_start").between(F.lit(span.start), F.lit(span.end))
+        seen = {name: rows.filter(wanted) for name, rows in there.items()}
+        held.append(sum(rows.count() for rows in seen.values()))
+        return seen
+
+    changes = {name: rows.limit(0) for name, rows in there.items()} | {
+        name: frame(spark, candles.iloc[list(changed)]) for name, rows in there.items() if not rows.isEmpty()
+    }
+    keys = indicators.touched(changes, known, now)
+    keys = indicators.reached(keys, known, look, now)
+    built = indicators.build(keys, look(indicators.needs(keys, now).collect()), known, now)
+    assert built.columns == indicators.TABLE.column_names
+    rows = built.toPandas().astype({"interval_start": "datetime64[ns]"})
+    return rows.sort_values("interval_start").set_index("interval_start"), held
 
 
 def test_changes_far_apart_are_stretches_of_their_own_and_near_ones_are_one(spark: SparkSession) -> None:
-    rows = changed(spark, [0, 5, FAR, FAR + 1]).orderBy("interval_start").collect()
-    minute = [
+    candles = series(FAR + 2)
+    changes = sources(spark, candles.iloc[[0, 5, FAR, FAR + 1]])
+    rows = indicators.touched(changes, changes["silver.ohlcv"], START).orderBy("interval_start").collect()
+    minutes = [
         tuple((moment.replace(tzinfo=UTC) - START) // timedelta(minutes=1) for moment in (row[5], row[6]))
         for row in rows
     ]
-    assert minute == [(0, 5), (FAR, FAR + 1)]
+    assert minutes == [(0, 5), (FAR, FAR + 1)]
 
 
-@pytest.mark.parametrize("at", [0, FAR])
-def test_what_is_computed_again_equals_what_is_computed_from_scratch(spark: SparkSession, at: int) -> None:
-    minutes = list(range(FAR + 50))
-    sources = {"silver.ohlcv_1m": candles(spark, minutes), "silver.ohlcv": candles(spark, [])}
-    nothing = candles(spark, [])
-    again = indicators.build(changed(spark, [at]), sources, nothing, START).toPandas()
-    whole = indicators.build(changed(spark, minutes), sources, nothing, START).toPandas()
-    values = ["interval_start", *functions.describe()]
-    again = again[values].sort_values("interval_start", ignore_index=True)
-    expected = whole[whole["interval_start"].isin(again["interval_start"])][values]
-    expected = expected.sort_values("interval_start", ignore_index=True)
-    first = START + timedelta(minutes=at)
-    assert again["interval_start"].min() == first.replace(tzinfo=None)
-    assert len(again) == min(2 * functions.lookback(), len(minutes) - 1 - at) + 1
-    assert (again.drop(columns="interval_start") - expected.drop(columns="interval_start")).abs().max().max() < 1e-9
+@pytest.mark.parametrize(
+    ("absent", "changed"),
+    [
+        ([], [0]),
+        ([], [FAR]),
+        ([], [0, 1, FAR]),
+        ([(FAR - 100, 5 * 1440, False)], [FAR]),
+        ([(FAR - 100, 5 * 1440, True)], [FAR]),
+        ([(200, 5 * 1440, False)], [100]),
+        ([(200, 5 * 1440, False)], [100, 250]),
+        ([(place, 60, True) for place in range(FAR - 60, FAR)], [FAR]),
+    ],
+    ids=[
+        "the first",
+        "the newest",
+        "both",
+        "after a hole of days",
+        "after days without a trade",
+        "before a hole of days",
+        "on both sides of a hole of days",
+        "of a symbol that trades once an hour",
+    ],
+)
+def test_what_is_computed_again_equals_what_is_computed_from_scratch(
+    spark: SparkSession, absent: list[tuple[int, int, bool]], changed: list[int]
+) -> None:
+    candles = series(FAR + 50, absent)
+    whole = computed(candles, 0)
+    again, _ = refreshed(spark, candles, changed)
+    assert_equal(again, whole.loc[again.index])
+    starts = candles["interval_start"]
+    rests = [
+        start
+        for start, rests_from in whole["rests_from"].items()
+        if any(rests_from <= starts[place] <= start for place in changed)
+    ]
+    assert again.index.tolist() == rests, "just the rows that rest on a changed candle"
+
+
+def test_a_row_before_the_new_candle_spares_every_look(spark: SparkSession) -> None:
+    candles = series(REACH + 3000, [(REACH + 2900, 5 * 1440, False)])
+    whole = computed(candles, 0)
+    current = computed(candles, len(candles) - 2).head(1).reset_index()
+    rows, held = refreshed(spark, candles, [len(candles) - 1], current)
+    assert len(held) == 1
+    assert held[0] <= REACH + 1 + 1440
+    assert_equal(rows, whole.tail(1))
+
+
+def test_a_young_series_is_looked_for_to_its_beginning_once_and_then_no_more(spark: SparkSession) -> None:
+    candles = series(400, interval="1d")
+    first, looks = refreshed(spark, candles.head(399), range(399))
+    rows, held = refreshed(spark, candles, [399], first.tail(2).reset_index())
+    assert len(looks) <= 4
+    assert held == [400]
+    assert_equal(rows, computed(candles, 0).tail(1))
+
+
+def test_a_table_that_was_there_before_rows_knew_what_they_rest_on_goes_on(spark: SparkSession) -> None:
+    candles = series(REACH + 100)
+    current = computed(candles, len(candles) - 2).head(1).reset_index().assign(rests_from=pd.NaT)
+    rows, _ = refreshed(spark, candles, [len(candles) - 1], current)
+    assert_equal(rows, computed(candles, 0).tail(1))

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, Row, SparkSession
 
 from crypto_pipeline.bronze import klines, trades
 from crypto_pipeline.refresh import refresh
@@ -44,8 +44,9 @@ def made(spark: SparkSession, as_messages: Messages) -> MemoryLake:
 @pytest.fixture
 def lake(made: MemoryLake) -> MemoryLake:
     """The same, to be spoiled."""
-    rows, noted, written = deepcopy((made.rows, made.noted, made.written))
-    return replace(made, rows=rows, noted=noted, written=written)
+    return replace(
+        made, stored=deepcopy(made.stored), written=[*made.written], _notes={**made._notes}, _clock=[*made._clock]
+    )
 
 
 def looked(lake: MemoryLake, module: ModuleType, **options: Any) -> Compared:
@@ -54,12 +55,10 @@ def looked(lake: MemoryLake, module: ModuleType, **options: Any) -> Compared:
 
 def change(lake: MemoryLake, module: ModuleType, **changes: Any) -> None:
     """Let the first row of the table say something else."""
-    names = module.TABLE.column_names
-    stored = lake.rows[module.TABLE.full_name]
+    stored = lake.stored[module.TABLE.full_name]
     key = min(stored)
     commit, row = stored[key]
-    values = {**dict(zip(names, row, strict=True)), **changes}
-    stored[key] = (commit, tuple(values[name] for name in names))
+    stored[key] = (commit, Row(**{name: changes.get(name, row[name]) for name in module.TABLE.column_names}))
 
 
 def test_what_follows_from_its_sources_is_equal(lake: MemoryLake) -> None:
@@ -76,14 +75,14 @@ def test_another_value_is_found_with_its_column_and_bookkeeping_is_passed_over(l
 
 
 def test_a_row_that_is_lost_is_found(lake: MemoryLake) -> None:
-    stored = lake.rows["silver.ohlcv"]
+    stored = lake.stored["silver.ohlcv"]
     stored.pop(min(stored))
     found = looked(lake, ohlcv)
     assert (found.differing, found.examples[0]["says"]) == (1, "15m, it is not there")
 
 
 def test_a_row_that_its_sources_no_longer_give_is_found(lake: MemoryLake) -> None:
-    lake.rows["silver.ohlcv_1m"].clear()
+    lake.stored["silver.ohlcv_1m"].clear()
     found = looked(lake, ohlcv, limit=2)
     assert (found.rows, found.differing, len(found.examples)) == (0, 5, 2)
     assert {one["says"].partition(", ")[2] for one in found.examples} == {"nothing gives it any more"}
