@@ -7,7 +7,7 @@
 The first makes one-minute candles of the trades of 20 symbols: `ohlcv_1m.from_fills` on Spark, set as the Connect
 server is. The second makes the five longer candles of days of minutes, writes them to Parquet, and computes every
 indicator of all six: the candles by `ohlcv.from_minutes`, by DuckDB or by Polars, the indicators by the same TA-Lib
-functions of ours (`silver/indicators.py`), in Spark's Python workers or in two threads. The third is the first with
+functions of ours (`over_series`), in Spark's Python workers or in two threads. The third is the first with
 Spark's driver and executor in JVMs of their own, whose heaps are bounded; it ends with 1 where the driver took more
 than a gigabyte of memory or the executor more than two.
 
@@ -44,8 +44,9 @@ import pyspark
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from crypto_pipeline import indicators as functions
 from crypto_pipeline.frames import added
+from crypto_pipeline.indicators._file import plan
+from crypto_pipeline.indicators._series import over_series
 from crypto_pipeline.silver import indicators, ohlcv, ohlcv_1m
 from crypto_pipeline.silver.candles import PRICES_AND_VOLUMES
 
@@ -248,7 +249,7 @@ def spark_minutes(data: Path, result: Path, *, is_large: bool = False) -> list[S
 
 
 def spark_timeframes(data: Path, result: Path) -> list[Step]:
-    """`ohlcv.from_minutes`, and `silver/indicators.py`, which calls `over_series` for each series."""
+    """`ohlcv.from_minutes`, and `silver/indicators.py`, which calls `over_series` for each whole series."""
     spark = session()
     now = datetime(2100, 1, 1, tzinfo=UTC)
 
@@ -264,9 +265,13 @@ def spark_timeframes(data: Path, result: Path) -> list[Step]:
             name: spark.read.parquet(str(path)) for name, path in zip(names, (data, result / "candles"), strict=True)
         }
         nothing = sources["silver.ohlcv_1m"].limit(0)
-        # By way of this process, as `refresh` does it.
-        keys = spark.createDataFrame(indicators.touched(sources, nothing, now).toPandas())
-        return indicators.build(keys, sources, nothing, now)
+        # By way of this process, as `refresh` does it; what a series rests on before its first candle is nothing.
+        stretches = indicators.touched(sources, nothing, now).toPandas()
+        first, last = stretches["interval_start"], stretches["last_changed"]
+        of_each = zip(stretches["symbol"], stretches["interval"], stretches["interval_seconds"], strict=True)
+        lookback = [plan().lookback(*series) for series in of_each]
+        keys = stretches.assign(until=pd.NaT, lookback=lookback, needed_from=first, reaches_to=last)
+        return indicators.build(spark.createDataFrame(keys), sources, nothing, now)
 
     longer()
     values().write.parquet(str(result / "indicators"))
@@ -319,9 +324,11 @@ def duckdb_timeframes(data: Path, result: Path) -> list[Step]:
     of_each = " union all ".join(
         LONGER.format(data=data, name=name, seconds=seconds) for name, seconds in ohlcv.LONGER.items()
     )
-    names = ", ".join([*MARKET, "interval", "interval_seconds", "interval_start", "is_closed", *CANDLE[-3:]])
+    names = ", ".join([*MARKET, "interval", "interval_seconds", "is_closed", *CANDLE[-3:]])
     numbers = ", ".join(f"{name}::double as {name}" for name in PRICES_AND_VOLUMES)
-    both = " union all ".join(f"select {names}, {numbers} from '{path}'" for path in (f"{data}/*.parquet", candles))
+    # In UTC without saying so, as Spark gives it to `over_series` too.
+    rows = f"select {names}, {numbers}, interval_start::timestamp as interval_start"
+    both = " union all ".join(f"{rows} from '{path}'" for path in (f"{data}/*.parquet", candles))
 
     def longer() -> None:
         lake.sql(of_each).write_parquet(str(candles))
@@ -339,7 +346,10 @@ def of_every_series(candles: pd.DataFrame) -> pd.DataFrame:
     series = [rows for _, rows in candles.groupby(["exchange", "symbol", "interval"], sort=False)]
 
     def one(rows: pd.DataFrame) -> pd.DataFrame:
-        return indicators.over_series(rows.assign(wanted_from=rows["interval_start"].min()))
+        start, named = rows["interval_start"], rows.iloc[0]
+        lookback = plan().lookback(named["symbol"], named["interval"], int(named["interval_seconds"]))
+        whole = rows.assign(wanted_from=start.min(), last_changed=start.max(), until=pd.NaT, lookback=lookback)
+        return over_series(whole, plan())
 
     with ThreadPoolExecutor(THREADS) as pool:
         return pd.concat(pool.map(one, series), ignore_index=True)
@@ -417,7 +427,8 @@ def polars_timeframes(data: Path, result: Path) -> list[Step]:
 
     def values() -> pd.DataFrame:
         numbers = pl.col(*PRICES_AND_VOLUMES).cast(pl.Float64)
-        both = [rows.select(names).with_columns(numbers) for rows in (minutes, pl.scan_parquet(path))]
+        start = pl.col("interval_start").dt.replace_time_zone(None)
+        both = [rows.select(names).with_columns(numbers, start) for rows in (minutes, pl.scan_parquet(path))]
         return of_every_series(pl.concat(both).collect().to_pandas())
 
     longer()
@@ -477,7 +488,7 @@ def candles_that_differ(one: Path, other: Path, names: Sequence[str]) -> int:
 
 def indicators_that_differ(one: Path, other: Path) -> int:
     """How many rows are in one result alone, or have a value that differs by 1e-9 of itself or of the price."""
-    names = ["close", *functions.describe()]
+    names = ["close", *plan().columns]
     rows = [
         f"(select exchange, symbol, interval, epoch_us(interval_start) as moment, bridged, {', '.join(names)} "
         f"from '{path}/indicators/*.parquet')"
@@ -582,7 +593,7 @@ def judged(folder: Path, found: dict[str, Measured], is_longer: bool, is_large: 
             status = 1
     made = f"{rows_of(spark / 'candles'):,} candles"
     if is_longer:
-        made += f" and {rows_of(spark / 'indicators'):,} rows of {len(functions.describe())} indicators"
+        made += f" and {rows_of(spark / 'indicators'):,} rows of {len(plan().columns)} indicator columns"
     print(f"{made}{'' if status else ', the same from ' + ' and '.join(found)}")
     for kind, bound in BOUNDS.items() if is_large else ():
         if found["Spark"].peaks[kind] > bound:

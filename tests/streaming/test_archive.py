@@ -270,6 +270,7 @@ def test_after_kill_9_the_archive_is_whole_up_to_the_last_seconds(settings: Sett
     recover(module.raw_folder(settings))
     (path,) = local(settings)
     assert path.name.endswith(".jsonl.zst")
+    assert whole_frames(path.read_bytes()) == path.stat().st_size, "what was torn is still there"
     found = [int(line.body) for line in lines(path.read_bytes())]
     assert found == list(range(len(found)))
     assert len(found) > last / 2

@@ -12,7 +12,6 @@ from uuid import uuid4
 
 import pytest
 
-from crypto_pipeline.cli.replay import _time
 from shared.events import DepthSnapshot, decode, encode
 from shared.settings import Settings
 from shared.symbol_manager import Symbol
@@ -224,11 +223,6 @@ def test_without_servers_the_cure_is_named(settings: Settings, minio_server: Min
         replay(settings.model_copy(update={"kafka_port": 9}), Range(PAST, PAST + HOUR), [symbol])
     with pytest.raises(ReplayError, match=r"cannot be read.*deploy\.sh"):
         replay(settings.model_copy(update={"minio_port": 9}), Range(PAST, PAST + HOUR), [symbol])
-
-
-def test_times_are_utc_unless_they_say_otherwise() -> None:
-    assert _time("--from", "2026-11-21 10:00") == _time("--from", "2026-11-21T10:00:00Z") == 1_795_255_200_000_000
-    assert _time("--from", "2026-11-21T10:00:00.000001+01:00") == 1_795_251_600_000_001
 
 
 def test_the_command_says_what_it_did(
