@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal, localcontext
+from functools import lru_cache
+from types import ModuleType
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
@@ -59,6 +61,20 @@ def as_messages(spark: SparkSession) -> Callable[[Iterable[AnyEvent]], DataFrame
         return spark.createDataFrame(rows, MESSAGE_COLUMNS)
 
     return make
+
+
+@lru_cache(maxsize=64)
+def _in_bronze(
+    module: ModuleType, events: tuple[AnyEvent, ...], as_messages: Callable[[Iterable[AnyEvent]], DataFrame]
+) -> DataFrame:
+    return module.build(as_messages(events)).localCheckpoint()
+
+
+def in_bronze(
+    module: ModuleType, events: Iterable[AnyEvent], as_messages: Callable[[Iterable[AnyEvent]], DataFrame]
+) -> DataFrame:
+    """The rows that a table of bronze makes of events, made once: else Spark parses them anew in whatever asks them."""
+    return _in_bronze(module, tuple(events), as_messages)
 
 
 def trade(trade_id: int, at: int, cost: str, size: str, **changes: object) -> Trade:

@@ -86,6 +86,4 @@ class MemoryLake(Lakehouse):
 
     @contextmanager
     def pinned(self, rows: DataFrame, *, at_once: bool = False) -> Iterator[DataFrame]:
-        kept = rows.cache()
-        yield kept
-        kept.unpersist()
+        yield rows.localCheckpoint()  # not cached: Spark would analyse how they came about with each step anew

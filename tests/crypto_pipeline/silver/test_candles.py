@@ -18,7 +18,7 @@ from crypto_pipeline.bronze import agg_trades, klines, trades
 from crypto_pipeline.silver import ohlcv, ohlcv_1m
 from crypto_pipeline.silver.candles import INTERVALS, interval_start
 from shared.events import AggTrade, AnyEvent, Trade, exact_product
-from tests.crypto_pipeline.conftest import MINUTE, START, agg_trade, by_hand, kline, trade
+from tests.crypto_pipeline.conftest import MINUTE, START, agg_trade, by_hand, in_bronze, kline, trade
 
 Messages = Callable[[Iterable[AnyEvent]], DataFrame]
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
@@ -41,19 +41,19 @@ def minutes_of(
     by_minute = ("interval_start", ohlcv_1m.minute_of("event_time"))
     ours = ohlcv_1m.from_fills(
         ohlcv_1m.fills(
-            trades.build(as_messages(tape)).withColumn(*by_minute),
-            agg_trades.build(as_messages(merged)).withColumn(*by_minute),
+            in_bronze(trades, tape, as_messages).withColumn(*by_minute),
+            in_bronze(agg_trades, merged, as_messages).withColumn(*by_minute),
         )
     )
-    theirs = ohlcv_1m.exchange_view(ohlcv_1m.closed_minutes(klines.build(as_messages(view))))
-    return ohlcv_1m.chosen(ours, theirs, ours.limit(0), now)
+    theirs = ohlcv_1m.exchange_view(ohlcv_1m.closed_minutes(in_bronze(klines, view, as_messages)))
+    return ohlcv_1m.chosen(ours, theirs, ours.limit(0), now).localCheckpoint()
 
 
 def longer_of(
     minutes: DataFrame, as_messages: Messages, view: Iterable[AnyEvent] = (), now: datetime = LATER
 ) -> DataFrame:
     """The longer candles of some minutes, given the exchange's view of quiet ones."""
-    quiet = ohlcv.in_every_interval(ohlcv.quiet_minutes(klines.build(as_messages(view))))
+    quiet = ohlcv.in_every_interval(ohlcv.quiet_minutes(in_bronze(klines, view, as_messages)))
     return ohlcv.from_minutes(ohlcv.in_every_interval(minutes, ohlcv.SUMMED), quiet, now)
 
 
@@ -229,9 +229,9 @@ class TestProof:
 def sources_of(tape: Iterable[AnyEvent], view: Iterable[AnyEvent], as_messages: Messages) -> dict[str, DataFrame]:
     """What the candles are built from."""
     return {
-        "bronze.trades": trades.build(as_messages(tape)),
-        "bronze.klines": klines.build(as_messages(view)),
-        "bronze.agg_trades": agg_trades.build(as_messages([])),
+        "bronze.trades": in_bronze(trades, tape, as_messages),
+        "bronze.klines": in_bronze(klines, view, as_messages),
+        "bronze.agg_trades": in_bronze(agg_trades, [], as_messages),
     }
 
 
@@ -239,7 +239,7 @@ class TestRevision:
     def versions(self, spark: SparkSession, as_messages: Messages, tape: list[Trade], current: DataFrame) -> DataFrame:
         source = sources_of(tape, [], as_messages)
         keys = minutes_of(tape, as_messages).select(*ohlcv_1m.TABLE.key)
-        return ohlcv_1m.build(keys, source, current, LATER)
+        return ohlcv_1m.build(keys, source, current, LATER).localCheckpoint()
 
     def nothing(self, spark: SparkSession) -> DataFrame:
         return spark.createDataFrame([], ", ".join(f"{c.name} {c.type}" for c in ohlcv_1m.TABLE.columns))

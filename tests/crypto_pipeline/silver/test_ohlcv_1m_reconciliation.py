@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline.bronze import agg_trades, klines, trades
 from crypto_pipeline.silver import instruments
 from crypto_pipeline.silver import ohlcv_1m_reconciliation as reconciliation
 from shared.events import AnyEvent, Kline, Trade
 from shared.tables import Table
-from tests.crypto_pipeline.conftest import MINUTE, START, agg_trade, by_hand, kline, trade
+from tests.crypto_pipeline.conftest import MINUTE, START, agg_trade, by_hand, in_bronze, kline, trade
 
 Messages = Callable[[Iterable[AnyEvent]], DataFrame]
 MOMENT = datetime.fromtimestamp(START / 1e6, UTC)
@@ -56,9 +57,9 @@ class Reconciled:
         names = ("valid_from", "valid_to", "status")
         told = [{"exchange": "binance", "symbol": "BTCUSDT", **dict(zip(names, s, strict=True))} for s in spans]
         return {
-            "bronze.trades": trades.build(self._as_messages(tape)),
-            "bronze.klines": klines.build(self._as_messages(view)),
-            "bronze.agg_trades": agg_trades.build(self._as_messages(merged)),
+            "bronze.trades": in_bronze(trades, tape, self._as_messages),
+            "bronze.klines": in_bronze(klines, view, self._as_messages),
+            "bronze.agg_trades": in_bronze(agg_trades, merged, self._as_messages),
             "silver.instruments": table(self._spark, instruments.TABLE, told),
         }
 
@@ -77,11 +78,11 @@ class Reconciled:
         none: dict[str, Any] = {"tape": (), "view": (), "merged": (), "spans": []}
         changes = sources if new is None else self._sources(**{**none, **new})
         keys = reconciliation.touched(changes, self.current, now)
-        built = reconciliation.build(keys, sources, self.current, now)
-        for name, rule in reconciliation.TABLE.rules.items():
-            assert built.filter(f"not coalesce({rule}, false)").count() == 0, name
-        rows: list[Any] = built.collect()
-        self.current = self._spark.createDataFrame(rows, built.schema)
+        self.current = reconciliation.build(keys, sources, self.current, now).localCheckpoint()
+        rules = {name: F.expr(f"not coalesce({rule}, false)") for name, rule in reconciliation.TABLE.rules.items()}
+        broken = self.current.select(*[F.count_if(rule).alias(name) for name, rule in rules.items()]).first()
+        assert broken.asDict() == dict.fromkeys(rules, 0)
+        rows: list[Any] = self.current.collect()
         return rows
 
 
