@@ -331,7 +331,7 @@ class TestRange:
 
 def test_only_a_few_examples_are_kept_and_all_are_counted(lake: MemoryTables) -> None:
     verdict = looked(lake.but(ohlcv_1m.TABLE, lambda rows: [{**row, "revision": 0} for row in rows]))
-    [found] = broken(verdict).values()
+    found = broken(verdict)["revisions count from 1, each with when it was known"]
     assert (found.offenders, len(found.examples)) == (7, 5)
     assert found.examples[0] == {
         "exchange": "binance",
