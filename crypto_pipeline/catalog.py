@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 from functools import lru_cache
+from graphlib import TopologicalSorter
 from types import ModuleType
 
 from shared.tables import Layer, Table, View
@@ -32,3 +33,11 @@ def tables(*layers: Layer) -> dict[str, Table]:
 def views() -> dict[str, View]:
     """Every view by its full name."""
     return {name: module.VIEW for name, module in table_modules().items() if hasattr(module, "VIEW")}
+
+
+def derived(*layers: Layer) -> list[ModuleType]:
+    """The modules of tables that are made from others, each after its sources; with `layers`, of these alone."""
+    modules = {name: module for name, module in table_modules().items() if hasattr(module, "SOURCES")}
+    sources = {name: [source.full_name for source in module.SOURCES] for name, module in modules.items()}
+    ordered = [modules[name] for name in TopologicalSorter(sources).static_order() if name in modules]
+    return [module for module in ordered if not layers or module.TABLE.layer in layers]

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from crypto_pipeline import history_job, pipeline
+from crypto_pipeline import history_job, pipeline, rebuild_job
 from crypto_pipeline.assets import bronze_assets, gold_assets, silver_assets
 from crypto_pipeline.spark import SparkConnect, session_url
 from shared.settings import settings
@@ -14,6 +14,7 @@ defs = dg.Definitions(
         *silver_assets.ASSETS,
         *silver_assets.VIEWS,
         *gold_assets.ASSETS,
+        rebuild_job.silver_again,
     ],
     jobs=[
         pipeline.pipeline,
@@ -22,6 +23,7 @@ defs = dg.Definitions(
         history_job.newest_history,
         history_job.history,
         history_job.repair_from_archives,
+        rebuild_job.job,
     ],
     sensors=[pipeline.every_minute, history_job.history_of_new_symbols],
     schedules=[pipeline.gathering, pipeline.compaction, history_job.repairs],

@@ -403,6 +403,11 @@ def _day_before(mark: str) -> str:
 _PARTITION_FORMATS = {"date": "%Y-%m-%d", "hour": "%H", "month": "%Y-%m"}
 
 
+def lies_by_time(table: Table) -> bool:
+    """Whether the rows of some hours lie in partitions of their own."""
+    return not _PARTITION_FORMATS.keys().isdisjoint(table.partitions)
+
+
 def of_hours(table: Table, hours: Sequence[datetime]) -> Column:
     """The condition that a row lies in these hours, or between them."""
     condition = _partition_filter(table, hours)

@@ -1,8 +1,8 @@
-"""All that knows hudi-rs: the lake's tables in Arrow, without Spark and its JVM."""
+"""The lake's tables in Arrow, without Spark and its JVM: all that knows hudi-rs, and how Hudi names its files."""
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -11,7 +11,7 @@ import pyarrow as pa
 from hudi import HudiReadOptions, HudiTable
 
 from shared.settings import Settings
-from shared.tables import NOTE_PREFIX, Notes, Table
+from shared.tables import NOTE_PREFIX, Column, Notes, Table
 
 Filter = tuple[str, str, str]
 """A condition on a partition column: `("month", "=", "2026-11")`, `("hour", "IN", "08,09")`."""
@@ -26,6 +26,12 @@ _TYPES = {
     "double": pa.float64(),
     "timestamp": pa.timestamp("us", "UTC"),
 }
+
+
+WRITTEN_BY = Column("_hoodie_commit_time", "string", "the commit that wrote the row: when it was asked for")
+"""A column that Hudi adds to each table; a contract with it, as `dataclasses.replace` makes it, reads it too."""
+_DONE = re.compile(r"(\d+)_(\d+)\.deltacommit")
+"""How Hudi names the file of a finished write: when it was asked for, and when it was done."""
 
 
 class LakeError(Exception):
@@ -46,6 +52,18 @@ class Snapshot:
         options = HudiReadOptions(filters=list(filters)).with_projection(wanted.names)
         batches = self._asked(lambda: self._hudi.read(options))
         return pa.Table.from_batches(batches).select(wanted.names).cast(wanted) if batches else wanted.empty_table()
+
+    def batches(self, columns: Sequence[str] | None = None, filters: Sequence[Filter] = ()) -> Iterator[pa.RecordBatch]:
+        """The same as `read`, piece by piece, so that they need not be in memory together."""
+        wanted = arrow_schema(self.table, columns)
+        options = HudiReadOptions(filters=list(filters)).with_projection(wanted.names)
+        stream = self._asked(lambda: self._hudi.read_stream(options))
+        while (batch := self._asked(lambda: next(stream, None))) is not None:
+            yield from pa.Table.from_batches([batch]).select(wanted.names).cast(wanted).to_batches()
+
+    def log_files(self) -> list[int]:
+        """How many log files wait to be merged, for every file of the table."""
+        return [len(piece.log_file_names) for piece in self._asked(self._hudi.get_file_slices)]
 
     def partitions(self) -> list[dict[str, str]]:
         """The value of each partition column, for every partition that holds data."""
@@ -93,6 +111,23 @@ def notes(table: Table, name: str, settings: Settings) -> Notes | None:
     Raises `LakeError`.
     """
     return open_table(table, settings).notes(name)
+
+
+def done_after(table: Table, mark: str, settings: Settings) -> list[str]:
+    """The commits, as `WRITTEN_BY` names them, that were done after `mark`, a time of completion.
+
+    hudi-rs does not tell when a commit was done. Raises `LakeError`.
+    """
+
+    from streaming.object_store import s3_client  # it takes a while, and a query needs none of it
+
+    def names() -> list[str]:
+        folder = f"{table.folder}/.hoodie/timeline/"
+        pages = s3_client(settings).get_paginator("list_objects_v2").paginate(Bucket=settings.bucket, Prefix=folder)
+        return [str(one["Key"]).removeprefix(folder) for page in pages for one in page.get("Contents", [])]
+
+    done = (_DONE.fullmatch(name) for name in _asked(names, table, settings))
+    return sorted(found[1] for found in done if found and found[2] > mark)
 
 
 def arrow_schema(table: Table, columns: Sequence[str] | None = None) -> pa.Schema:

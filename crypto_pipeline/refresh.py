@@ -3,17 +3,17 @@
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial, reduce
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F  # noqa: N812
 
-from crypto_pipeline.lakehouse import BEGINNING, Lakehouse, hours_between, marks, of_hours
+from crypto_pipeline.lakehouse import BEGINNING, Lakehouse, hours_between, lies_by_time, marks, of_hours
 from shared.tables import Table
 
 _FEW = 10_000
@@ -39,6 +39,13 @@ class Refreshed:
         return not self.repeated and not any(self.broken.values())
 
 
+class Built(NamedTuple):
+    """What is touched, in the terms of the module, and the rows that were made of it."""
+
+    keys: DataFrame
+    rows: DataFrame
+
+
 def refresh(lake: Lakehouse, module: ModuleType, now: datetime, *, from_scratch: bool = False) -> Refreshed:
     """Build again what new rows of the sources touch, and write what differs.
 
@@ -50,39 +57,106 @@ def refresh(lake: Lakehouse, module: ModuleType, now: datetime, *, from_scratch:
     """
     began = time.monotonic()
     table: Table = module.TABLE
-    sources: tuple[Table, ...] = module.SOURCES
     note = None if from_scratch else lake.note(table, MARKS)
     since: Mapping[str, str] = json.loads(note) if note else {}
-    changes = {s.full_name: lake.changes(s, since.get(s.full_name, BEGINNING)) for s in sources}
+    changes = {s.full_name: lake.changes(s, since.get(s.full_name, BEGINNING)) for s in module.SOURCES}
     followed = marks(changes)
-    recent = _recent(since.values(), now)
-    # What is read is pinned: each use of rows that are not has Hudi open some dozen log files for each file again.
-    with lake.pinned(_of(lake, table, recent)) as current:
-        touched = module.touched({name: change.rows for name, change in changes.items()}, current, now)
-        with _keys(lake, touched) as keys:
-            if keys is not None and hasattr(module, "reached"):
-                # Not the pinned rows: of its own it reads a few columns, once.
-                keys = module.reached(keys, _of(lake, table, recent), partial(_windows, lake, sources), now)
-            spans = module.needs(keys, now).collect() if keys is not None else []
-            if keys is None or not spans:
-                if followed != note:
-                    lake.write(table, lake.no_rows(table), {MARKS: followed})
-                return Refreshed(followed=followed, seconds=time.monotonic() - began)
-            windows = _windows(lake, sources, spans)
-            own = [span for span in spans if span.source == table.full_name] or spans
-            hours = _hours(own) if table.partitions else set()
-            is_there = not table.partitions or (recent and min(recent) <= min(hours) and max(hours) <= max(recent))
-            with (
-                nullcontext(current) if is_there else lake.pinned(_of(lake, table, hours)) as known,
-                lake.pinned(module.build(keys, windows, known, now)) as rows,
-            ):
-                result = _checked(rows, table)
-                if result.is_sound:
-                    lake.write(table, rows, {MARKS: followed})
+    new = {name: change.rows for name, change in changes.items()}
+    with built(lake, module, new, recent(since.values(), now), now) as made:
+        if made is None:
+            result = Refreshed()
+            if followed != note:
+                lake.write(table, lake.no_rows(table), {MARKS: followed})
+        else:
+            result = _checked(made.rows, table)
+            if result.is_sound:
+                lake.write(table, made.rows, {MARKS: followed})
     if result.is_sound:
         lake.compact_after_bulk(table, result.rows, now)
     result.followed, result.seconds = followed, time.monotonic() - began
     return result
+
+
+def rebuild(lake: Lakehouse, module: ModuleType, hours: Sequence[datetime], now: datetime) -> Refreshed:
+    """Build again what the sources' rows of these hours touch, new or not, and write what differs.
+
+    It follows nothing: its commit bears the marks that stood before anything was read. So what another run followed and
+    wrote meanwhile is followed once more by the next, also where a row made of older sources has just replaced its own.
+    """
+    began = time.monotonic()
+    table: Table = module.TABLE
+    note = lake.note(table, MARKS)
+    result = Refreshed(followed=note or "")
+    until = max(hours) + timedelta(hours=1)
+    with built(lake, module, rows_of(lake, module.SOURCES, hours), hours, now, until=until) as made:
+        if made is not None:
+            result = replace(_checked(made.rows, table), followed=note or "")
+            if result.is_sound and result.rows:
+                lake.write(table, made.rows, {MARKS: note} if note else {})
+    if result.is_sound:
+        lake.compact_after_bulk(table, result.rows, now)
+    result.seconds = time.monotonic() - began
+    return result
+
+
+def steps(module: ModuleType, start: datetime, end: datetime) -> list[Sequence[datetime]]:
+    """The hours of `[start, end)` in the parts in which they are rebuilt, so that memory does not grow with the range.
+
+    A day where a source lies by the hour, as single trades do; else a month.
+    """
+    is_busy = any("hour" in source.partitions for source in module.SOURCES)
+    parts: dict[str, list[datetime]] = {}
+    for hour in hours_between(start, end - timedelta(microseconds=1)):
+        parts.setdefault(hour.strftime("%Y-%m-%d" if is_busy else "%Y-%m"), []).append(hour)
+    return list(parts.values())
+
+
+def rows_of(lake: Lakehouse, sources: Sequence[Table], hours: Sequence[datetime]) -> dict[str, DataFrame]:
+    """The rows of each source in these hours. One that does not lie by time has none: what it says is of no hour."""
+    return {s.full_name: lake.read(s, hours) if lies_by_time(s) else lake.no_rows(s) for s in sources}
+
+
+@contextmanager
+def built(
+    lake: Lakehouse,
+    module: ModuleType,
+    changes: Mapping[str, DataFrame],
+    hours: Sequence[datetime],
+    now: datetime,
+    *,
+    until: datetime | None = None,
+    anew: bool = False,
+) -> Iterator[Built | None]:
+    """What rows of the sources touch, made again; none where they touch nothing.
+
+    `hours`: where the table's rows lie that may be touched although no source says so. `until`: nothing that begins
+    then or later. `anew`: all rows, as they would be in an empty table; else those that differ from what is there.
+    """
+    table: Table = module.TABLE
+    # What is read is pinned: each use of rows that are not has Hudi open some dozen log files for each file again.
+    with lake.pinned(_of(lake, table, hours)) as current:
+        touched = module.touched(changes, current, now)
+        if until and table.time in touched.columns:
+            touched = touched.filter(F.col(str(table.time)) < F.lit(until))
+        with _keys(lake, touched) as keys:
+            if keys is not None and hasattr(module, "reached"):
+                # Not the pinned rows: of its own it reads a few columns, once; none where they may be what is to mend.
+                own_rows = lake.no_rows(table) if until or anew else _of(lake, table, hours)
+                keys = module.reached(keys, own_rows, partial(_windows, lake, module.SOURCES), now)
+            spans = module.needs(keys, now).collect() if keys is not None else []
+            if keys is None or not spans:
+                yield None
+                return
+            windows = _windows(lake, module.SOURCES, spans)
+            own = [span for span in spans if span.source == table.full_name] or spans
+            reach = _hours(own) if table.partitions else set()
+            is_there = not table.partitions or (hours and min(hours) <= min(reach) and max(reach) <= max(hours))
+            if anew:
+                known: AbstractContextManager[DataFrame] = nullcontext(lake.no_rows(table))
+            else:
+                known = nullcontext(current) if is_there else lake.pinned(_of(lake, table, reach))
+            with known as before, lake.pinned(module.build(keys, windows, before, now)) as rows:
+                yield Built(keys, rows)
 
 
 @contextmanager
@@ -100,7 +174,7 @@ def _keys(lake: Lakehouse, touched: DataFrame) -> Iterator[DataFrame | None]:
             yield keys
 
 
-def _recent(since: Iterable[str], now: datetime) -> Sequence[datetime]:
+def recent(since: Iterable[str], now: datetime) -> Sequence[datetime]:
     """The hours in which a candle may lie that was open when the sources were last followed: none lasts over a day.
 
     And those in which it may end, so that they are all of its days.

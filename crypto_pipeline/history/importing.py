@@ -4,13 +4,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from graphlib import TopologicalSorter
 from types import ModuleType
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crypto_pipeline.catalog import table_modules
+from crypto_pipeline.catalog import derived
 from crypto_pipeline.conflicts import ANOTHER_WRITER, conflicts_retried
 from crypto_pipeline.history.archives import Archive, Kind, Part
 from crypto_pipeline.history.load import MODULES, Loaded, load
@@ -74,14 +73,12 @@ def batches(parts: Iterable[Part], time: str, size: int = BATCH) -> Iterator[lis
 
 def resting_on(table: Table) -> list[ModuleType]:
     """The modules of silver and gold that are made from a table, directly or not, each after what it is made from."""
-    modules = {name: module for name, module in table_modules().items() if hasattr(module, "SOURCES")}
-    sources = {name: [source.full_name for source in module.SOURCES] for name, module in modules.items()}
     reached = {table.full_name}
     ordered = []
-    for name in TopologicalSorter(sources).static_order():
-        if name in modules and reached.intersection(sources[name]):
-            reached.add(name)
-            ordered.append(modules[name])
+    for module in derived():
+        if reached.intersection(source.full_name for source in module.SOURCES):
+            reached.add(module.TABLE.full_name)
+            ordered.append(module)
     return ordered
 
 

@@ -114,6 +114,9 @@ SOURCES = (
 IS_EVIDENCE = True
 """No candle rests on it."""
 
+BOOKKEEPING = ("first_minute",)
+"""A row that is made again may know of an earlier one."""
+
 _SERIES = ("exchange", "symbol")
 _MINUTE = timedelta(minutes=1)
 _AROUND = timedelta(hours=6)

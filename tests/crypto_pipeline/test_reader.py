@@ -1,4 +1,6 @@
 from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -6,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crypto_pipeline import catalog
-from crypto_pipeline.reader import LakeError, arrow_schema, arrow_type, as_floats, read
+from crypto_pipeline.reader import LakeError, arrow_schema, arrow_type, as_floats, done_after, read
 from shared.settings import Settings
 from shared.tables import DECIMAL, Column, Table
+from streaming import object_store
 
 PRICE = pa.decimal128(38, 18)
 TABLE = Table(
@@ -56,3 +59,24 @@ def test_where_no_lake_answers_the_error_names_the_cure_and_no_secret() -> None:
     with pytest.raises(LakeError, match=r"deploy\.sh") as raised:
         read(TABLE, settings)
     assert "hunter2" not in str(raised.value)
+
+
+def test_a_commit_is_done_when_its_file_says_so_not_when_it_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [
+        "20261125100000000_20261125100009000.deltacommit",  # asked for first, done last
+        "20261125100001000_20261125100002000.deltacommit",
+        "20261125100003000.deltacommit.requested",
+        "20261125100003000.deltacommit.inflight",
+        "20261125100004000_20261125100010000.commit",  # a compaction: rows keep the commit that wrote them
+        "history/manifest_1",
+    ]
+
+    def pages(Bucket: str, Prefix: str) -> list[dict[str, Any]]:  # noqa: N803 (boto3's names)
+        assert Prefix == "silver/prices/.hoodie/timeline/"
+        return [{"Contents": [{"Key": Prefix + name}]} for name in names] + [{}]
+
+    client = SimpleNamespace(get_paginator=lambda _name: SimpleNamespace(paginate=pages))
+    monkeypatch.setattr(object_store, "s3_client", lambda _settings: client)
+    assert done_after(TABLE, "20261125100005000", Settings()) == ["20261125100000000"]
+    assert done_after(TABLE, "20261125100002000", Settings()) == ["20261125100000000"]
+    assert done_after(TABLE, "0", Settings()) == ["20261125100000000", "20261125100001000"]

@@ -32,6 +32,6 @@ def test_touched_rows_are_the_same_however_many_are_few(
 
 def test_the_hours_of_open_candles_reach_from_a_day_before_the_earliest_mark_to_a_day_from_now() -> None:
     now = datetime(2026, 11, 21, 12, 30, tzinfo=UTC)
-    hours = refresh._recent(["20261121115959999", refresh.BEGINNING, "20261121100000000"], now)
+    hours = refresh.recent(["20261121115959999", refresh.BEGINNING, "20261121100000000"], now)
     assert (hours[0], hours[-1]) == (datetime(2026, 11, 20, 10, tzinfo=UTC), datetime(2026, 11, 22, 12, tzinfo=UTC))
-    assert refresh._recent([refresh.BEGINNING], now) == []
+    assert refresh.recent([refresh.BEGINNING], now) == []
