@@ -42,7 +42,7 @@ def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServ
     server = KafkaServer(tmp_path_factory.mktemp("kafka"))
     server.start()
     yield server
-    server.stop()
+    server.kill()  # its folder goes too, and an orderly end takes it half a minute
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,7 @@ minute is pending and nothing is on record.
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import reduce
+from operator import add
 
 from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame, Window
@@ -366,7 +367,7 @@ def counted(rows: DataFrame) -> DataFrame:
         seconds = F.coalesce(f"{name}.seconds_covered", f"old.{name}_seconds", F.lit(0))
         silence = F.coalesce(f"{name}.longest_silence_ms", f"old.{name}_longest_silence_ms", F.lit(60_000))
         coverage |= {f"{name}_seconds": seconds.cast("int"), f"{name}_longest_silence_ms": silence.cast("bigint")}
-    total = reduce(Expression.__add__, [F.col(name) for name in received])
+    total = reduce(add, [F.col(name) for name in received])
     is_final = F.coalesce("candle.is_closed", F.lit(False))
     taken_in = added(
         added(rows, **received, **coverage),

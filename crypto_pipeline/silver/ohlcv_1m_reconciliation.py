@@ -29,6 +29,7 @@ Where they differ, or one is absent:
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import reduce
+from operator import and_
 
 from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame
@@ -106,7 +107,7 @@ def touched(changes: Mapping[str, DataFrame], current: DataFrame, now: datetime)
     spoken_of = without.join(told, on=["exchange", "symbol"], how="inner")
     spoken_of = spoken_of.filter(_overlaps(F.col("valid_from"), F.col("valid_to")))
     every = [*minutes, closed, ended.select(*TABLE.key), spoken_of.select(*TABLE.key)]
-    return reduce(DataFrame.unionByName, every).distinct()
+    return reduce(lambda some, more: some.unionByName(more), every).distinct()
 
 
 def needs(keys: DataFrame, _now: datetime) -> DataFrame:
@@ -176,7 +177,7 @@ def _agrees() -> Expression:
 
 def _equal(names: tuple[str, ...]) -> Expression:
     """No difference in these fields; one that the exchange does not say is none."""
-    return reduce(Expression.__and__, [F.coalesce(F.col(f"{name}_difference") == 0, F.lit(True)) for name in names])
+    return reduce(and_, [F.coalesce(F.col(f"{name}_difference") == 0, F.lit(True)) for name in names])
 
 
 def _explanation() -> Expression:
