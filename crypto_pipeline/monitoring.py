@@ -28,14 +28,11 @@ PATIENCE_SECONDS = 2.5
 """After so long the parts that have not answered are left out."""
 SAMPLE_SECONDS = 1.0
 """Between the two readings of the counters that make a rate."""
-STALE_SECONDS = 300
-"""An asset that is older is a reason for alarm, once the services run for longer than that."""
-
 _COUNTED = (
     "ingestor_messages_total", "ws_connected", "reading_paused", "gaps_open", "spool_messages", "archive_paused",
 )  # fmt: skip
 _ASSETS = (
-    "{assetNodes{assetKey{path} isMaterializable isPartitioned assetMaterializations(limit:1)"
+    "{assetNodes{assetKey{path} jobNames assetMaterializations(limit:1)"
     "{timestamp metadataEntries{label ...on IntMetadataEntry{intValue}}}} "
     'runsOrError(filter:{pipelineName:"pipeline" statuses:[SUCCESS FAILURE CANCELED]} limit:1)'
     "{...on Runs{results{runId status startTime endTime}}}}"
@@ -45,6 +42,23 @@ _ASKING = "asks for the status"
 """The name of the threads that ask."""
 
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Cadence:
+    """How often a job makes its assets by itself, and when that is overdue."""
+
+    expected: str
+    started_by: str
+    stale_seconds: int
+    """An asset that is older is a reason for alarm, once the services run for longer than that."""
+
+
+CADENCES = {
+    "pipeline": Cadence("a run a minute", "the sensor every_minute", 300),
+    "evidence": Cadence("a run each five minutes", "the schedule every_five_minutes", 900),
+}
+"""Of the jobs that make assets by themselves."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +79,8 @@ class Asset:
     """An asset of Dagster, as its last materialization and its last run have it."""
 
     asset: str
+    job: str
+    """That makes it by itself."""
     materialized_at: datetime | None
     age_seconds: float | None
     run_status: str | None
@@ -229,12 +245,14 @@ def _reasons(facts: Facts) -> Iterable[str]:
     if facts.last_run and facts.last_run.status != "SUCCESS":
         yield f"The last run of the pipeline, {facts.last_run.run_id[:8]}, ended with {facts.last_run.status}."
     uptimes = [service.uptime_seconds for service in facts.services or () if service.uptime_seconds is not None]
-    if min(uptimes, default=float("inf")) > STALE_SECONDS:
-        for asset in facts.assets or ():
-            if asset.age_seconds is None:
-                yield f"{asset.asset} was never made: is the sensor every_minute switched on?"
-            elif asset.age_seconds > STALE_SECONDS:
-                yield f"{asset.asset} was made {asset.age_seconds:.0f} s ago: a run a minute is expected."
+    for asset in facts.assets or ():
+        cadence = CADENCES[asset.job]
+        if min(uptimes, default=float("inf")) <= cadence.stale_seconds:
+            continue
+        if asset.age_seconds is None:
+            yield f"{asset.asset} was never made: is {cadence.started_by} switched on?"
+        elif asset.age_seconds > cadence.stale_seconds:
+            yield f"{asset.asset} was made {asset.age_seconds:.0f} s ago: {cadence.expected} is expected."
 
 
 def _topics(facts: Facts) -> list[Topic]:
@@ -315,8 +333,8 @@ def _taken_in(settings: Settings) -> Offsets:
 
 def _pipeline(settings: Settings) -> tuple[list[Asset], Run | None]:
     found = probes.graphql(settings, _ASSETS)
-    # A partitioned one is made when someone asks for it, not each minute.
-    nodes = [node for node in found["assetNodes"] if node["isMaterializable"] and not node["isPartitioned"]]
+    # What is of none of these jobs is a view, or made when someone asks for it.
+    nodes = [node for node in found["assetNodes"] if CADENCES.keys() & set(node["jobNames"])]
     keys = " ".join(f"{{path:{json.dumps(node['assetKey']['path'])}}}" for node in nodes)
     latest = probes.graphql(
         settings, f"{{assetsLatestInfo(assetKeys:[{keys}]){{assetKey{{path}} latestRun{{status}}}}}}"
@@ -331,13 +349,14 @@ def _pipeline(settings: Settings) -> tuple[list[Asset], Run | None]:
 def asset(node: Mapping[str, Any], run_status: str | None, now: float) -> Asset:
     """An asset from its node in Dagster's GraphQL; `now` in seconds since 1970."""
     name = ".".join(node["assetKey"]["path"])
+    [job] = CADENCES.keys() & set(node["jobNames"])
     if not node["assetMaterializations"]:
-        return Asset(name, None, None, run_status, None)
+        return Asset(name, job, None, None, run_status, None)
     made = node["assetMaterializations"][0]
     seconds = int(made["timestamp"]) / 1000
     rows = [entry.get("intValue") for entry in made["metadataEntries"] if entry["label"] == "rows_written"]
     age = round(max(now - seconds, 0.0), 1)
-    return Asset(name, datetime.fromtimestamp(seconds, UTC), age, run_status, rows[0] if rows else None)
+    return Asset(name, job, datetime.fromtimestamp(seconds, UTC), age, run_status, rows[0] if rows else None)
 
 
 def finished_run(run: Mapping[str, Any] | None) -> Run | None:

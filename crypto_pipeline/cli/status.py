@@ -22,14 +22,14 @@ def status(
     """Show every service, topic and asset, and whether all is well.
 
     Ends with 0 where it is, and with 1 where not. It is well when every service is healthy, every exchange is
-    connected, reading is not paused, the last run of the pipeline succeeded, and no asset is older than five minutes
-    (once the services run for so long).
+    connected, reading is not paused, the last run of the pipeline succeeded, and no asset is older than five minutes,
+    or 15 where it is made every five (once the services run for so long).
 
     `--json` gives one object: `mode`, `at`, `healthy`, `reasons` (sentences), `services` (`name`, `healthy`, `reason`,
     `pid`, `uptime_seconds`, `memory_bytes`), `exchanges` (open connections by name), `reading_paused`, `open_gaps`,
-    `spooled` (messages on disk that wait for Kafka), `dead_letters`,
-    `topics` (`topic`, `messages_per_second`, `messages`, `lag`), `assets` (`asset`, `materialized_at`, `age_seconds`,
-    `run_status`, `rows_written`) and `last_run` (`run_id`, `status`, `ended_at`, `seconds`). What is not known is null;
+    `spooled` (messages on disk that wait for Kafka), `dead_letters`, `topics` (`topic`, `messages_per_second`,
+    `messages`, `lag`), `assets` (`asset`, `job` that makes it, `materialized_at`, `age_seconds`, `run_status`,
+    `rows_written`) and `last_run` (`run_id`, `status`, `ended_at`, `seconds`). What is not known is null;
     times are UTC.
 
     Examples:

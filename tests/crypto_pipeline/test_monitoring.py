@@ -7,7 +7,7 @@ from crypto_pipeline.monitoring import Asset, Facts, Run, Streaming, Topic, asse
 from deployment.health import ServiceHealth
 
 NOW = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
-MADE = Asset("silver.ohlcv", NOW, 20.0, "SUCCESS", 5)
+MADE = Asset("silver.ohlcv", "pipeline", NOW, 20.0, "SUCCESS", 5)
 WELL = Facts(
     mode="demo",
     at=NOW,
@@ -57,8 +57,18 @@ def test_an_old_asset_is_a_reason_once_the_services_run_for_long() -> None:
     assert reasons(replace(old, services=[ServiceHealth("kafka", True, "", 1, 299.0, 1)])) == []
 
 
+def test_evidence_may_be_older_as_it_is_gathered_less_often() -> None:
+    evidence = replace(MADE, asset="silver.completeness", job="evidence", age_seconds=900.0)
+    old = replace(WELL, assets=[evidence], services=[ServiceHealth("kafka", True, "", 1, 901.0, 1)])
+    assert reasons(old) == []
+    old = replace(old, assets=[replace(evidence, age_seconds=901.0)])
+    assert reasons(old) == ["silver.completeness was made 901 s ago: a run each five minutes is expected."]
+    never = replace(old, assets=[replace(evidence, age_seconds=None)])
+    assert reasons(never) == ["silver.completeness was never made: is the schedule every_five_minutes switched on?"]
+
+
 def test_an_asset_that_was_never_made_is_a_reason_once_the_services_run_for_long() -> None:
-    never = replace(WELL, assets=[Asset("silver.ohlcv", None, None, None, None)], last_run=None)
+    never = replace(WELL, assets=[Asset("silver.ohlcv", "pipeline", None, None, None, None)], last_run=None)
     assert reasons(never) == ["silver.ohlcv was never made: is the sensor every_minute switched on?"]
     assert reasons(replace(never, services=[ServiceHealth("kafka", True, "", 1, 299.0, 1)])) == []
 
@@ -110,8 +120,13 @@ def test_an_asset_has_the_time_and_the_rows_of_its_last_materialization() -> Non
         "timestamp": "1795251814456",
         "metadataEntries": [{"label": "seconds"}, {"label": "rows_written", "intValue": 4740}],
     }
-    node = {"assetKey": {"path": ["bronze", "depth"]}, "assetMaterializations": [made]}
+    node = {
+        "assetKey": {"path": ["bronze", "depth"]},
+        "jobNames": ["__ASSET_JOB", "pipeline"],
+        "assetMaterializations": [made],
+    }
     found = asset(node, "STARTED", 1795251824.456)
+    assert found.job == "pipeline"
     assert (found.asset, found.age_seconds, found.run_status, found.rows_written) == (
         "bronze.depth",
         10.0,
@@ -122,8 +137,12 @@ def test_an_asset_has_the_time_and_the_rows_of_its_last_materialization() -> Non
 
 
 def test_an_asset_that_was_never_made_has_no_time() -> None:
-    node = {"assetKey": {"path": ["bronze", "depth"]}, "assetMaterializations": []}
-    assert asset(node, None, 0.0) == Asset("bronze.depth", None, None, None, None)
+    node = {
+        "assetKey": {"path": ["bronze", "depth"]},
+        "jobNames": ["__ASSET_JOB", "pipeline"],
+        "assetMaterializations": [],
+    }
+    assert asset(node, None, 0.0) == Asset("bronze.depth", "pipeline", None, None, None, None)
 
 
 def test_a_run_that_never_began_has_no_duration() -> None:

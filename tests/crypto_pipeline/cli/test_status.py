@@ -22,7 +22,10 @@ STATUS = Status(
     spooled=1500,
     dead_letters=None,
     topics=[Topic("crypto_raw_btcusdt", 12.0, 15_000, None)],
-    assets=[Asset("silver.ohlcv", NOW, 0.0, "SUCCESS", 5), Asset("gold.new", None, None, None, None)],
+    assets=[
+        Asset("silver.ohlcv", "pipeline", NOW, 0.0, "SUCCESS", 5),
+        Asset("gold.new", "pipeline", None, None, None, None),
+    ],
     last_run=Run("5197669f", "SUCCESS", NOW, 19.6),
 )
 NOTHING = Status("live", NOW, False, ["Nothing is deployed here."], [], {}, None, None, None, None, [], [], None)
