@@ -2,11 +2,12 @@
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial, reduce
+from itertools import groupby
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -99,16 +100,21 @@ def rebuild(lake: Lakehouse, module: ModuleType, hours: Sequence[datetime], now:
     return result
 
 
-def steps(module: ModuleType, start: datetime, end: datetime) -> list[Sequence[datetime]]:
+def steps(
+    module: ModuleType, start: datetime, end: datetime, busy: Collection[date] | None = None
+) -> list[Sequence[datetime]]:
     """The hours of `[start, end)` in the parts in which they are rebuilt, so that memory does not grow with the range.
 
-    A day where a source lies by the hour, as single trades do; else a month.
+    A day where a source lies by the hour, as single trades do, of the days that are `busy` if these are known; else a
+    month.
     """
-    is_busy = any("hour" in source.partitions for source in module.SOURCES)
-    parts: dict[str, list[datetime]] = {}
-    for hour in hours_between(start, end - timedelta(microseconds=1)):
-        parts.setdefault(hour.strftime("%Y-%m-%d" if is_busy else "%Y-%m"), []).append(hour)
-    return list(parts.values())
+    is_by_hour = any("hour" in source.partitions for source in module.SOURCES)
+
+    def part_of(hour: datetime) -> str:
+        is_busy = is_by_hour and (busy is None or hour.date() in busy)
+        return hour.strftime("%Y-%m-%d" if is_busy else "%Y-%m")
+
+    return [list(hours) for _, hours in groupby(hours_between(start, end - timedelta(microseconds=1)), part_of)]
 
 
 def rows_of(lake: Lakehouse, sources: Sequence[Table], hours: Sequence[datetime]) -> dict[str, DataFrame]:

@@ -4,9 +4,9 @@ Rows that the table's next run will make anyway are passed over: of these silver
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from types import ModuleType
 from typing import Any
 
@@ -43,9 +43,24 @@ def modules() -> list[ModuleType]:
     return [module for module in derived("silver") if module.TABLE not in _IN_SQL]
 
 
-def parts(module: ModuleType, start: datetime, end: datetime) -> list[Sequence[datetime]]:
-    """The hours of the range in the parts in which they are compared; one without hours where the table has no time."""
-    return steps(module, start, end) if lies_by_time(module.TABLE) else [()]
+def parts(
+    module: ModuleType, days: Sequence[date], now: datetime, of_table: Mapping[str, Collection[date]]
+) -> list[Sequence[datetime]]:
+    """The hours of the days in the parts in which they are compared; one without hours where the table has no time.
+
+    `of_table`: the days that each table which lies by the hour has something of.
+    """
+    if not lies_by_time(module.TABLE):
+        return [()]
+    busy = {day for source in module.SOURCES for day in of_table.get(source.full_name, ())}
+    one = timedelta(days=1)
+    firsts = [day for day in days if day - one not in days]
+    lasts = [day for day in days if day + one not in days]
+    return [
+        hours
+        for first, last in zip(firsts, lasts, strict=True)
+        for hours in steps(module, _midnight(first), min(_midnight(last + one), now), busy)
+    ]
 
 
 def compared(
@@ -129,6 +144,10 @@ def _same(made: Expression, stored: Expression, kind: str, close: Expression) ->
         return made.eqNullSafe(stored)
     near = F.abs(made - stored) <= F.lit(PRECISION) * F.greatest(F.abs(made), F.abs(stored), close)
     return made.eqNullSafe(stored) | F.coalesce(near, F.lit(False))
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 def _example(row: dict[str, Any], table: Table) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 # ruff: noqa: S608 (the SQL is put together of names and numbers of our own)
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from crypto_pipeline.bronze import agg_trades, connections, depth, gaps, klines, quarantine, tickers, trades
@@ -17,7 +18,7 @@ from crypto_pipeline.catalog import tables as contracts
 from crypto_pipeline.lakehouse import Lakehouse
 from crypto_pipeline.reader import Filter
 from crypto_pipeline.refresh import MARKS
-from crypto_pipeline.silver import ohlcv, ohlcv_1m
+from crypto_pipeline.silver import completeness, ohlcv, ohlcv_1m
 from crypto_pipeline.verify import candles, rebuilt
 from crypto_pipeline.verify.candles import ASSETS, DAY, IN_DAY, KEY, MINUTE, SAYS
 from crypto_pipeline.verify.promises import CHECKS, Check
@@ -27,6 +28,9 @@ from shared.tables import OFFSETS, Table
 EXAMPLES = 5
 """Offenders that are kept of each check."""
 COMPLETENESS = "silver.completeness"
+_BY_HOUR = (trades.TABLE, agg_trades.TABLE, tickers.TABLE, depth.TABLE)
+_BY_MONTH = (klines.TABLE, ohlcv_1m.TABLE, ohlcv.TABLE, completeness.TABLE)
+"""With those by the hour, what may have something of a day: days without anything are passed over."""
 _SETTLING = 2 * MINUTE
 """Between what a pass followed last and the time at which it judges; what is younger is not judged."""
 _TRADES = (
@@ -184,25 +188,34 @@ def verify(
     Without a `lake`, in which Spark makes tables again, that part is left out, and the verdict says so. `progress` is
     told what is done now, and how much of the whole is done.
     """
-    first, last = range_of(tables)
-    wanted_from, wanted_to = max(start or first, first), min(end or last, last)
-    if wanted_from > wanted_to:
+    of_table = {table.full_name: _days_by_partition(tables, table) for table in _BY_HOUR}
+    days = sorted(set().union(*of_table.values(), *(_days_by_rows(tables, table) for table in _BY_MONTH)))
+    if not days:
+        raise VerifyError("There is nothing yet: the first candles are there about two minutes after ./deploy.sh.")
+    first, last = days[0], days[-1]
+    span = max(start or first, first), min(end or last, last)
+    days = [day for day in days if span[0] <= day <= span[1]]
+    if not days:
         raise VerifyError(f"There is nothing from {start or first} to {end or last}: there is {first} to {last}.")
-    days = [wanted_from + timedelta(days=n) for n in range((wanted_to - wanted_from).days + 1)]
     share = 0.5 if lake else 1.0
     with Workbench(tables, symbols) as bench:
-        look = _Look(bench, tables, days, tuple(symbols), lambda line, done: progress(line, done * share))
+        look = _Look(bench, tables, span, days, tuple(symbols), lambda line, done: progress(line, done * share))
         verdict = look.all()
-    verdict.found += _made_again(lake, days, symbols, lambda line, done: progress(line, share + done * (1 - share)))
+    verdict.found += _made_again(
+        lake, days, of_table, symbols, lambda line, done: progress(line, share + done * (1 - share))
+    )
     return verdict
 
 
 def _made_again(
-    lake: Lakehouse | None, days: Sequence[date], symbols: Sequence[str], progress: Callable[[str, float], None]
+    lake: Lakehouse | None,
+    days: Sequence[date],
+    of_table: Mapping[str, Collection[date]],
+    symbols: Sequence[str],
+    progress: Callable[[str, float], None],
 ) -> list[Found]:
     """Every other table of silver, made again by its own code."""
     now = datetime.now(UTC)
-    start, end = (datetime(day.year, day.month, day.day, tzinfo=UTC) for day in (days[0], days[-1] + timedelta(days=1)))
     modules = rebuilt.modules()
     every = []
     for number, module in enumerate(modules):
@@ -212,7 +225,7 @@ def _made_again(
         if lake is None:
             found.looked_at, found.why_not = None, "Spark was not asked"
             continue
-        parts = rebuilt.parts(module, start, min(end, now))
+        parts = rebuilt.parts(module, days, now, of_table)
         for part, hours in enumerate(parts):
             of_hours = f" of {hours[0]:%Y-%m-%d}" if hours else ""
             progress(f"{name}{of_hours}, made again", (number + part / len(parts)) / len(modules))
@@ -221,20 +234,15 @@ def _made_again(
     return every
 
 
-def range_of(tables: Tables) -> tuple[date, date]:
-    """The first and the last day of which there is anything. Raises `VerifyError` where there is none."""
-    of_trades = [one["date"] for one in tables.opened(trades.TABLE).partitions()]
-    days = [date.fromisoformat(day) for day in of_trades]
-    for table in (ohlcv_1m.TABLE, klines.TABLE):
-        opened = tables.opened(table)
-        months = sorted(one["month"] for one in opened.partitions())
-        for month in {*months[:1], *months[-1:]}:
-            for batch in opened.batches([str(table.time)], [("month", "=", month)]):
-                found = pc.min_max(batch.column(0)).as_py()
-                days += [found["min"].date(), found["max"].date()] if batch.num_rows else []
-    if not days:
-        raise VerifyError("There is nothing yet: the first candles are there about two minutes after ./deploy.sh.")
-    return min(days), max(days)
+def _days_by_partition(tables: Tables, table: Table) -> set[date]:
+    """The days that a table which lies by day has a partition of."""
+    return {date.fromisoformat(one["date"]) for one in tables.opened(table).partitions()}
+
+
+def _days_by_rows(tables: Tables, table: Table) -> set[date]:
+    """The days that a table which lies by month has a row of."""
+    times = (batch.column(0) for batch in tables.opened(table).batches([str(table.time)]))
+    return {day for time in times for day in pc.unique(pc.cast(time, pa.date32(), safe=False)).to_pylist()}
 
 
 class _Look:
@@ -244,12 +252,13 @@ class _Look:
         self,
         bench: Workbench,
         tables: Tables,
+        span: tuple[date, date],
         days: Sequence[date],
         symbols: tuple[str, ...],
         progress: Callable[[str, float], None],
     ) -> None:
-        self._bench, self._tables, self._days, self._symbols = bench, tables, days, symbols
-        self._progress = progress
+        self._bench, self._tables, self._symbols, self._progress = bench, tables, symbols, progress
+        (self._start, self._end), self._days = span, days
         self._found = {check: Found(check.promise, check.sentence, check.unit) for check in CHECKS}
         self._contracts = contracts()
         self._moving = 0
@@ -258,8 +267,7 @@ class _Look:
     def all(self) -> Verdict:
         """Every day, and then the whole."""
         bench = self._bench
-        start, stop = _day(self._days[0]), _day(self._days[-1]) + DAY
-        bench.say(start=start, stop=stop)
+        bench.say(start=_day(self._start), stop=_day(self._end) + DAY)
         # First: a hole that is repaired by now has its trades in what is read later.
         bench.bring("gaps", gaps.TABLE, _GAPS)
         bench.bring("connections", connections.TABLE, _CONNECTIONS)
@@ -281,7 +289,7 @@ class _Look:
         self._ask("range")
         self._check_symbols()
         as_of = datetime.fromtimestamp(self._until / 1_000_000, UTC)
-        return Verdict(self._days[0], self._days[-1], self._symbols, as_of, self._moving, list(self._found.values()))
+        return Verdict(self._start, self._end, self._symbols, as_of, self._moving, list(self._found.values()))
 
     def _bring_month(self, days: Sequence[date]) -> dict[str, Followed]:
         """What rests on something is brought before it: so all that it knew of is there, and perhaps more."""
@@ -389,7 +397,7 @@ class _Look:
                 }
             )
             raise VerifyError(
-                f"There is nothing of {', '.join(unseen)} from {self._days[0]} to {self._days[-1]}; the lake has "
+                f"There is nothing of {', '.join(unseen)} from {self._start} to {self._end}; the lake has "
                 f"{', '.join(every)}."
             )
 

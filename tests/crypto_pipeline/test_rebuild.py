@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -186,4 +186,11 @@ def test_a_long_range_is_made_in_parts_that_are_all_of_it(module: ModuleType, co
     start, end = datetime(2026, 7, 30, 5, tzinfo=UTC), datetime(2026, 8, 31, 12, tzinfo=UTC)
     parts = steps(module, start, end)
     assert len(parts) == count
+    assert [hour for part in parts for hour in part] == hours_between(start, end - timedelta(hours=1))
+
+
+def test_days_that_are_known_to_be_without_single_trades_are_made_together() -> None:
+    start, end = datetime(2026, 7, 30, 5, tzinfo=UTC), datetime(2026, 8, 31, 12, tzinfo=UTC)
+    parts = steps(ohlcv_1m, start, end, {date(2026, 8, 3)})
+    assert [part[0].date() for part in parts] == [date(2026, 7, 30), *(date(2026, 8, day) for day in (1, 3, 4))]
     assert [hour for part in parts for hour in part] == hours_between(start, end - timedelta(hours=1))

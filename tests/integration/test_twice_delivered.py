@@ -1,5 +1,6 @@
 """What is delivered twice stands once, also where the deliveries lie on two sides of an hour."""
 
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 
@@ -15,8 +16,8 @@ from streaming.feed import Feed
 from tests.system import System, wait_for
 
 PAIR = Symbol(symbol="TWICEUSDT", name="delivered twice")
-HOUR = 1_768_482_000_000_000
-"""2026-01-15 13:00 UTC, in microseconds: long before anything else in the tables."""
+HOUR = (int(time.time()) // 86_400 * 24 - 11) * 3_600_000_000
+"""Yesterday's 13:00 UTC, in microseconds. Much earlier is dear: of each minute since it is said that nothing came."""
 EARLIER, LATER = HOUR - 400, HOUR + 300
 
 

@@ -65,7 +65,7 @@ tapes = st.lists(
 
 
 @settings(
-    max_examples=3,  # each is some dozen Spark jobs
+    max_examples=2,  # each is some dozen Spark jobs
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
