@@ -1,6 +1,7 @@
 """`crypto verify`: whether the lake keeps its promises."""
 
 import json as to_json
+from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -125,34 +126,43 @@ def rendered(found: "Verdict") -> "RenderableType":
     moving = Text(f"{found.moving:,} minutes were not judged: silver had not followed them yet.", style="dim")
     broken = ", ".join(map(str, found.broken))
     word = (f"Broken: promise {broken}.", "bold red") if broken else ("No promise is broken.", "bold green")
-    return Group(title, "", _table(found), "", *([moving] if found.moving else []), Text(*word))
+    return Group(title, "", *_parts(found), "", *([moving] if found.moving else []), Text(*word))
 
 
-def _table(found: "Verdict") -> "Table":
-    from rich.table import Table
+def _parts(found: "Verdict") -> Iterator["RenderableType"]:
+    """A heading for each promise, and its checks in a table; all tables have the same columns."""
     from rich.text import Text
 
     from crypto_pipeline.verify.promises import PROMISES
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("")
-    table.add_column("promise", overflow="fold", ratio=3)
-    table.add_column("looked at", justify="right")
-    table.add_column("", style="dim")
-    table.add_column("broken", justify="right")
-    table.add_column("for example", overflow="fold", ratio=2)
+    heads = _table()
+    heads.add_row("", "", "looked at", "", "broken", "for example", style="bold")
+    yield heads
     for number, promise in PROMISES.items():
-        mine = sorted((one for one in found.found if one.promise == number), key=lambda one: -one.offenders)
-        table.add_row("", Text(f"{number}  {promise}", style="bold"))
-        for one in mine:
+        yield Text(f"{number}  {promise}", style="bold")
+        table = _table()
+        for one in sorted((one for one in found.found if one.promise == number), key=lambda one: -one.offenders):
             table.add_row(*_row(one))
+        yield table
+
+
+def _table() -> "Table":
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0), expand=True)
+    table.add_column(width=2, justify="right")
+    table.add_column(overflow="fold", ratio=3)
+    table.add_column(justify="right", width=11)
+    table.add_column(style="dim", width=11)
+    table.add_column(justify="right", width=7)
+    table.add_column(overflow="fold", ratio=2)
     return table
 
 
 def _row(one: "Found") -> list[Any]:
     from rich.text import Text
 
-    sentence = Text(f"   {one.sentence}")
+    sentence = Text(one.sentence)
     if one.looked_at is None:
         return [Text("–", style="yellow"), sentence, Text("not"), "", "", Text(one.why_not, style="yellow")]
     mark = Text("✗", style="bold red") if one.offenders else Text("✓", style="green")
