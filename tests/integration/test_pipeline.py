@@ -11,6 +11,7 @@ import psutil
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
+from crypto_pipeline.catalog import table_modules
 from crypto_pipeline.silver.candles import INTERVALS
 from shared.symbol_manager import topic
 from tests.system import PROJECT, SYMBOLS, System, wait_for
@@ -237,4 +238,18 @@ def test_the_monitor_ends_with_0_while_all_is_well(system: System, flag: str) ->
         f"monitor.sh {flag} ends with 0",
         lambda: subprocess.run(command, env=system.environment, capture_output=True, check=False).returncode == 0,
         seconds=120,
+    )
+
+
+EVIDENCE = [name for name, module in table_modules().items() if getattr(module, "IS_EVIDENCE", False)]
+
+
+@pytest.mark.parametrize("table", EVIDENCE)
+def test_evidence_of_every_symbol_is_gathered(system: System, table: str) -> None:
+    sql = f"select distinct symbol from {table}"
+    wait_for(
+        f"every symbol in {table}",
+        lambda: {row["symbol"] for row in system.query(sql)} >= set(SYMBOLS),
+        seconds=600,  # it is gathered each five minutes
+        every=5,
     )

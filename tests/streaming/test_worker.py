@@ -228,9 +228,8 @@ def test_of_a_spool_that_was_damaged_the_lost_trade_is_fetched_and_the_damage_is
     service.wait()
     lost, end = trades()[20]
     [path] = spool.glob("*.open")
-    content = bytearray(path.read_bytes())[
-        : spooled()[-1][1]
-    ]  # a last one that the kill tore would be a hole of its own
+    # A last one that the kill tore would be a hole of its own.
+    content = bytearray(path.read_bytes())[: spooled()[-1][1]]
     content[end - 60] ^= 1
     path.write_bytes(content)
     again = scene.run("streaming.service")
