@@ -27,7 +27,7 @@ from shared.tables import OFFSETS, Table
 
 EXAMPLES = 5
 """Offenders that are kept of each check."""
-COMPLETENESS = "silver.completeness"
+COMPLETENESS = completeness.TABLE.full_name
 _BY_HOUR = (trades.TABLE, agg_trades.TABLE, tickers.TABLE, depth.TABLE)
 _BY_MONTH = (klines.TABLE, ohlcv_1m.TABLE, ohlcv.TABLE, completeness.TABLE)
 """With those by the hour, what may have something of a day: days without anything are passed over."""

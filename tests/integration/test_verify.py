@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,10 @@ def test_no_promise_is_broken_and_everything_there_is_was_looked_at(system: Syst
 
 
 def test_a_person_reads_a_table_and_what_it_comes_to(system: System) -> None:
-    done = system.crypto("verify", "--without-spark", "--symbol", "BTCUSDT", seconds=300)
+    wide = replace(system, environment={**system.environment, "COLUMNS": "200"})
+    done = wide.crypto("verify", "--without-spark", "--symbol", "BTCUSDT", seconds=300)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "Spark was not asked" in done.stdout
     assert "1  A trade is in bronze exactly once" in done.stdout
     assert done.stdout.rstrip().endswith("No promise is broken.")
 
