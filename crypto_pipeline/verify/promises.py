@@ -48,8 +48,6 @@ class Check:
     looked_at: str
     """SQL: how many were looked at."""
     offenders: str
-    needs: str = ""
-    """A table, or a column of one, without which there is nothing to look at: `silver.completeness`."""
 
 
 def _doubled(table: str, key: str, time: str, what: str, where: str = "true") -> str:
@@ -263,7 +261,6 @@ CHECKS = (
         where revision <> coalesce(len(superseded), 0) + 1
         or list_transform(superseded, lambda v: v.known_to)
            <> list_append(list_transform(superseded[2:], lambda v: v.known_at), known_at)""",
-        needs="silver.ohlcv_1m.superseded",
     ),
     Check(
         6,
@@ -282,7 +279,6 @@ CHECKS = (
                        lag(interval_start) over (partition by exchange, symbol order by interval_start) as before
                 from completeness)
             where interval_start - before > 60000000 and interval_start {IN_DAY})""",
-        needs="silver.completeness",
     ),
     Check(
         6,
@@ -295,7 +291,6 @@ CHECKS = (
                'no candle, ' || status || ', because of ' || coalesce(reason, 'nothing') as says
         from completeness_judged where is_stored and not has_candle
         and case when reason is null then status <> 'pending' else reason not in {_REASONS} end""",
-        needs="silver.completeness",
     ),
     Check(
         6,
@@ -308,7 +303,6 @@ CHECKS = (
                || ', and its candle ' || candle_status as says
         from completeness_judged where is_stored and has_candle
         and (reason = 'no_trades' or status <> candle_status)""",
-        needs="silver.completeness",
     ),
     Check(
         6,

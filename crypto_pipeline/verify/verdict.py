@@ -21,7 +21,7 @@ from crypto_pipeline.refresh import MARKS
 from crypto_pipeline.silver import completeness, ohlcv, ohlcv_1m
 from crypto_pipeline.verify import candles, rebuilt
 from crypto_pipeline.verify.candles import ASSETS, DAY, IN_DAY, KEY, MINUTE, SAYS
-from crypto_pipeline.verify.promises import CHECKS, Check
+from crypto_pipeline.verify.promises import CHECKS
 from crypto_pipeline.verify.workbench import Tables, Workbench
 from shared.tables import OFFSETS, Table
 
@@ -297,9 +297,7 @@ class _Look:
         here: list[Filter] = [("month", "=", f"{days[0]:%Y-%m}")]
         around = sorted({f"{day:%Y-%m}" for day in (days[0] - timedelta(days=1), *days, days[-1] + timedelta(days=1))})
         followed = {}
-        for table in (self._contracts.get(COMPLETENESS), ohlcv.TABLE, ohlcv_1m.TABLE):
-            if table is None:
-                continue
+        for table in (self._contracts[COMPLETENESS], ohlcv.TABLE, ohlcv_1m.TABLE):
             followed[table.full_name] = Followed.by(tables, table)
             if table is ohlcv_1m.TABLE:
                 bench.bring("candles", table, _CANDLES, [("month", "IN", ",".join(around))])
@@ -315,7 +313,7 @@ class _Look:
             as_of=mine.until,
             horizon=mine.horizon,
             longer_horizon=followed[ohlcv.TABLE.full_name].horizon,
-            completeness_horizon=followed[COMPLETENESS].horizon if COMPLETENESS in followed else 0,
+            completeness_horizon=followed[COMPLETENESS].horizon,
             has_earlier=int(min(months, default=around[0]) < around[0]),
             has_later=int(max(months, default=around[-1]) > around[-1]),
             month=_day(days[0]),
@@ -335,8 +333,7 @@ class _Look:
         self._note_unfollowed(followed)
         bench.run(_RUNS_OF_DAY)
         candles.make(bench)
-        if COMPLETENESS in followed:
-            candles.make_completeness(bench)
+        candles.make_completeness(bench)
         self._moving += bench.value(_MOVING_OF_DAY)
         self._ask("day")
 
@@ -365,9 +362,6 @@ class _Look:
         for check, found in self._found.items():
             if check.each != each:
                 continue
-            if missing := self._missing(check):
-                found.looked_at, found.why_not = None, f"there is no {missing}"
-                continue
             looked_at = self._bench.value(check.looked_at)
             shown = self._bench.rows(
                 f"select *, count(*) over () as all_of_them from ({check.offenders}) order by moment, symbol, says "
@@ -375,15 +369,6 @@ class _Look:
             )
             count = shown[0]["all_of_them"] if shown else 0
             found.add(looked_at, [_example(row) for row in shown], count)
-
-    def _missing(self, check: Check) -> str:
-        """What the check asks and this lake does not have; empty where it has it."""
-        if not check.needs:
-            return ""
-        layer, name, *column = check.needs.split(".")
-        table = self._contracts.get(f"{layer}.{name}")
-        is_there = table is not None and (not column or column[0] in table.column_names)
-        return "" if is_there else check.needs
 
     def _check_symbols(self) -> None:
         seen = {one["symbol"] for one in self._bench.rows("select distinct symbol from seen")}
