@@ -57,6 +57,7 @@ class Cadence:
 CADENCES = {
     "pipeline": Cadence("a run a minute", "the sensor every_minute", 300),
     "evidence": Cadence("a run each five minutes", "the schedule every_five_minutes", 900),
+    "analytics": Cadence("a run each five minutes", "the schedule analytics_every_five_minutes", 900),
 }
 """Of the jobs that make assets by themselves."""
 

@@ -1,4 +1,4 @@
-"""When the assets are made: candles and what rests on them each minute, evidence every five, compaction beside it."""
+"""When assets are made: candles and indicators each minute, evidence and analytics every five, compaction beside."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -10,21 +10,33 @@ from crypto_pipeline.catalog import table_modules, tables
 from crypto_pipeline.spark import SparkConnect
 from shared.settings import settings
 
-EVIDENCE = dg.AssetSelection.assets(
-    *[specs.key(module.TABLE) for module in table_modules().values() if getattr(module, "IS_EVIDENCE", False)]
-)
-"""The tables whose module says so. They prove, compare and measure; no candle waits for them."""
+
+def _made_by(job: str) -> dg.AssetSelection:
+    """The tables whose module names that job. Those that name none are made each minute."""
+    modules = table_modules().values()
+    return dg.AssetSelection.assets(
+        *[specs.key(module.TABLE) for module in modules if getattr(module, "JOB", None) == job]
+    )
+
+
+_EVIDENCE, _ANALYTICS = _made_by("evidence"), _made_by("analytics")
 
 pipeline = dg.define_asset_job(
     "pipeline",
-    selection=dg.AssetSelection.groups("bronze", "silver", "gold") - EVIDENCE,
-    description="All tables but the evidence, from what is new in Kafka to gold.",
+    selection=dg.AssetSelection.groups("bronze", "silver", "gold") - _EVIDENCE - _ANALYTICS,
+    description="Candles and their indicators, from what is new in Kafka.",
     executor_def=dg.in_process_executor,
 )
 evidence = dg.define_asset_job(
     "evidence",
-    selection=EVIDENCE,
-    description="Completeness, reconciliation, and the minutes of books and tickers.",
+    selection=_EVIDENCE,
+    description="Completeness, reconciliation, and the minutes of books and tickers: no candle waits for them.",
+    executor_def=dg.in_process_executor,
+)
+analytics = dg.define_asset_job(
+    "analytics",
+    selection=_ANALYTICS,
+    description="The tables of gold.",
     executor_def=dg.in_process_executor,
 )
 
@@ -73,6 +85,18 @@ def every_minute(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest 
 def gathering(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """One run. While one is under way none is added: the next takes in all that has come."""
     return _under_way(context.instance, evidence.name) or dg.RunRequest()
+
+
+@dg.schedule(
+    name="analytics_every_five_minutes",
+    job=analytics,
+    cron_schedule="2-59/5 * * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Brings gold up to date, one run at a time.",
+)
+def analysing(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """One run. While one is under way none is added: the next takes in all that has come."""
+    return _under_way(context.instance, analytics.name) or dg.RunRequest()
 
 
 def _under_way(instance: dg.DagsterInstance, job: str) -> dg.SkipReason | None:

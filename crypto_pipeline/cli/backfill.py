@@ -14,7 +14,7 @@ def backfill(
     exchange: Annotated[str, typer.Option(help="The market.")] = "binance",
     base: Annotated[str, typer.Option(help="Base asset, where one symbol does not tell.")] = "",
     quote: Annotated[str, typer.Option(help="Quote asset, where one symbol does not tell.")] = "",
-    bronze_only: Annotated[bool, typer.Option("--bronze-only", help="Leave silver and gold to the pipeline.")] = False,
+    bronze_only: Annotated[bool, typer.Option("--bronze-only", help="Leave silver to the pipeline.")] = False,
 ) -> None:
     """Fetch a range of days: from the exchange's public archive, and by REST what that does not have.
 

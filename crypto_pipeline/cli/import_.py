@@ -13,7 +13,7 @@ def import_(
     exchange: Annotated[str, typer.Option(help="The market.")] = "binance",
     base: Annotated[str, typer.Option(help="Base asset, where the symbol does not tell.")] = "",
     quote: Annotated[str, typer.Option(help="Quote asset, where the symbol does not tell.")] = "",
-    bronze_only: Annotated[bool, typer.Option("--bronze-only", help="Leave silver and gold to the pipeline.")] = False,
+    bronze_only: Annotated[bool, typer.Option("--bronze-only", help="Leave silver to the pipeline.")] = False,
 ) -> None:
     """Load files of Binance's public archive (data.binance.vision), daily and monthly.
 

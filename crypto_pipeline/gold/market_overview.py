@@ -53,6 +53,7 @@ TABLE = Table(
     },
 )
 SOURCES = (ohlcv_1m.TABLE,)
+JOB = "analytics"
 
 
 def touched(changes: Mapping[str, DataFrame], _current: DataFrame, _now: datetime) -> DataFrame:

@@ -1,4 +1,4 @@
-"""Files and pages into bronze in batches, and then the silver and gold tables that rest on them."""
+"""Files and pages into bronze in batches, and then the silver tables that rest on them."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -28,7 +28,7 @@ class Done(Loaded):
 
     repeated: int = 0
     built: Counter[str] = field(default_factory=Counter)
-    """Rows written to silver and gold, by table."""
+    """Rows written to silver, by table."""
 
 
 def import_parts(
@@ -72,10 +72,10 @@ def batches(parts: Iterable[Part], time: str, size: int = BATCH) -> Iterator[lis
 
 
 def resting_on(table: Table) -> list[ModuleType]:
-    """The modules of silver and gold that are made from a table, directly or not, each after what it is made from."""
+    """The modules of silver that are made from a table, directly or not, each after what it is made from."""
     reached = {table.full_name}
     ordered = []
-    for module in derived():
+    for module in derived("silver"):
         if reached.intersection(source.full_name for source in module.SOURCES):
             reached.add(module.TABLE.full_name)
             ordered.append(module)

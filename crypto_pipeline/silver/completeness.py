@@ -112,7 +112,7 @@ SOURCES = (
     order_book_1m.TABLE,
     ticker_1m.TABLE,
 )
-IS_EVIDENCE = True
+JOB = "evidence"
 """No candle rests on it."""
 
 BOOKKEEPING = ("first_minute",)

@@ -86,7 +86,7 @@ TABLE = Table(
     },
 )
 SOURCES = (trades.TABLE, klines.TABLE, agg_trades.TABLE, instruments.TABLE)
-IS_EVIDENCE = True
+JOB = "evidence"
 
 _MINUTE = timedelta(minutes=1)
 

@@ -79,7 +79,7 @@ TABLE = Table(
     },
 )
 SOURCES = (depth.TABLE,)
-IS_EVIDENCE = True
+JOB = "evidence"
 """No candle rests on it."""
 
 _TIES = ("update_id", "levels")

@@ -67,7 +67,7 @@ TABLE = Table(
     rules=coverage.RULES | {"it_is_of_the_minute": "unix_micros(as_of) < unix_micros(interval_start) + 60000000"},
 )
 SOURCES = (tickers.TABLE,)
-IS_EVIDENCE = True
+JOB = "evidence"
 """No candle rests on it."""
 
 _BASIS_POINTS = 10_000

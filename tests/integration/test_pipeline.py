@@ -159,7 +159,7 @@ def test_both_engines_give_the_same_answer(system: System) -> None:
         first, *others = answers()
         return first != [] and all(other == first for other in others)
 
-    # Silver goes on meanwhile (an imported month takes a pass of its own), so between two answers it may be a commit on.
+    # Silver goes on meanwhile (an imported month takes a pass of its own): between two answers it may be a commit on.
     wait_for("both engines to give the same answer", are_the_same, seconds=180)
 
 
@@ -249,7 +249,7 @@ def test_the_monitor_ends_with_0_while_all_is_well(system: System, flag: str) ->
     )
 
 
-EVIDENCE = [name for name, module in table_modules().items() if getattr(module, "IS_EVIDENCE", False)]
+EVIDENCE = [name for name, module in table_modules().items() if getattr(module, "JOB", "") == "evidence"]
 
 
 @pytest.mark.parametrize("table", EVIDENCE)
