@@ -54,7 +54,7 @@ def grid(closes: pd.DataFrame, quiet: pd.DataFrame | None, seconds: int) -> pd.D
     marked = quiet.assign(is_quiet=True).pivot_table(
         index="interval_start", columns=SERIES, values="is_quiet", aggfunc="any"
     )
-    is_quiet = marked.reindex(index=times, columns=known.columns).eq(True)  # noqa: FBT003 (pandas' own)
+    is_quiet = marked.reindex(index=times, columns=known.columns).eq(True)
     has_candle = known.notna()
     breaks = (~has_candle & ~is_quiet).cumsum()
     return known.ffill().where(breaks == breaks.where(has_candle).ffill())
