@@ -18,7 +18,7 @@ Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 LAMBDA = 0.94
-"""How much of its weight a squared return keeps when the next one comes: RiskMetrics, Technical Document (1996), 5.3."""
+"""What is left of a squared return's weight when the next one comes: RiskMetrics, Technical Document (1996), 5.3."""
 _NOTHING = 1e-12
 """A spread of returns below this is that of rounding: the returns are all the same."""
 _AT_ONCE = 4096
@@ -64,7 +64,8 @@ def windows(values: Floats, ends: Integers, length: int) -> Floats:
 
 def counted(values: Floats) -> Integers:
     """How many values of each window are known."""
-    return np.isfinite(values).sum(axis=1)
+    count: Integers = np.isfinite(values).sum(axis=1)
+    return count
 
 
 def mean(values: Floats) -> Estimate:
@@ -98,12 +99,14 @@ def decaying(length: int) -> Floats:
 
 def parkinson(high: Floats, low: Floats) -> Floats:
     """ln(high / low)² / (4 ln 2): one candle's variance by its range (Parkinson 1980, J. Business 53)."""
-    return np.log(high / low) ** 2 / (4 * np.log(2))
+    variance: Floats = np.log(high / low) ** 2 / (4 * np.log(2))
+    return variance
 
 
 def garman_klass(opening: Floats, high: Floats, low: Floats, close: Floats) -> Floats:
     """½ ln(high / low)² - (2 ln 2 - 1) ln(close / open)²: one candle's variance (Garman and Klass 1980, ibid.)."""
-    return 0.5 * np.log(high / low) ** 2 - (2 * np.log(2) - 1) * np.log(close / opening) ** 2
+    variance: Floats = 0.5 * np.log(high / low) ** 2 - (2 * np.log(2) - 1) * np.log(close / opening) ** 2
+    return variance
 
 
 def historical(returns: Floats, confidences: Sequence[int]) -> dict[int, Tail]:
@@ -167,9 +170,8 @@ def drawdown(levels: Floats) -> Drawdown:
     regained = ~is_before & is_at_peak
     end = np.where(regained.any(axis=1), regained.argmax(axis=1), levels.shape[1] - 1)
     is_known = np.isfinite(levels).any(axis=1)
-    return Drawdown(
-        np.where(is_known, depth, np.nan), np.where(is_known, np.where(depth > 0, end - begin, 0), np.nan)
-    )
+    duration = np.where(depth > 0, end - begin, 0)
+    return Drawdown(np.where(is_known, depth, np.nan), np.where(is_known, duration, np.nan))
 
 
 def sharpe(returns: Floats, per_year: int) -> Estimate:
@@ -238,9 +240,9 @@ def correlation(returns: Floats, reference: Floats) -> Estimate:
     return Estimate(value, (1 - value**2) / np.sqrt(np.maximum(n - 1, 1)))
 
 
-def forecast(returns: Floats, places: Integers, length: int, needed: int, confidences: Sequence[int]) -> dict[
-    tuple[str, int], Floats
-]:  # fmt: skip
+def forecasts(
+    returns: Floats, places: Integers, length: int, needed: int, confidences: Sequence[int]
+) -> dict[tuple[str, int], Floats]:
     """The value at risk at each of `places`, by method and confidence, from the `length` returns up to there.
 
     NaN where fewer than `needed` of these are known.
@@ -271,8 +273,9 @@ def backtest(value_at_risk: Floats, returns: Floats, ends: Integers, span: int, 
     was_hit = np.concatenate([[False], is_hit[:-1]])
 
     def within(flags: Flags, steps: int) -> Integers:
-        sums = np.concatenate([[0], np.cumsum(flags)])
-        return sums[ends + 1] - sums[np.maximum(ends + 1 - steps, 0)]
+        sums: Integers = np.concatenate([[0], np.cumsum(flags)])
+        count: Integers = sums[ends + 1] - sums[np.maximum(ends + 1 - steps, 0)]
+        return count
 
     n, x = within(is_judged, span), within(is_hit, span)
     calm_calm, calm_hit, hit_calm, hit_hit = (

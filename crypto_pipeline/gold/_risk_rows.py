@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from crypto_pipeline.gold import _risk
@@ -15,6 +16,9 @@ BACKTESTED = 750
 """Steps that a back-test looks back over."""
 FORECASTS_NEEDED = {95: 250, 99: 500}
 _MILLION = 1_000_000
+_NEVER = np.datetime64("NaT", "ns")
+
+Times = npt.NDArray[np.datetime64]
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def measured(series: Series, ends: Integers, interval: str) -> pd.DataFrame:
 
     The columns are those of the table from `as_of` on, without its bookkeeping.
     """
-    rows = _Rows(series.starts, series.levels, ends, CADENCES[interval], interval)
+    rows = _Rows(series.starts.to_numpy(), series.levels, ends, CADENCES[interval], interval)
     if len(ends):
         _volatilities(rows, series)
         _tails(rows, series)
@@ -112,7 +116,7 @@ def measured(series: Series, ends: Integers, interval: str) -> pd.DataFrame:
 
 def _volatilities(rows: "_Rows", series: Series) -> None:
     cadence = rows.cadence
-    squares = np.log1p(series.returns) ** 2
+    squares = np.square(np.log1p(series.returns))
     estimators = {"realised_volatility": squares}
     if cadence.has_ranges and series.parkinson is not None and series.garman_klass is not None:
         estimators |= {"parkinson_volatility": series.parkinson, "garman_klass_volatility": series.garman_klass}
@@ -129,7 +133,7 @@ def _tails(rows: "_Rows", series: Series) -> None:
     window, length, needed = rows.cadence.tail
     last = int(rows.ends.max())
     tested = np.arange(max(int(rows.ends.min()) - BACKTESTED, 0), last + 1)
-    foretold = _risk.forecast(series.returns, tested, length, needed, CONFIDENCES)
+    foretold = _risk.forecasts(series.returns, tested, length, needed, CONFIDENCES)
     values = rows.windows(series.returns, length)
     for method, tails in (
         ("historical", _risk.historical(values, CONFIDENCES)),
@@ -192,7 +196,7 @@ def _relations(rows: "_Rows", series: Series) -> None:
 class _Rows:
     """Rows as they come together: for each metric one for each end."""
 
-    starts: pd.DatetimeIndex
+    starts: Times
     levels: Floats
     ends: Integers
     cadence: Cadence
@@ -232,8 +236,10 @@ class _Rows:
         steps = np.maximum(needed - n, room if must_span else 0)
         fills = self._after(steps, is_short & (room > 0) & (steps <= room) & (lacking is None))
         is_defined = ~is_short & np.isfinite(estimate.value)
-        reason = np.where(room > 0, "too_little_history", "missing_candles")
-        reason = np.where(is_short, lacking or reason, np.where(is_defined, None, undefined))
+        reason = np.full(len(self.ends), undefined, dtype=object)
+        reason[is_defined] = None
+        reason[is_short & (room > 0)] = lacking or "too_little_history"
+        reason[is_short & (room <= 0)] = lacking or "missing_candles"
         part = {
             "metric": metric,
             "horizon": horizon,
@@ -255,13 +261,13 @@ class _Rows:
         first = int(known.argmax())
         return first - int(first > 0 and bool(np.isfinite(self.levels[first - 1])))
 
-    def _tested(self, test: Backtest, forecasts: Floats, confidence: int, fills: pd.Series) -> dict[str, Any]:
+    def _tested(self, test: Backtest, forecasts: Floats, confidence: int, fills: Times) -> dict[str, Any]:
         needed = FORECASTS_NEEDED[confidence]
         is_short = test.forecasts < needed
         known = np.isfinite(forecasts)
         room = BACKTESTED - np.maximum(self.ends - int(known.argmax()), 0) if known.any() else BACKTESTED
         steps = needed - test.forecasts
-        later = fills + pd.to_timedelta(needed * self.cadence.seconds, unit="s")
+        later = fills + needed * self.step
         now_known = known[self.ends] | (test.forecasts > 0)
         soon = self._after(steps, is_short & now_known & (steps <= room))
         enough = ~is_short
@@ -272,22 +278,27 @@ class _Rows:
             "kupiec_p_value": np.where(enough, test.kupiec_p_value, np.nan),
             "independence_p_value": np.where(enough, test.independence_p_value, np.nan),
             "conditional_coverage_p_value": np.where(enough, test.conditional_coverage_p_value, np.nan),
-            "backtest_reason": np.where(is_short, "too_few_forecasts", None),
-            "backtest_fills_at": soon.where(now_known, later),
+            "backtest_reason": np.array([None, "too_few_forecasts"], dtype=object)[is_short.astype(int)],
+            "backtest_fills_at": np.where(now_known, soon, later),
         }
 
-    def _after(self, steps: Integers, where: Any) -> pd.Series:
-        """The time so many steps after each end; null where it is not known."""
-        return pd.Series(self._as_of() + pd.to_timedelta(steps * self.cadence.seconds, unit="s")).where(where)
+    def _after(self, steps: Integers, where: Any) -> Times:
+        """The time so many steps after each end; NaT where it is not known."""
+        return np.where(where, self.as_of + steps * self.step, _NEVER)
 
-    def _as_of(self) -> pd.DatetimeIndex:
-        return self.starts[self.ends] + pd.Timedelta(seconds=self.cadence.seconds)
+    @property
+    def as_of(self) -> Times:
+        return self.starts[self.ends] + self.step
+
+    @property
+    def step(self) -> np.timedelta64:
+        return np.timedelta64(self.cadence.seconds * 1_000_000_000, "ns")
 
     def frame(self) -> pd.DataFrame:
         """All of them."""
         count = len(self.ends)
         columns: dict[str, Any] = {
-            "as_of": np.tile(self._as_of().to_numpy(), len(self._parts)),
+            "as_of": np.tile(self.as_of, len(self._parts)),
             "return_interval": self.interval,
         }
         for name, missing in _VALUES.items():
@@ -297,7 +308,6 @@ class _Rows:
         return pd.DataFrame(columns)
 
 
-_NEVER = np.datetime64("NaT", "ns")
 _VALUES: Mapping[str, Any] = {
     "metric": None,
     "horizon": None,

@@ -13,8 +13,8 @@ the number of intervals in a year of 365 days. A loss is positive; the riskless 
 - `ewma_volatility`: √(P × weighted mean of squared log returns), each return's weight 0.94 of the next one's, over the
   latest 74, which have 99 % of the weight (RiskMetrics 1996)
 - `historical_var`: minus the quantile of the returns, linear between neighbours; `historical_cvar`: minus the mean of
-  the ⌊(n - 1) (1 - confidence)⌋ + 1 lowest. Of the next hour by at least 720 hourly returns, of the next day by at least
-  250 daily ones; nothing is scaled from one to the other
+  the ⌊(n - 1) (1 - confidence)⌋ + 1 lowest. Of the next hour by at least 720 hourly returns, of the next day by at
+  least 250 daily ones; nothing is scaled from one to the other
 - `parametric_var`: -(mean + z × standard deviation), as if returns were normal, z their quantile; `parametric_cvar`:
   -mean + standard deviation × φ(z) / (1 - confidence)
 - `max_drawdown`: the deepest fall from a peak, by closes; `max_drawdown_duration_days`: from that peak until it was
@@ -45,7 +45,7 @@ for the hours of the latest seven days, so that old history does not give thousa
 before for midnight alone; what was made stays, and late candles change it too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -57,6 +57,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from crypto_pipeline.frames import added, differing
 from crypto_pipeline.gold import _risk
 from crypto_pipeline.gold._prices import SERIES, candles, grid, simple_returns
+from crypto_pipeline.gold._risk import Flags
 from crypto_pipeline.gold._risk_rows import CADENCES, Series, measured
 from crypto_pipeline.silver import ohlcv
 from shared.tables import Column, Table
@@ -92,7 +93,8 @@ TABLE = Table(
         Column(
             "reason",
             "string",
-            "why value is null: too_little_history, missing_candles, no_reference, no_variation, no_losses, no_drawdown",
+            "why value is null: too_little_history, missing_candles, no_reference, no_variation, no_losses, "
+            "no_drawdown",
         ),
         Column("fills_at", "timestamp", "when there will be enough history, if no candle is missing; null: not known"),
         Column("backtest_forecasts", "int", "of value at risk: forecasts out of sample that were compared"),
@@ -217,57 +219,74 @@ def of_symbols(
     each_hour_from: pd.Timestamp,
     made: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """The rows of every symbol that rest on its changed candles or on those of Bitcoin in the same quote asset.
+    """The rows of every symbol that rest on its changed candles, or on those of Bitcoin in the same quote asset.
 
-    `candles`: closed ones of one interval, in order of time. `changed`: SUBJECT, `first_changed` and `last_changed`.
-    Hourly rows before `each_hour_from` are made for midnight, and where there is one already (`made`: SUBJECT, `as_of`).
+    `candles`: closed ones of one interval, in order of time. `changed`: exchange, subject, `first_changed` and
+    `last_changed`. Hourly rows before `each_hour_from` are made for midnight, and where there is one already (`made`:
+    exchange, subject_kind, subject, `as_of`).
     """
-    cadence = CADENCES[interval]
-    step = pd.Timedelta(seconds=cadence.seconds)
-    markets = candles.drop_duplicates(list(SERIES))[[*SERIES, "base_asset", "quote_asset"]]
-    spans = changed.set_index(["exchange", "subject"])[["first_changed", "last_changed"]]
-    bitcoins = markets[markets["base_asset"] == "BTC"].set_index(["exchange", "quote_asset"])["symbol"]
-    prices = grid(candles, quiet(candles, cadence.seconds), cadence.seconds)
-    returns = simple_returns(prices)
-    values = {name: _on(prices, candles, name) for name in ("open", "high", "low", "close", "quote_volume")}
-    is_complete = _on(prices, candles.assign(complete=candles["status"].isin(("complete", "repaired"))), "complete")
-    starts = pd.DatetimeIndex(prices.index)
+    reach = pd.Timedelta(seconds=CADENCES[interval].reach * CADENCES[interval].seconds)
+    spans = {
+        (exchange, symbol): (first, last)
+        for exchange, symbol, first, last in changed[
+            ["exchange", "subject", "first_changed", "last_changed"]
+        ].to_numpy()
+    }
     parts = []
-    for market in markets.itertuples(index=False):
-        series = (market.exchange, market.symbol)
-        bitcoin = bitcoins.get((market.exchange, market.quote_asset))
-        mine = [spans.loc[key] for key in dict.fromkeys((series, (market.exchange, bitcoin))) if key in spans.index]
+    for (exchange, symbol), bitcoin, series, has_candle in _series(candles, interval):
+        mine = [spans[key] for key in ((exchange, symbol), (exchange, bitcoin)) if key in spans]
         if not mine:
             continue
-        first = min(span["first_changed"] for span in mine)
-        last = max(span["last_changed"] for span in mine)
-        own = {name: frame[series].to_numpy(float) for name, frame in values.items()}
-        level, simple = prices[series].to_numpy(float), returns[series].to_numpy(float)
+        first, last = min(first for first, _ in mine), max(last for _, last in mine)
+        is_wanted = has_candle & (series.starts >= first) & (series.starts <= last + reach)
+        if interval == "1h":
+            is_wanted &= _kept(series.starts, each_hour_from, made, (exchange, "symbol", symbol))
+        rows = measured(series, np.flatnonzero(is_wanted), interval)
+        parts.append(rows.assign(exchange=exchange, subject_kind="symbol", subject=symbol))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_NAMES)
+
+
+def _kept(
+    starts: pd.DatetimeIndex, each_hour_from: pd.Timestamp, made: pd.DataFrame | None, subject: tuple[str, str, str]
+) -> Flags:
+    """Which hours have rows: late ones, the last of a day, and those that have them already."""
+    as_of = starts + pd.Timedelta(hours=1)
+    is_kept: Flags = (as_of > each_hour_from) | (as_of == as_of.normalize())
+    if made is not None:
+        is_mine = (made[list(_SUBJECT)] == subject).all(axis=1)
+        is_kept |= as_of.isin(made.loc[is_mine, "as_of"])
+    return is_kept
+
+
+def _series(candles: pd.DataFrame, interval: str) -> Iterator[tuple[tuple[str, str], str | None, Series, Flags]]:
+    """Each market, the symbol of Bitcoin in its quote asset, its series, and where it has a candle."""
+    seconds = CADENCES[interval].seconds
+    prices = grid(candles, quiet(candles, seconds), seconds)
+    returns = simple_returns(prices)
+    values = {name: _on(prices, candles, name) for name in ("open", "high", "low", "close", "quote_volume")}
+    completeness = _on(prices, candles.assign(complete=candles["status"].isin(("complete", "repaired"))), "complete")
+    markets = candles.drop_duplicates(list(SERIES))[[*SERIES, "base_asset", "quote_asset"]].to_numpy()
+    bitcoins = {(exchange, quote): symbol for exchange, symbol, base, quote in markets if base == "BTC"}
+    starts = pd.DatetimeIndex(prices.index)
+    for exchange, symbol, _, quote in markets:
+        market, bitcoin = (exchange, symbol), bitcoins.get((exchange, quote))
+        level, simple = prices[market].to_numpy(float), returns[market].to_numpy(float)
+        own = {name: frame[market].to_numpy(float) for name, frame in values.items()}
         has_candle = np.isfinite(own["close"])
-        is_made = has_candle & (starts >= first) & (starts <= last + cadence.reach * step)
-        as_of = starts + step
-        if interval != "1d":
-            is_kept = np.zeros(len(as_of), dtype=bool)
-            if made is not None:
-                is_mine = (made["exchange"] == market.exchange) & (made["subject"] == market.symbol)
-                is_kept = as_of.isin(made.loc[is_mine & (made["subject_kind"] == "symbol"), "as_of"])
-            is_made &= (as_of > each_hour_from) | (as_of == as_of.normalize()) | is_kept
-        is_whole = is_complete[series].to_numpy() == True  # noqa: E712 (NaN where there is no candle)
-        in_quiet = np.where(np.isfinite(level) & ~has_candle, 0.0, np.nan)
-        parkinson = _risk.parkinson(own["high"], own["low"])
-        garman_klass = _risk.garman_klass(own["open"], own["high"], own["low"], own["close"])
-        one = Series(
+        is_complete = completeness[market].eq(True).to_numpy()
+        when_quiet = np.where(np.isfinite(level) & ~has_candle, 0.0, np.nan)
+        ranges = _risk.parkinson(own["high"], own["low"])
+        bodies = _risk.garman_klass(own["open"], own["high"], own["low"], own["close"])
+        series = Series(
             starts=starts,
             levels=level,
             returns=simple,
-            reference=None if bitcoin is None else returns[market.exchange, bitcoin].to_numpy(float),
-            parkinson=np.where(is_whole, parkinson, in_quiet),
-            garman_klass=np.where(is_whole, garman_klass, in_quiet),
+            reference=None if bitcoin is None else returns[exchange, bitcoin].to_numpy(float),
+            parkinson=np.where(is_complete, ranges, when_quiet),
+            garman_klass=np.where(is_complete, bodies, when_quiet),
             illiquidity=np.abs(simple) / own["quote_volume"],
         )
-        rows = measured(one, np.flatnonzero(is_made), interval)
-        parts.append(rows.assign(exchange=market.exchange, subject_kind="symbol", subject=market.symbol))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_NAMES)
+        yield market, bitcoin, series, has_candle
 
 
 def quiet(candles: pd.DataFrame, seconds: int) -> pd.DataFrame:
@@ -276,9 +295,13 @@ def quiet(candles: pd.DataFrame, seconds: int) -> pd.DataFrame:
     of_series = candles.groupby(list(SERIES))
     after = of_series["interval_start"].shift(-1)
     is_proven = candles["last_trade_id"] + 1 == of_series["first_trade_id"].shift(-1)
-    holes = candles.assign(after=after)[is_proven & (after - candles["interval_start"] > step)]
-    every = [pd.date_range(hole.interval_start + step, hole.after - step, freq=step) for hole in holes.itertuples()]
-    return holes[list(SERIES)].assign(interval_start=every).explode("interval_start", ignore_index=True)
+    holes = candles[is_proven & (after - candles["interval_start"] > step)]
+    within = [
+        pd.date_range(start + step, end - step, freq=step)
+        for start, end in zip(holes["interval_start"], after[holes.index], strict=True)
+    ]
+    every = holes[list(SERIES)].assign(interval_start=pd.Series(within, index=holes.index, dtype=object))
+    return every.explode("interval_start", ignore_index=True).astype({"interval_start": "datetime64[ns]"})
 
 
 def _on(prices: pd.DataFrame, candles: pd.DataFrame, name: str) -> pd.DataFrame:
