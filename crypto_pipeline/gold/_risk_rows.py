@@ -94,6 +94,13 @@ def nine_tenths(length: int) -> int:
     return -(-9 * length // 10)
 
 
+def _first_since(known: Flags, ends: Integers, steps: int) -> Integers:
+    """The first known place from so many steps before each end on; behind the last place where there is none."""
+    places = np.append(np.flatnonzero(known), len(known))
+    first: Integers = places[np.searchsorted(places, ends - steps)]
+    return first
+
+
 def measured(series: Series, ends: Integers, interval: str) -> pd.DataFrame:
     """Every metric of the interval at each of `ends` (places in the series), from what lies before its end alone.
 
@@ -254,18 +261,22 @@ class _Rows:
         }
         self._parts.append(part | (self._tested(*test, confidence, fills) if test else {}))
 
-    def _begin(self, known: Flags) -> int:
-        """Where the history of some values begins: with the first, or with the price that its return starts from."""
-        if not known.any():
-            return len(known)
-        first = int(known.argmax())
-        return first - int(first > 0 and bool(np.isfinite(self.levels[first - 1])))
+    def _begin(self, known: Flags) -> Integers:
+        """Where the history of some values begins that a row looks back to: with the first, or the price before it.
+
+        Where there is none, it is where prices begin. It is looked for no further back than candles have to be read.
+        """
+        reach = self.cadence.reach
+        prices = _first_since(np.isfinite(self.levels), self.ends, reach)
+        first = _first_since(known, self.ends, reach)
+        is_after_price = np.isfinite(self.levels[np.maximum(first - 1, 0)]) & (first > 0)
+        return np.where(first <= self.ends, first - is_after_price, prices)
 
     def _tested(self, test: Backtest, forecasts: Floats, confidence: int, fills: Times) -> dict[str, Any]:
         needed = FORECASTS_NEEDED[confidence]
         is_short = test.forecasts < needed
         known = np.isfinite(forecasts)
-        room = BACKTESTED - np.maximum(self.ends - int(known.argmax()), 0) if known.any() else BACKTESTED
+        room = BACKTESTED - np.maximum(self.ends - _first_since(known, self.ends, BACKTESTED), 0)
         steps = needed - test.forecasts
         later = fills + needed * self.step
         now_known = known[self.ends] | (test.forecasts > 0)

@@ -17,8 +17,8 @@ the number of intervals in a year of 365 days. A loss is positive; the riskless 
   least 250 daily ones; nothing is scaled from one to the other
 - `parametric_var`: -(mean + z × standard deviation), as if returns were normal, z their quantile; `parametric_cvar`:
   -mean + standard deviation × φ(z) / (1 - confidence)
-- `max_drawdown`: the deepest fall from a peak, by closes; `max_drawdown_duration_days`: from that peak until it was
-  reached again, or to `as_of`
+- `max_drawdown`: the deepest fall from a peak, by closes; `max_drawdown_duration_days`: from the last time at that peak
+  until it was reached again, or to `as_of`
 - `sharpe`: √365 × mean / standard deviation; `sortino`: √365 × mean / √(mean of min(r, 0)²); `calmar`: growth per year
   / `max_drawdown`. Of daily returns
 - `beta_to_btc`, `correlation_to_btc`: with Bitcoin's returns on the same exchange in the same quote asset
