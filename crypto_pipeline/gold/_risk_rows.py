@@ -246,7 +246,7 @@ class _Rows:
         reason = np.full(len(self.ends), undefined, dtype=object)
         reason[is_defined] = None
         reason[is_short & (room > 0)] = lacking or "too_little_history"
-        reason[is_short & (room <= 0)] = lacking or "missing_candles"
+        reason[is_short & (room <= 0)] = lacking or "missing_returns"
         part = {
             "metric": metric,
             "horizon": horizon,

@@ -2,9 +2,10 @@
 
 A row is one metric of one window that ends at `as_of`; nothing later goes into it. Hourly returns give a row at the end
 of each hour, daily ones (UTC) at the end of each day, if a candle ends there. A return is one between adjacent closed
-candles. An interval without a candle is quiet, a return of 0, where the trade ids on its two sides follow each other;
-else it is missing, and so is the return after it. Returns r are simple, but volatility rests on logarithmic ones. P is
-the number of intervals in a year of 365 days. A loss is positive; the riskless rate is 0.
+candles. An interval without a candle is quiet, a return of 0, where the trade ids on its two sides follow each other or
+the exchange's klines say so (`silver.quiet_intervals`); else it is missing, and so is the return after it. Returns r are
+simple, but volatility rests on logarithmic ones. P is the number of intervals in a year of 365 days. A loss is positive;
+the riskless rate is 0.
 
 - `realised_volatility`: √(P × mean of squared log returns), close to close
 - `parkinson_volatility`: √(P × mean of ln(high / low)² / (4 ln 2)), of complete candles (Parkinson 1980)
@@ -31,7 +32,7 @@ historical value at risk and drawdown, of which it cannot be told without suppos
 
 A window is measured if it lies wholly in the market's history and nine tenths (volatility) or two thirds of its returns
 are there; value at risk as soon as there are as many returns as said. Else `value` is null, and `reason` says why:
-`too_little_history` (`fills_at`: when it will be enough, if none is missing), `missing_candles`, `no_reference` (no
+`too_little_history` (`fills_at`: when it will be enough, if none is missing), `missing_returns`, `no_reference` (no
 Bitcoin in that quote asset), `no_variation`, `no_losses`, `no_drawdown` (nothing stands below the line).
 
 The back-test compares each value at risk of the latest 750 intervals, made of what was known then, with the return that
@@ -59,7 +60,7 @@ from crypto_pipeline.gold import _risk
 from crypto_pipeline.gold._prices import SERIES, candles, grid, simple_returns
 from crypto_pipeline.gold._risk import Flags
 from crypto_pipeline.gold._risk_rows import CADENCES, Series, measured
-from crypto_pipeline.silver import ohlcv
+from crypto_pipeline.silver import ohlcv, quiet_intervals
 from shared.tables import Column, Table
 
 TABLE = Table(
@@ -93,7 +94,7 @@ TABLE = Table(
         Column(
             "reason",
             "string",
-            "why value is null: too_little_history, missing_candles, no_reference, no_variation, no_losses, "
+            "why value is null: too_little_history, missing_returns, no_reference, no_variation, no_losses, "
             "no_drawdown",
         ),
         Column("fills_at", "timestamp", "when there will be enough history, if no candle is missing; null: not known"),
@@ -132,7 +133,7 @@ TABLE = Table(
         "exceptions_are_forecasts": "coalesce(backtest_exceptions <= backtest_forecasts, true)",
     },
 )
-SOURCES = (ohlcv.TABLE,)
+SOURCES = (ohlcv.TABLE, quiet_intervals.TABLE)
 JOB = "analytics"
 
 _SUBJECT = ("exchange", "subject_kind", "subject")
@@ -141,9 +142,11 @@ _ADDED_AT_LAST = ("ingestion_ts", "month")
 
 
 def touched(changes: Mapping[str, DataFrame], _current: DataFrame, _now: datetime) -> DataFrame:
-    """From the first to the last closed candle that changed, of each symbol and interval of returns."""
-    closed = changes["silver.ohlcv"].filter(F.col("is_closed") & F.col("interval").isin(list(CADENCES)))
-    return closed.groupBy(
+    """From the first to the last changed candle or quiet interval of each symbol and interval of returns."""
+    candles = changes["silver.ohlcv"].filter("is_closed").select(*SERIES, "interval", "interval_start")
+    quiet = changes["silver.quiet_intervals"].select(*SERIES, "interval", "interval_start")
+    of_returns = candles.unionByName(quiet).filter(F.col("interval").isin(list(CADENCES)))
+    return of_returns.groupBy(
         "exchange",
         F.lit("symbol").alias("subject_kind"),
         F.col("symbol").alias("subject"),
@@ -152,18 +155,17 @@ def touched(changes: Mapping[str, DataFrame], _current: DataFrame, _now: datetim
 
 
 def needs(keys: DataFrame, now: datetime) -> DataFrame:
-    """The candles that the rows rest on that rest on changed ones, and those rows."""
+    """What the rows rest on that rest on changed candles, and those rows."""
     step, reach = _of_interval("seconds"), _of_interval("reach")
     end = F.least(F.timestamp_seconds(F.unix_seconds("last_changed") + step * (reach + 1)), F.lit(now)).alias("end")
+    before = F.timestamp_seconds(F.unix_seconds("first_changed") - step * (reach + 2)).alias("start")
+    names = F.explode(F.array(*[F.lit(source.full_name) for source in SOURCES])).alias("source")
+    read = keys.select(names, F.col("return_interval").alias("interval"), before, end)
     own = keys.select(
         F.lit(TABLE.full_name).alias("source"),
         F.lit(None).cast("string").alias("interval"),
         F.col("first_changed").alias("start"),
         end,
-    )
-    candles_before = F.timestamp_seconds(F.unix_seconds("first_changed") - step * (reach + 2)).alias("start")
-    read = keys.select(
-        F.lit(ohlcv.TABLE.full_name).alias("source"), F.col("return_interval").alias("interval"), candles_before, end
     )
     return read.unionByName(own).distinct()
 
@@ -187,8 +189,17 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
     parts = []
     for interval in sorted(set(changed["return_interval"])):
         of_interval = changed[changed["return_interval"] == interval]
-        of_markets = candles(sources, interval, _CANDLE_COLUMNS)
-        parts.append(of_symbols(of_markets, of_interval, interval, each_hour_from, made))
+        quiet = sources["silver.quiet_intervals"].filter(F.col("interval") == interval)
+        parts.append(
+            of_symbols(
+                candles(sources, interval, _CANDLE_COLUMNS),
+                quiet.select(*SERIES, "interval_start").toPandas(),
+                of_interval,
+                interval,
+                each_hour_from,
+                made,
+            )
+        )
     fields = [c for c in TABLE.columns if c.name not in _ADDED_AT_LAST]
     rows = pd.concat(parts, ignore_index=True)[[c.name for c in fields]]
     counts = ("backtest_forecasts", "backtest_exceptions")
@@ -214,6 +225,7 @@ _CANDLE_COLUMNS = (
 
 def of_symbols(
     candles: pd.DataFrame,
+    quiet: pd.DataFrame,
     changed: pd.DataFrame,
     interval: str,
     each_hour_from: pd.Timestamp,
@@ -221,9 +233,10 @@ def of_symbols(
 ) -> pd.DataFrame:
     """The rows of every symbol that rest on its changed candles, or on those of Bitcoin in the same quote asset.
 
-    `candles`: closed ones of one interval, in order of time. `changed`: exchange, subject, `first_changed` and
-    `last_changed`. Hourly rows before `each_hour_from` are made for midnight, and where there is one already (`made`:
-    exchange, subject_kind, subject, `as_of`).
+    `candles`: closed ones of one interval, in order of time. `quiet`: where the exchange says that nothing traded
+    (SERIES, `interval_start`). `changed`: exchange, subject, `first_changed`, `last_changed`. Hourly rows before
+    `each_hour_from` are made for midnight, and where there is one already (`made`: exchange, subject_kind, subject,
+    `as_of`).
     """
     reach = pd.Timedelta(seconds=CADENCES[interval].reach * CADENCES[interval].seconds)
     spans = {
@@ -233,7 +246,7 @@ def of_symbols(
         ].to_numpy()
     }
     parts = []
-    for (exchange, symbol), bitcoin, series, has_candle in _series(candles, interval):
+    for (exchange, symbol), bitcoin, series, has_candle in _series(candles, quiet, interval):
         mine = [spans[key] for key in ((exchange, symbol), (exchange, bitcoin)) if key in spans]
         if not mine:
             continue
@@ -258,10 +271,12 @@ def _kept(
     return is_kept
 
 
-def _series(candles: pd.DataFrame, interval: str) -> Iterator[tuple[tuple[str, str], str | None, Series, Flags]]:
+def _series(
+    candles: pd.DataFrame, quiet: pd.DataFrame, interval: str
+) -> Iterator[tuple[tuple[str, str], str | None, Series, Flags]]:
     """Each market, the symbol of Bitcoin in its quote asset, its series, and where it has a candle."""
     seconds = CADENCES[interval].seconds
-    prices = grid(candles, quiet(candles, seconds), seconds)
+    prices = grid(candles, pd.concat([quiet, between_ids(candles, seconds)]), seconds)
     returns = simple_returns(prices)
     values = {name: _on(prices, candles, name) for name in ("open", "high", "low", "close", "quote_volume")}
     completeness = _on(prices, candles.assign(complete=candles["status"].isin(("complete", "repaired"))), "complete")
@@ -289,7 +304,7 @@ def _series(candles: pd.DataFrame, interval: str) -> Iterator[tuple[tuple[str, s
         yield market, bitcoin, series, has_candle
 
 
-def quiet(candles: pd.DataFrame, seconds: int) -> pd.DataFrame:
+def between_ids(candles: pd.DataFrame, seconds: int) -> pd.DataFrame:
     """The intervals between two candles of which the trade ids prove that nothing traded: SERIES, `interval_start`."""
     step = pd.Timedelta(seconds=seconds)
     of_series = candles.groupby(list(SERIES))

@@ -13,9 +13,9 @@ from pyspark.sql import SparkSession
 
 from crypto_pipeline.gold import risk_metrics
 from crypto_pipeline.gold._risk_rows import CADENCES, nine_tenths, two_thirds
-from crypto_pipeline.gold.risk_metrics import TABLE, of_symbols, quiet
+from crypto_pipeline.gold.risk_metrics import TABLE, between_ids, of_symbols
 from crypto_pipeline.refresh import Refreshed, refresh
-from crypto_pipeline.silver import ohlcv
+from crypto_pipeline.silver import ohlcv, quiet_intervals
 from crypto_pipeline.silver.candles import INTERVALS
 from tests.crypto_pipeline.market import market
 from tests.crypto_pipeline.memory_lake import MemoryLake
@@ -23,6 +23,7 @@ from tests.crypto_pipeline.memory_lake import MemoryLake
 END = pd.Timestamp("2026-11-26")
 KEY = list(TABLE.key)
 EVER = pd.Timestamp("2000-01-01")
+NONE_QUIET = pd.DataFrame({"exchange": [], "symbol": [], "interval_start": pd.DatetimeIndex([])})
 
 
 def candles(symbol: str, count: int, interval: str = "1d", seed: int = 3, **changes: Any) -> pd.DataFrame:
@@ -54,11 +55,13 @@ def change(symbol: str, first: pd.Timestamp, last: pd.Timestamp | None = None) -
     return pd.DataFrame([{"exchange": "binance", "subject_kind": "symbol", "subject": symbol, **span}])
 
 
-def rows_of(frame: pd.DataFrame, interval: str = "1d", since: pd.Timestamp = EVER) -> pd.DataFrame:
+def rows_of(
+    frame: pd.DataFrame, interval: str = "1d", since: pd.Timestamp = EVER, quiet: pd.DataFrame = NONE_QUIET
+) -> pd.DataFrame:
     """The rows that rest on the candles from `since` on, in every hour."""
     changed = pd.concat([change(symbol, since) for symbol in frame["symbol"].unique()])
     ordered = frame.sort_values(["exchange", "symbol", "interval_start"], ignore_index=True)
-    return of_symbols(ordered, changed, interval, EVER).set_index(KEY).sort_index()
+    return of_symbols(ordered, NONE_QUIET, changed, interval, EVER).set_index(KEY).sort_index()
 
 
 def last_of(rows: pd.DataFrame, metric: str, window: str, confidence: int = 0, symbol: str = "BTCUSDT") -> pd.Series:
@@ -193,7 +196,7 @@ def test_a_back_test_fills_when_it_is_said_to() -> None:
 def test_holes_in_a_long_history_are_called_so() -> None:
     prices = [100.0 + day % 7 if day % 2 else np.nan for day in range(500)]
     row = last_of(rows_of(closes(prices)), "sharpe", "90d")
-    assert (row["observations"], row["reason"]) == (0, "missing_candles")
+    assert (row["observations"], row["reason"]) == (0, "missing_returns")
     assert pd.isna(row["fills_at"])
 
 
@@ -214,15 +217,21 @@ def test_an_absence_between_ids_that_follow_each_other_is_a_return_of_zero_and_a
     assert unknown["observations"] == 24 - 3 - 2
     follows = 2 * np.arange(len(hours))
     proven = hours.assign(first_trade_id=follows, last_trade_id=follows + 1)
-    assert quiet(proven, 3600)["interval_start"].tolist() == [END - pd.Timedelta(hours=30 - n) for n in (10, 11, 20)]
+    assert between_ids(proven, 3600)["interval_start"].tolist() == [
+        END - pd.Timedelta(hours=30 - n) for n in (10, 11, 20)
+    ]
     known = last_of(rows_of(proven, "1h"), "realised_volatility", "24h")
     assert known["observations"] == 24
     assert last_of(rows_of(proven, "1h"), "parkinson_volatility", "24h")["observations"] == 24
 
 
-def test_without_trade_ids_nothing_is_proven_quiet() -> None:
+def test_without_trade_ids_an_interval_is_quiet_where_the_exchange_says_so() -> None:
     hours = candles("BTCUSDT", 30, "1h", first_trade_id=np.nan, last_trade_id=np.nan).drop(index=[10])
-    assert quiet(hours.reset_index(drop=True), 3600).empty
+    hours = hours.reset_index(drop=True)
+    assert between_ids(hours, 3600).empty
+    said = pd.DataFrame([{"exchange": "binance", "symbol": "BTCUSDT", "interval_start": END - pd.Timedelta(hours=20)}])
+    assert last_of(rows_of(hours, "1h"), "realised_volatility", "24h")["observations"] == 22
+    assert last_of(rows_of(hours, "1h", quiet=said), "realised_volatility", "24h")["observations"] == 24
 
 
 def test_bitcoin_is_that_of_the_same_exchange_and_quote_asset() -> None:
@@ -260,7 +269,9 @@ def test_a_late_candle_changes_what_lies_after_it_and_a_part_is_made_like_the_wh
     ordered = frame.sort_values(["symbol", "interval_start"], ignore_index=True)
     reach = CADENCES[interval].reach
     needed = ordered[ordered["interval_start"] >= late - pd.Timedelta(seconds=(reach + 2) * seconds)]
-    made = of_symbols(needed.reset_index(drop=True), change("BTCUSDT", late, late), interval, EVER).set_index(KEY)
+    made = of_symbols(
+        needed.reset_index(drop=True), NONE_QUIET, change("BTCUSDT", late, late), interval, EVER
+    ).set_index(KEY)
     assert set(changed) <= set(made.index)
     pd.testing.assert_frame_equal(made.sort_index(), after.loc[made.index].sort_index(), check_exact=True)
     assert {"BTCUSDT", "ETHUSDT"} == set(made.index.get_level_values("subject"))
@@ -274,7 +285,9 @@ def test_a_candle_is_felt_no_further_than_its_reach(interval: str) -> None:
     other.loc[2, ["open", "high", "low", "close"]] *= 0.7
     late = frame["interval_start"][2]
     until = late + pd.Timedelta(seconds=CADENCES[interval].reach * INTERVALS[interval])
-    changed = [of_symbols(one, change("BTCUSDT", until), interval, EVER).set_index(KEY) for one in (frame, other)]
+    changed = [
+        of_symbols(one, NONE_QUIET, change("BTCUSDT", until), interval, EVER).set_index(KEY) for one in (frame, other)
+    ]
     beyond = [
         rows[rows.index.get_level_values("as_of") > until + pd.Timedelta(seconds=INTERVALS[interval])]
         for rows in changed
@@ -287,7 +300,7 @@ def test_old_hours_have_rows_at_midnight_and_where_there_are_some() -> None:
     since = END - pd.Timedelta(days=2)
     kept = END - pd.Timedelta(days=5, hours=3)
     made = pd.DataFrame([{"exchange": "binance", "subject_kind": "symbol", "subject": "BTCUSDT", "as_of": kept}])
-    rows = of_symbols(hours, change("BTCUSDT", EVER), "1h", since, made)
+    rows = of_symbols(hours, NONE_QUIET, change("BTCUSDT", EVER), "1h", since, made)
     times = pd.DatetimeIndex(sorted(rows["as_of"].unique()))
     assert (times > since).sum() == 48
     old = times[times <= since]
@@ -305,7 +318,7 @@ def test_one_candle_gives_rows_without_values() -> None:
 
 def test_without_candles_there_are_no_rows() -> None:
     none = candles("BTCUSDT", 2).iloc[:0]
-    assert of_symbols(none, change("BTCUSDT", EVER), "1d", EVER).empty
+    assert of_symbols(none, NONE_QUIET, change("BTCUSDT", EVER), "1d", EVER).empty
 
 
 def test_sixty_of_ninety_days_are_enough() -> None:
@@ -332,8 +345,8 @@ class Followed:
     def __init__(self, spark: SparkSession) -> None:
         self.lake = MemoryLake(spark)
         for seed, symbol in enumerate(("BTCUSDT", "ETHUSDT")):
-            self.put(candles(symbol, 100, "1d", seed), "1d")
-            self.put(candles(symbol, 30, "1h", seed), "1h")
+            self.put(candles(symbol, 30, "1d", seed), "1d")
+            self.put(candles(symbol, 6, "1h", seed).drop(index=[3]), "1h", first_trade_id=None)
 
     def put(self, frame: pd.DataFrame, interval: str, **changes: Any) -> None:
         self.lake.put(ohlcv.TABLE, stored(frame, interval, **changes))
@@ -350,7 +363,7 @@ def test_it_follows_its_candles_and_comes_out_the_same_from_scratch(spark: Spark
     table = Followed(spark)
     first = table.run()
     assert first.is_sound
-    assert first.rows == len(table.rows()) > 2 * 27 * 100
+    assert first.rows == len(table.rows()) > 2 * 27 * 30
 
     writes = len(table.lake.written)
     assert table.run().rows == 0
@@ -359,7 +372,7 @@ def test_it_follows_its_candles_and_comes_out_the_same_from_scratch(spark: Spark
     assert table.run().rows == 0
     assert sum(len(rows) for _, rows in table.lake.written[writes:]) == 0
 
-    late = candles("ETHUSDT", 100, "1d", 1).iloc[[95]].assign(close=lambda frame: frame["low"])
+    late = candles("ETHUSDT", 30, "1d", 1).iloc[[25]].assign(close=lambda frame: frame["low"])
     table.put(late, "1d")
     again = table.run()
     assert again.is_sound
@@ -368,16 +381,19 @@ def test_it_follows_its_candles_and_comes_out_the_same_from_scratch(spark: Spark
     assert min(row.as_of for row in written) == END - timedelta(days=4)
     assert again.rows == len(written) < 27 * 5
 
-    bitcoin = candles("BTCUSDT", 30, "1h", 0).iloc[[29]].assign(close=lambda frame: frame["low"])
-    table.put(bitcoin, "1h")
+    at = (END - timedelta(hours=3)).to_pydatetime()
+    quiet = {"exchange": "binance", "symbol": "BTCUSDT", "interval": "1h", "interval_start": at, "month": f"{at:%Y-%m}"}
+    table.lake.put(quiet_intervals.TABLE, [quiet])
     table.run()
-    assert {(row.subject, row.as_of) for row in table.lake.written[-1][1]} == {("BTCUSDT", END.to_pydatetime())}
+    written = table.lake.written[-1][1]
+    assert {(row.subject, row.return_interval) for row in written} == {("BTCUSDT", "1h")}
+    assert {row.as_of for row in written} == {(END - timedelta(hours=hours)).to_pydatetime() for hours in (0, 1)}
 
     followed = table.rows()
     writes = len(table.lake.written)
     table.run(from_scratch=True)
     assert sum(len(rows) for _, rows in table.lake.written[writes:]) == 0
     fresh = Followed(spark)
-    fresh.lake.like(table.lake, [ohlcv.TABLE])
+    fresh.lake.like(table.lake, risk_metrics.SOURCES)
     fresh.run()
     assert fresh.rows() == followed
