@@ -3,9 +3,9 @@
 A row is one metric of one window that ends at `as_of`; nothing later goes into it. Hourly returns give a row at the end
 of each hour, daily ones (UTC) at the end of each day, if a candle ends there. A return is one between adjacent closed
 candles. An interval without a candle is quiet, a return of 0, where the trade ids on its two sides follow each other or
-the exchange's klines say so (`silver.quiet_intervals`); else it is missing, and so is the return after it. Returns r are
-simple, but volatility rests on logarithmic ones. P is the number of intervals in a year of 365 days. A loss is positive;
-the riskless rate is 0.
+the exchange's klines say so (`silver.quiet_intervals`); else it is missing, and so is the return after it. Returns r
+are simple, but volatility rests on logarithmic ones. P is the number of intervals in a year of 365 days. A loss is
+positive; the riskless rate is 0.
 
 - `realised_volatility`: √(P × mean of squared log returns), close to close
 - `parkinson_volatility`: √(P × mean of ln(high / low)² / (4 ln 2)), of complete candles (Parkinson 1980)

@@ -61,7 +61,7 @@ def rows_of(
     """The rows that rest on the candles from `since` on, in every hour."""
     changed = pd.concat([change(symbol, since) for symbol in frame["symbol"].unique()])
     ordered = frame.sort_values(["exchange", "symbol", "interval_start"], ignore_index=True)
-    return of_symbols(ordered, NONE_QUIET, changed, interval, EVER).set_index(KEY).sort_index()
+    return of_symbols(ordered, quiet, changed, interval, EVER).set_index(KEY).sort_index()
 
 
 def last_of(rows: pd.DataFrame, metric: str, window: str, confidence: int = 0, symbol: str = "BTCUSDT") -> pd.Series:
