@@ -69,7 +69,7 @@ class Anomaly(NamedTuple):
 LEAD_LAG = LeadLag("ETHUSDT", "BNBUSDT", minutes=3, weight=0.8)
 RECURRING = (
     Recurring("volume_burst", "BTCUSDT", every=360, minutes=3, size=15.0),
-    Recurring("price_jump", "SOLUSDT", every=4_320, minutes=120, size=0.02),
+    Recurring("price_jump", "SOLUSDT", every=4_320, minutes=120, size=0.01),
     Recurring("frozen_price", "XRPUSDT", every=720, minutes=15, size=0.0),
     Recurring("wide_spread", "SOLUSDT", every=120, minutes=3, size=0.001),
 )
