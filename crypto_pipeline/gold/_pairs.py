@@ -90,15 +90,16 @@ def whitened(values: Floats, order: int) -> Floats:
     """
     known, scaled = _scaled(values)
     rows = len(values)
-    lagged = [(scaled[lag:] * scaled[: rows - lag]).sum(axis=0) for lag in range(order + 1)]
+    lagged = [(scaled[lag:] * scaled[: max(rows - lag, 0)]).sum(axis=0) for lag in range(order + 1)]
     covariances = np.array(lagged)
     distance = np.abs(np.subtract.outer(np.arange(order), np.arange(order)))
     system = np.moveaxis(covariances[distance], -1, 0) + np.eye(order) * (1e-9 * covariances[0] + 1e-300)[:, None, None]
     weights = np.linalg.solve(system, covariances[1:].T[:, :, None])[:, :, 0]
-    left = np.where(known > 0, scaled, np.nan)
+    seen = np.where(known > 0, scaled, np.nan)
+    left = seen.copy()
     left[:order] = np.nan
     for lag in range(1, order + 1):
-        left[order:] -= weights[:, lag - 1] * np.where(known > 0, scaled, np.nan)[order - lag : rows - lag]
+        left[order:] -= weights[:, lag - 1] * seen[order - lag : max(rows - lag, order - lag)]
     return left
 
 
