@@ -76,7 +76,7 @@ def fisher_interval(
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         spread = (1.0 + correlation * correlation / 2.0) if of_ranks else 1.0
-        reach = ndtri((1.0 + confidence) / 2.0) * np.sqrt(spread / np.where(count > 3, count - 3.0, np.nan))  # noqa: PLR2004
+        reach = ndtri((1.0 + confidence) / 2.0) * np.sqrt(spread / np.where(count > 3, count - 3.0, np.nan))
         middle = np.arctanh(correlation)
         return np.tanh(middle - reach), np.tanh(middle + reach)
 
@@ -125,7 +125,7 @@ def lead_lags(values: Floats, longest: int, order: int, fewest: int, may: NDArra
     the variances of autocorrelations calculated from financial time series"). A lag that rests on fewer than `fewest`
     observations is not tested.
     """
-    rows, columns = values.shape
+    rows = len(values)
     left = whitened(values, order)
     known, scaled = _scaled(left)
     squares = scaled * scaled
@@ -196,6 +196,6 @@ def _ranks(values: Floats, known: NDArray[np.bool_]) -> Floats:
         both = known[order]
         before = np.zeros((len(order) + 1, both.shape[1]), dtype=np.int32)
         np.cumsum(both, axis=0, out=before[1:])
-        # Equal values share the mean of their ranks: of the first, before + 1, and of the last, behind. Mean: (n + 1)/2.
+        # Equal values share the mean of their ranks, before + 1 to behind; the mean of all n ranks is (n + 1) / 2.
         ranks[column, order] = (before[first] + before[behind] - before[-1]) * both
     return ranks

@@ -7,11 +7,11 @@ A return is ln(close / close before) between adjacent closed candles. A minute i
 return of 0; across any other absence there is none. A pair's figures rest on the returns that both have: what one
 misses is left out of this pair alone, and nothing is filled.
 
-- `pearson`: sum((x - mean x)(y - mean y)) / sqrt(sum((x - mean x)^2) sum((y - mean y)^2)). It is that of the returns as
-  they are: one jump in one of the two weighs much. `spearman` is the same of the ranks among the pair's common returns,
-  equal returns sharing their mean rank, and hardly feels it: look at both.
-- Their bounds are Fisher's: tanh(atanh r +- z sqrt(1 / (n - 3))), for Spearman sqrt((1 + r^2 / 2) / (n - 3)) (Bonett and
-  Wright 2000). They take returns to be independent in time: where volatility comes in clusters they are too narrow.
+- `pearson`: sum((x - mean x)(y - mean y)) / sqrt(sum((x - mean x)^2) sum((y - mean y)^2)). It is that of the returns
+  as they are: one jump of one of the two weighs much. `spearman` is the same of the ranks among the pair's common
+  returns, equal returns sharing their mean rank, and hardly feels it: look at both.
+- Their bounds are Fisher's: tanh(atanh r +- z sqrt(1 / (n - 3))), for Spearman sqrt((1 + r^2 / 2) / (n - 3)) (Bonett
+  and Wright 2000). They take returns to be independent in time: where volatility comes in clusters they are too narrow.
 - Fewer than half of the window's returns are too few: the figures are null, `reason` is `too_few_observations`, and
   `fills_at` is the `as_of` at which there will be enough, if nothing is missing until then. Where one of the two never
   moved, `reason` is `constant`.
@@ -19,12 +19,13 @@ misses is left out of this pair alone, and nothing is filled.
 The lead-lag: which of the two moves first. Each symbol's returns are freed of what its own last five say of them
 (otherwise any two that move together and have momentum seem to lead each other), then a's are correlated with b's one
 to five intervals later, and the other way round. The test of each, z = sum(x y) / sqrt(sum(x^2 y^2)), holds also where
-volatility changes. Over all pairs and lags of one exchange, quote asset, window and `as_of` (`lead_lag_tests`), the p are
-adjusted by Benjamini and Hochberg; a pair has a lead-lag where the adjusted p of its surest lag is 0.05 or less.
+volatility changes. Over all pairs and lags of one exchange, quote asset, window and `as_of` (`lead_lag_tests`), the p
+are adjusted by Benjamini and Hochberg; a pair has a lead-lag where the adjusted p of its surest lag is 0.05 or less.
 Symbols that trade seldom seem to follow: their last trade is older than the minute's end.
 
-An `as_of` is made anew when a candle that it rests on comes late: the last 24 of the hourly ones, the last 7 of the daily
-ones. Older ones stay as they were known. A pair is written once, `symbol_a` before `symbol_b` in the alphabet.
+An `as_of` is made anew when a candle that it rests on comes late: the last 24 of the hourly ones, the last 7 of the
+daily ones. Older ones stay as they were known. A pair is written once, `symbol_a` before `symbol_b` in the alphabet.
+An hour or day in which nothing traded has no candle, and so two returns less.
 """
 
 from collections.abc import Mapping, Sequence
@@ -117,7 +118,7 @@ class Window(NamedTuple):
 
     @property
     def interval(self) -> timedelta:
-        return timedelta(seconds=INTERVALS[self.return_interval] if self.return_interval != "1m" else 60)
+        return timedelta(seconds=INTERVALS[self.return_interval])
 
     @property
     def fewest(self) -> int:
@@ -250,21 +251,16 @@ def of_candles(
         inside = prices.reindex(starts).where(has_traded.cummax())
         inside = inside.loc[:, has_traded.any()]
         returns = log_returns(inside).iloc[1:]
-        for (exchange, quote), group in quotes[inside.columns].groupby([quotes.index.get_level_values(0), quotes]) if (
-            len(inside.columns)
-        ) else ():
-            chosen = sorted(group.index)
+        alike: dict[tuple[str, str], list[tuple[str, str]]] = {}
+        for exchange, symbol in sorted(inside.columns):
+            alike.setdefault((exchange, quotes[exchange, symbol]), []).append((exchange, symbol))
+        for (exchange, quote), chosen in alike.items():
             rows = of_returns(returns[chosen].to_numpy(), [symbol for _, symbol in chosen], window)
             missing = (window.fewest - rows["observations"]).clip(lower=0) * window.interval
-            steps = -(-missing // window.every)
-            made.append(
-                rows.assign(
-                    exchange=exchange,
-                    quote_asset=quote,
-                    as_of=as_of,
-                    fills_at=(as_of + steps * window.every).where(rows["reason"] == "too_few_observations"),
-                )
-            )
+            enough_at = as_of + -(-missing // window.every) * window.every
+            is_few = rows["reason"] == "too_few_observations"
+            named = rows.assign(exchange=exchange, quote_asset=quote, as_of=as_of, fills_at=enough_at.where(is_few))
+            made.append(named)
     if not made:
         return pd.DataFrame(columns=_FIGURES)
     return pd.concat(made, ignore_index=True)[_FIGURES]

@@ -77,10 +77,9 @@ def test_a_frozen_price_does_not_move_though_it_trades() -> None:
 def test_a_wide_spread_shows_in_the_book_and_in_the_trades() -> None:
     with_it, without, wide, minute = _first("wide_spread")
     added = int(wide.size * with_it.instrument.price * 10**with_it.instrument.price_decimals)
-    spreads = [
-        [int(ask - bid) for bid, ask in zip(*tape.quote(np.array([wide.start - 1000, wide.start, wide.end]))[:2])]
-        for tape in (with_it, without)
-    ]
+    moments = np.array([wide.start - 1000, wide.start, wide.end])
+    quotes = [tape.quote(moments) for tape in (with_it, without)]
+    spreads = [ask - bid for bid, ask, _ in quotes]
     assert np.subtract(*spreads).tolist() == [0, added, 0]
     candle = minute_candles(with_it, minute, minute + 1).values[0]
     assert candle[1] - candle[2] >= added
