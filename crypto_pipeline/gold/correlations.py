@@ -54,7 +54,7 @@ TABLE = Table(
         Column("symbol_b", "string", "canonical"),
         Column("quote_asset", "string", "what both are priced in"),
         Column("return_interval", "string", "of which candles the returns are: 1m, 1h, 1d"),
-        Column("window", "string", "what they reach back over: 24h, 30d, 90d"),
+        Column("window_length", "string", "what they reach back over: 24h, 30d, 90d"),
         Column("confidence", "double", "with which the bounds hold the correlation"),
         Column("as_of", "timestamp", "end of the window, UTC, exclusive: a full hour, of the longer ones midnight"),
         Column("observations", "bigint", "returns that both have; what pearson and spearman rest on"),
@@ -78,7 +78,7 @@ TABLE = Table(
         Column("ingestion_ts", "timestamp", "when the row was written"),
         Column("month", "string", "partition: UTC month of as_of, yyyy-MM"),
     ),
-    key=("exchange", "symbol_a", "symbol_b", "return_interval", "window", "confidence", "as_of"),
+    key=("exchange", "symbol_a", "symbol_b", "return_interval", "window_length", "confidence", "as_of"),
     partitions=("month",),
     time="as_of",
     bucket="symbol_a",
@@ -228,8 +228,9 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
         for window in WINDOWS
         if window.return_interval in asked
     ]
+    figures = [rows for rows in made if len(rows)]
     schema = ", ".join(f"`{c.name}` {c.type}" for c in TABLE.columns if c.name in _FIGURES)
-    rows = keys.sparkSession.createDataFrame(pd.concat(made, ignore_index=True), schema)
+    rows = keys.sparkSession.createDataFrame(pd.concat(figures) if figures else [], schema)
     return differing(added(rows, month=F.date_format("as_of", "yyyy-MM")), current, TABLE)
 
 
@@ -295,7 +296,7 @@ def of_returns(returns: Floats, symbols: Sequence[str], window: Window) -> pd.Da
             "symbol_a": names[a],
             "symbol_b": names[b],
             "return_interval": window.return_interval,
-            "window": window.name,
+            "window_length": window.name,
             "confidence": CONFIDENCE,
             "observations": count[a, b],
             **{name: np.round(figure[a, b], _PLACES) for name, figure in figures.items()},

@@ -68,7 +68,7 @@ def test_a_row_is_what_scipy_says_of_the_window_s_returns_and_of_no_others(windo
     assert row["spearman"] == pytest.approx(ranked.statistic)
     assert (row["pearson_low"], row["pearson_high"]) == pytest.approx(tuple(linear.confidence_interval()))
     assert row["spearman_low"] < row["spearman"] < row["spearman_high"]
-    assert (row["return_interval"], row["window"]) == (window.return_interval, window.name)
+    assert (row["return_interval"], row["window_length"]) == (window.return_interval, window.name)
     assert row["as_of"] == MIDNIGHT
     assert pd.isna(row["reason"])
     assert pd.isna(row["fills_at"])
