@@ -37,7 +37,7 @@ def open_market(folder: Path | None, seed: int, rate: float, history_hours: int,
     Where the folder has a market, its opening stands. Raises `SimulatorError` where that has another seed or rate.
     """
     started = now // MINUTE * MINUTE
-    opened = Market(seed, started - history_hours * 60 * MINUTE, rate, started)
+    opened = Market(seed, started - history_hours * 60 * MINUTE, rate, started, is_planted=True)
     if folder is None:
         return opened
     path = folder / "market.json"
@@ -54,13 +54,15 @@ def open_market(folder: Path | None, seed: int, rate: float, history_hours: int,
         )
     opening = int(kept["opening"])
     calendars = {symbol: Calendar.of(changes) for symbol, changes in kept.get("calendars", {}).items()}
-    return Market(seed, opening, rate, int(kept.get("started", opening)), calendars)
+    is_planted = bool(kept.get("planted", False))
+    return Market(seed, opening, rate, int(kept.get("started", opening)), calendars, is_planted=is_planted)
 
 
 def save_market(folder: Path, market: Market) -> None:
     """Writes what `open_market` reads."""
     content = {
         "seed": market.seed, "rate": market.rate, "opening": market.opening, "started": market.started,
+        "planted": market.is_planted,
         "calendars": {symbol: calendar.content() for symbol, calendar in market.calendars.items()},
     }  # fmt: skip
     write_atomically(folder / "market.json", json.dumps(content))

@@ -7,7 +7,7 @@ busy market trades at `HISTORY_RATE` alone, so that its history is quick to comp
 a shift of these numbers: minutes without trading do not count, ids never issued are added.
 
 The price is fractional Brownian noise, octaves of value noise whose amplitude grows with the root of the period: a
-factor common to all symbols, and an own one.
+factor common to all symbols, and an own one. Beside them stands what is `planted`: a lead-lag and anomalies.
 """
 
 import math
@@ -18,11 +18,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from streaming.simulator import planted
 from streaming.simulator.calendar import TRADING, Calendar
 from streaming.simulator.instruments import Instrument, instrument, listed
 from streaming.simulator.noise import Floats, Ints, Words, key, smooth, uniform, words
+from streaming.simulator.planted import COMMON_VOLATILITY, LEAD_LAG, RECURRING, Anomaly, anomalies
 
-MINUTE = 60_000_000
+MINUTE = planted.MINUTE
 """Microseconds."""
 BOOK_CLOCK = 1_000
 """The book changes at most once a millisecond; each change counts one in its update id."""
@@ -32,7 +34,6 @@ HISTORY_RATE = 2.0
 """The most that the busiest symbol trades in a second before the market's first start."""
 _SHIFTS = np.arange(22, 43, 2)  # periods of 4 s, 17 s, … 51 days, in microseconds
 _DAY = 86_400_000_000
-_COMMON_VOLATILITY = 0.018
 _SEGMENTS = 20
 _FIXED_POINT = 2.0**40
 _ORDERS_AT_ONCE = 8192
@@ -83,6 +84,8 @@ class Market:
         rate: float,
         started: int | None = None,
         calendars: dict[str, Calendar] | None = None,
+        *,
+        is_planted: bool = False,
     ) -> None:
         self.seed = seed
         self.opening = opening
@@ -90,6 +93,8 @@ class Market:
         self.started = opening if started is None else started
         self.calendars = {} if calendars is None else calendars
         """Of the symbols that a fault changed."""
+        self.is_planted = is_planted
+        """Whether it has what the module `planted` says."""
         self._tapes: dict[str, Tape] = {}
 
     def tape(self, symbol: str) -> "Tape | None":
@@ -100,7 +105,9 @@ class Market:
             if pair is None:
                 return None
             calendar = self.calendars.get(symbol) or Calendar()
-            tape = self._tapes[symbol] = Tape(self.seed, self.opening, self.rate, pair, self.started, calendar)
+            tape = self._tapes[symbol] = Tape(
+                self.seed, self.opening, self.rate, pair, self.started, calendar, is_planted=self.is_planted
+            )
         return tape
 
     def change(self, symbol: str) -> Calendar:
@@ -125,9 +132,18 @@ class Tape:
     """One symbol's market. Nothing here depends on what was asked before."""
 
     def __init__(
-        self, seed: int, opening: int, rate: float, pair: Instrument, started: int, calendar: Calendar
+        self,
+        seed: int,
+        opening: int,
+        rate: float,
+        pair: Instrument,
+        started: int,
+        calendar: Calendar,
+        *,
+        is_planted: bool = False,
     ) -> None:
         self.instrument = pair
+        self._seed = seed
         self.opening = opening
         self.calendar = calendar
         self._orders_per_minute = rate * 60.0 * pair.liquidity / FILLS_PER_ORDER
@@ -144,9 +160,15 @@ class Tape:
         self._streams: Words = np.array(names, dtype=np.uint64)
         self._shifts: Ints = np.concatenate([_SHIFTS, _SHIFTS])
         roots = np.array([math.sqrt(2.0 ** int(shift) / _DAY) for shift in _SHIFTS])
-        daily = [roots * _COMMON_VOLATILITY * pair.beta, roots * pair.volatility]
+        daily = [roots * COMMON_VOLATILITY * pair.beta, roots * pair.volatility]
         self._amplitudes: Floats = np.concatenate(daily).reshape(-1, 1) * _FIXED_POINT
         self._base_ticks = pair.price * 10.0**pair.price_decimals
+        self._has_anomalies = is_planted and any(one.symbol == pair.symbol for one in RECURRING)
+        self._leader: Words | None = None
+        leader = instrument(LEAD_LAG.leader)
+        if is_planted and leader and pair.symbol == LEAD_LAG.follower:
+            self._leader = np.array([key(seed, leader.symbol, "own", octave) for octave in octaves], dtype=np.uint64)
+            self._led: Floats = (roots * leader.volatility * LEAD_LAG.weight).reshape(-1, 1) * _FIXED_POINT
 
     @cached_property
     def _quantities(self) -> Ints:
@@ -280,8 +302,16 @@ class Tape:
     def quote(self, times: Ints) -> tuple[Ints, Ints, Floats]:
         """Best bid and ask in ticks, and in [-1, 1] how the price is about to move."""
         clock = times - times % BOOK_CLOCK
+        unusual = self._anomalies_of(clock)
+        for one in unusual:
+            if one.kind == "frozen_price":
+                clock = np.where(one.holds(clock), one.start, clock)
         values, steps = smooth(self._streams, self._shifts, clock)
-        moved = np.rint(values * self._amplitudes).astype(np.int64).sum(axis=0).astype(np.float64) / _FIXED_POINT
+        sums = np.rint(values * self._amplitudes).astype(np.int64).sum(axis=0)
+        if self._leader is not None:
+            before, _ = smooth(self._leader, _SHIFTS, clock - LEAD_LAG.minutes * MINUTE)
+            sums = sums + np.rint(before * self._led).astype(np.int64).sum(axis=0)
+        moved = sums.astype(np.float64) / _FIXED_POINT
         middle = self._base_ticks * (1.0 + moved + moved * moved / 2.0)  # exp(moved) to second order: never negative
         if self.calendar.relistings:
             middle = middle * self.calendar.price_factor(self.minute_of_times(clock))
@@ -289,10 +319,21 @@ class Tape:
         drawn = drawn * drawn
         drawn = drawn * drawn
         spread = 1 + (drawn * drawn * self._base_ticks * 2e-5).astype(np.int64)
+        for one in unusual:
+            if one.kind == "price_jump":
+                left = (one.end - clock) / float(one.end - one.start)
+                middle = np.where(one.holds(clock), middle * (1.0 + one.size * left), middle)
+            elif one.kind == "wide_spread":
+                spread = spread + np.where(one.holds(clock), int(one.size * self._base_ticks), 0)
         bid = np.maximum(np.floor(middle - spread / 2.0).astype(np.int64), 1)
         half = len(_SHIFTS)
         trend = (steps[1] + steps[2] + steps[half] + steps[half + 1]) / 8.0
         return bid, bid + spread, trend
+
+    def _anomalies_of(self, times: Ints) -> list[Anomaly]:
+        if not self._has_anomalies:
+            return []
+        return anomalies(self._seed, self.opening, self.instrument.symbol, int(times.min()), int(times.max()) + 1)
 
     def book(self, time: int, levels: int) -> Book:
         """The order book at `time`; sizes stay with their price for a while, as resting orders do."""
@@ -349,16 +390,24 @@ class Tape:
         times = self._order_times(orders, self.minute_of_order(start), self.minute_of_order(end - 1) + 1)
         bid, ask, trend = self.quote(times)
         is_buy = uniform(self._keys["side"], orders) < 0.5 + 0.4 * trend
+        unusual = self._anomalies_of(times)
+        for one in unusual:
+            if one.kind == "frozen_price":
+                is_buy = is_buy | one.holds(times)
         prices = np.where(is_buy, ask, bid)
         edges = self._trades_before(np.arange(start, end + 1))
         fills = np.diff(edges)
         numbers = np.arange(edges[0], edges[-1]) + 1
         drawn = words(self._keys["quantity"], numbers)
+        quantities = self._quantities[(drawn >> np.uint64(52)).astype(np.int64)]
+        for one in unusual:
+            if one.kind == "volume_burst":
+                quantities = np.where(np.repeat(one.holds(times), fills), quantities * int(one.size), quantities)
         return Trades(
             id=numbers + np.repeat(self.calendar.skipped(orders), fills) if self.calendar.skips else numbers,
             time=np.repeat(times, fills),
             price=np.repeat(prices, fills),
-            quantity=self._quantities[(drawn >> np.uint64(52)).astype(np.int64)],
+            quantity=quantities,
             buyer_is_maker=np.repeat(~is_buy, fills),
             order=np.repeat(orders, fills),
         )

@@ -4,13 +4,14 @@ All times are microseconds; rows are arrays whose fields `columns` names.
 """
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from aiohttp import web
 
-from streaming.simulator import instruments
+from streaming.simulator import instruments, planted
 from streaming.simulator.clock import Clock
 from streaming.simulator.market import MINUTE, Market, Tape
 from streaming.simulator.messages import json_text, price_text, quantity_text, quote_text
@@ -73,6 +74,29 @@ class MarketTruth:
             )
         ]  # fmt: skip
 
+    def planted(self, start: int, end: int) -> dict[str, object]:
+        """What the module `planted` says; of the anomalies those that meet the times [start, end), until now."""
+        made = self._market
+        if not made.is_planted:
+            return {"lead_lag": None, "correlations": [], "anomalies": []}
+        pairs = list(itertools.combinations(sorted(instruments.listed()), 2))
+        spans = {"1m": 60, "1h": 3_600, "1d": 86_400}
+        until = min(end, self._clock() + 1)
+        every = [
+            one
+            for symbol in dict.fromkeys(rule.symbol for rule in planted.RECURRING)
+            for one in planted.anomalies(made.seed, made.opening, symbol, start, until)
+        ]
+        return {
+            "lead_lag": planted.LEAD_LAG._asdict(),
+            "correlations": [
+                {"symbol_a": a, "symbol_b": b}
+                | {interval: planted.correlation(a, b, seconds) for interval, seconds in spans.items()}
+                for a, b in pairs
+            ],
+            "anomalies": [one._asdict() for one in sorted(every, key=lambda one: one.start)],
+        }
+
     async def klines(self, symbol: str, start: int, end: int) -> dict[str, object]:
         """The closed candles of the minutes that begin in [start, end]."""
         tape = self.tape(symbol)
@@ -100,7 +124,7 @@ class MarketTruth:
 
 
 def routes(truth: Truth, sent: SentRecord) -> list[web.RouteDef]:
-    """`/truth/market`, `/truth/trades`, `/truth/sent`, and `/truth/klines` of a made market."""
+    """`/truth/market`, `/truth/trades`, `/truth/sent`; of a made market `/truth/klines` and `/truth/planted`."""
 
     async def market(_request: web.Request) -> web.Response:
         return json_reply(json_text(truth.market()))
@@ -135,12 +159,19 @@ def routes(truth: Truth, sent: SentRecord) -> list[web.RouteDef]:
         start, end = int(request.query.get("startTime", "0")), int(request.query.get("endTime", str(2**62)))
         return json_reply(json_text(await truth.klines(request.query["symbol"], start, end)))
 
+    async def planted_ones(request: web.Request) -> web.Response:
+        assert isinstance(truth, MarketTruth)  # noqa: S101 (the route exists only then)
+        start, end = int(request.query.get("startTime", "0")), int(request.query.get("endTime", str(2**62)))
+        return json_reply(json_text(truth.planted(start, end)))
+
     found = [
         web.get("/truth/market", _told(market)),
         web.get("/truth/trades", _told(trades)),
         web.get("/truth/sent", _told(sent_ranges)),
     ]
-    return [*found, web.get("/truth/klines", _told(klines))] if isinstance(truth, MarketTruth) else found
+    if isinstance(truth, MarketTruth):
+        found += [web.get("/truth/klines", _told(klines)), web.get("/truth/planted", _told(planted_ones))]
+    return found
 
 
 def _told(handler: Handler) -> Handler:

@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from streaming.simulator import SimulatorError, hub
+from streaming.simulator import SimulatorError, hub, planted
 from streaming.simulator.live import Live
 from streaming.simulator.market import MINUTE
 from streaming.simulator.server import running
@@ -323,6 +323,30 @@ def test_the_rest_ticker_counts_its_trades() -> None:
             assert day["firstId"] == 1
             pair = await api.get('/api/v3/ticker/24hr?symbols=["BTCUSDT","ETHUSDT"]')
             assert [row["symbol"] for row in pair] == ["BTCUSDT", "ETHUSDT"]
+
+    run(scenario)
+
+
+def test_the_truth_tells_what_is_planted() -> None:
+    async def scenario() -> None:
+        async with serving(OPTIONS) as api:
+            market = await api.get("/truth/market")
+            start, end = market["opening"], market["opening"] + 720 * MINUTE
+            found = await api.get(f"/truth/planted?startTime={start}&endTime={end}")
+            assert found["lead_lag"] == planted.LEAD_LAG._asdict()
+            pair = next(
+                row for row in found["correlations"] if (row["symbol_a"], row["symbol_b"]) == ("BTCUSDT", "ETHUSDT")
+            )
+            assert pair["1m"] == pytest.approx(planted.correlation("BTCUSDT", "ETHUSDT", 60))
+            now = await api.get("/api/v3/time")
+            every = [
+                one._asdict()
+                for symbol in ("BTCUSDT", "SOLUSDT", "XRPUSDT")
+                for one in planted.anomalies(market["seed"], start, symbol, start, end)
+            ]
+            passed = [one for one in every if one["start"] <= now["serverTime"] * 1000 - MINUTE]
+            assert [one for one in passed if one not in found["anomalies"]] == []
+            assert [one for one in found["anomalies"] if one not in every] == []
 
     run(scenario)
 
