@@ -253,7 +253,7 @@ def of_candles(
         inside = inside.loc[:, has_traded.any()]
         returns = log_returns(inside).iloc[1:]
         alike: dict[tuple[str, str], list[tuple[str, str]]] = {}
-        for exchange, symbol in sorted(inside.columns.to_list()):
+        for exchange, symbol in sorted(zip(*map(inside.columns.get_level_values, SERIES), strict=True)):
             alike.setdefault((exchange, quotes[exchange, symbol]), []).append((exchange, symbol))
         for (exchange, quote), chosen in alike.items():
             rows = of_returns(returns[chosen].to_numpy(), [symbol for _, symbol in chosen], window)
