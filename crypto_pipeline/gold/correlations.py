@@ -253,7 +253,7 @@ def of_candles(
         inside = inside.loc[:, has_traded.any()]
         returns = log_returns(inside).iloc[1:]
         alike: dict[tuple[str, str], list[tuple[str, str]]] = {}
-        for exchange, symbol in sorted(inside.columns):
+        for exchange, symbol in sorted(zip(*map(inside.columns.get_level_values, SERIES), strict=True)):
             alike.setdefault((exchange, quotes[exchange, symbol]), []).append((exchange, symbol))
         for (exchange, quote), chosen in alike.items():
             rows = of_returns(returns[chosen].to_numpy(), [symbol for _, symbol in chosen], window)
@@ -276,9 +276,13 @@ def of_returns(returns: Floats, symbols: Sequence[str], window: Window) -> pd.Da
     led = lead_lags(returns, _LONGEST_LAG, _OWN_PAST, _FEWEST_TESTED, is_enough & ~np.isnan(linear))
     bounds = [*fisher_interval(linear, count, CONFIDENCE), *fisher_interval(ranked, count, CONFIDENCE, of_ranks=True)]
     leads = led.adjusted_p <= _FALSE_FINDS
-    reason = np.where(~is_enough, "too_few_observations", np.where(np.isnan(linear), "constant", None))
-    untested = np.where(np.isnan(led.adjusted_p), "too_few_observations", "not_significant")
-    lead_lag_reason = np.where(leads, None, np.where(reason == None, untested, reason))  # noqa: E711 (elementwise)
+    reason = np.full(count.shape, None, dtype=object)
+    reason[np.isnan(linear)] = "constant"
+    reason[~is_enough] = "too_few_observations"
+    lead_lag_reason = np.full(count.shape, "not_significant", dtype=object)
+    lead_lag_reason[np.isnan(led.adjusted_p)] = "too_few_observations"
+    lead_lag_reason[np.isnan(linear)] = reason[np.isnan(linear)]
+    lead_lag_reason[leads] = None
     seconds = np.where(leads, led.lag * window.interval.total_seconds(), np.nan)
     names = np.array(symbols, dtype=object)
     figures = {

@@ -14,6 +14,7 @@ from pyspark.sql import Row, SparkSession
 from scipy import stats
 
 from crypto_pipeline.gold import correlations
+from crypto_pipeline.gold._pairs import Floats
 from crypto_pipeline.gold.correlations import TABLE, WINDOWS, Window, of_candles, of_returns
 from crypto_pipeline.refresh import refresh
 from crypto_pipeline.silver import completeness, ohlcv, ohlcv_1m
@@ -27,7 +28,7 @@ MIDNIGHT = pd.Timestamp("2026-11-20")
 SYMBOLS = ("BNBUSDT", "BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT")
 
 
-def walk(rows: int, symbols: Iterable[str] = ("BTCUSDT", "ETHUSDT"), seed: int = 1) -> dict[str, np.ndarray]:
+def walk(rows: int, symbols: Iterable[str] = ("BTCUSDT", "ETHUSDT"), seed: int = 1) -> dict[str, Floats]:
     """Closes that move together."""
     random = np.random.default_rng(seed)
     common = random.normal(size=rows)
@@ -35,7 +36,7 @@ def walk(rows: int, symbols: Iterable[str] = ("BTCUSDT", "ETHUSDT"), seed: int =
 
 
 def candles(
-    closes: dict[str, np.ndarray], window: Window, end: pd.Timestamp = MIDNIGHT, quote: str = "USDT"
+    closes: dict[str, Floats], window: Window, end: pd.Timestamp = MIDNIGHT, quote: str = "USDT"
 ) -> pd.DataFrame:
     """Candles of which the last one ends at `end`."""
     return pd.concat(
@@ -169,7 +170,7 @@ def simulated(days: int, rate: float, seed: int, end: pd.Timestamp = MIDNIGHT) -
 def test_the_planted_lead_is_found_with_its_lag_and_sign_and_is_the_surest_by_far() -> None:
     rows = of_candles(simulated(1, 0.5, seed=7), None, MINUTES, [MIDNIGHT]).set_index(["symbol_a", "symbol_b"])
     lead = planted.LEAD_LAG
-    row = rows.loc[lead.follower, lead.leader]
+    row: Any = rows.loc[(lead.follower, lead.leader)]
     assert row["lead_lag_seconds"] == -60 * lead.minutes  # symbol_b, the leader, is first
     made = planted.correlation(lead.leader, lead.follower, 60, lag=60 * lead.minutes)
     assert row["lead_lag_correlation"] == pytest.approx(made, abs=0.06)
@@ -186,7 +187,7 @@ def test_the_planted_correlations_lie_in_their_intervals() -> None:
     rows = of_candles(hours, None, HOURS, [MIDNIGHT])
     assert len(rows) == 10
     assert (rows["observations"] >= 700).all()
-    made = np.array([planted.correlation(*pair, 3600) for pair in rows[["symbol_a", "symbol_b"]].to_numpy()])
+    made = np.array([planted.correlation(a, b, 3600) for a, b in zip(rows["symbol_a"], rows["symbol_b"], strict=True)])
     held = (rows["pearson_low"] <= made) & (made <= rows["pearson_high"])
     assert held.sum() >= 9  # an interval holds 95 of 100
     assert rows["spearman"].to_numpy() == pytest.approx(made, abs=0.1)
@@ -200,7 +201,7 @@ TRIO = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 LATE = 23 * 60 + 30
 
 
-def stored(closes: dict[str, np.ndarray], seconds: int, **values: Any) -> list[dict[str, Any]]:
+def stored(closes: dict[str, Floats], seconds: int, **values: Any) -> list[dict[str, Any]]:
     return [
         {
             "exchange": "binance",

@@ -14,6 +14,7 @@ from statsmodels.stats.multitest import fdrcorrection
 
 from crypto_pipeline.gold import _pairs
 from crypto_pipeline.gold._pairs import (
+    Floats,
     benjamini_hochberg,
     fisher_interval,
     lead_lags,
@@ -27,12 +28,12 @@ METHODS = {"pearson": pearson, "spearman": spearman}
 EVERY = np.ones((9, 9), dtype=np.bool_)
 
 
-def drawn(rows: int = 200, columns: int = 6, seed: int = 1) -> np.ndarray:
+def drawn(rows: int = 200, columns: int = 6, seed: int = 1) -> Floats:
     random = np.random.default_rng(seed)
     return random.normal(size=(rows, 1)) + random.normal(size=(rows, columns))
 
 
-def with_holes(values: np.ndarray, share: float, seed: int = 2) -> np.ndarray:
+def with_holes(values: Floats, share: float, seed: int = 2) -> Floats:
     return np.where(np.random.default_rng(seed).random(values.shape) < share, np.nan, values)
 
 
@@ -89,7 +90,7 @@ cells = st.one_of(st.just(np.nan), st.integers(-3, 3).map(float))
 
 @settings(max_examples=60, deadline=None)
 @given(arrays(np.float64, st.tuples(st.integers(1, 12), st.integers(1, 5)), elements=cells))
-def test_whatever_the_values_it_is_that_of_pandas_symmetric_and_within_one(values: np.ndarray) -> None:
+def test_whatever_the_values_it_is_that_of_pandas_symmetric_and_within_one(values: Floats) -> None:
     for method, function in METHODS.items():
         found = function(values)
         expected = pd.DataFrame(values).corr(method=method, min_periods=1).to_numpy()  # type: ignore[arg-type]
@@ -110,7 +111,7 @@ def test_an_interval_is_that_of_scipy_and_for_ranks_bonett_and_wright_s() -> Non
     assert (low[0], high[0]) == pytest.approx(
         (math.tanh(math.atanh(0.5) - reach), math.tanh(math.atanh(0.5) + reach)), abs=1e-7
     )
-    assert fisher_interval(np.array([1.0]), np.array([10]), 0.95) == (1, 1)
+    assert [bound[0] for bound in fisher_interval(np.array([1.0]), np.array([10]), 0.95)] == [1, 1]
     assert np.isnan(fisher_interval(np.array([0.5]), np.array([3]), 0.95)).all()
 
 
@@ -138,7 +139,7 @@ def test_what_is_freed_of_its_past_is_as_statsmodels_says() -> None:
     assert np.flatnonzero(np.isnan(whitened(x, 2)[2:, 0])).tolist() == [98, 99, 100]
 
 
-def led(lag: int, weight: float = 0.4, seed: int = 4) -> np.ndarray:
+def led(lag: int, weight: float = 0.4, seed: int = 4) -> Floats:
     """Three columns, of which the second follows the first by `lag` rows."""
     random = np.random.default_rng(seed)
     x = random.normal(size=(1000, 3))

@@ -138,7 +138,8 @@ def test_the_market_moves_as_its_planted_correlations_say() -> None:
     """Over half a year of quotes, in which chance is small."""
     times = OPENING + np.arange(0, 180 * 1440, 60) * MINUTE
     symbols = ("BNBUSDT", "BTCUSDT", "ETHUSDT", "XRPUSDT")
-    mids = [sum(_tape(symbol).quote(times)[:2]) / 2 for symbol in symbols]
+    quotes = [_tape(symbol).quote(times) for symbol in symbols]
+    mids = np.array([(bid + ask) / 2.0 for bid, ask, _ in quotes])
     found = np.corrcoef(np.diff(np.log(mids), axis=1))
     expected = [[planted.correlation(a, b, 3600) for b in symbols] for a in symbols]
     assert found == pytest.approx(np.array(expected), abs=0.04)
