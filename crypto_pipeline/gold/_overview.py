@@ -64,9 +64,8 @@ def overview(series: pd.DataFrame, sums: pd.DataFrame, closes: pd.DataFrame, pro
         rows[rank] = of_exchange[figure].rank(method="min", ascending=False)
     rows["spread_rank"] = of_exchange["spread_bps"].rank(method="min")
     rows["reason"] = reasons(rows)
-    counts = [name for name in rows if name.endswith("_rank") or "minutes" in name or "trade_count" in name]
-    whole = {name: "Int64" for name in [*counts, "observations"]}
-    return rows.astype(whole)
+    counts = [name for name in map(str, rows) if name.endswith("_rank") or "minutes" in name or "trade_count" in name]
+    return rows.astype(dict.fromkeys([*counts, "observations"], "Int64"))
 
 
 def quiet_minutes(proven: pd.DataFrame) -> pd.DataFrame:
@@ -99,8 +98,8 @@ def changes(rows: pd.DataFrame, quiet: pd.DataFrame, window: str) -> pd.Series:
     """last / open - 1 in percent, where nothing traded between the window's start and the trade that is its open."""
     start = starts(rows["as_of"], window)
     first = rows[f"first_{window}"].fillna(rows["as_of"])
-    last = rows["last_price"].astype(float)
-    opened = rows[f"open_{window}"].astype(float).where(rows[f"first_{window}"].notna(), last)
+    last = rows["last_price"].astype("float64")
+    opened = rows[f"open_{window}"].astype("float64").where(rows[f"first_{window}"].notna(), last)
     is_first = counted(rows, quiet, start, first) == (first - start) // _MINUTE
     return ((last / opened - 1) * 100).where(is_first)
 
@@ -151,7 +150,7 @@ def reconcile(rows: pd.DataFrame, quiet: pd.DataFrame) -> None:
     known = rows["outer_minutes"] + counted(rows, quiet, since, until) - rows["outer_unproven"]
     rows["ticker_minutes_missing"] = ((until - since) // _MINUTE - known).where(is_told)
     differences = {
-        name: rows[f"difference_{name}_24h"].astype(float).fillna(0)
+        name: rows[f"difference_{name}_24h"].astype("float64").fillna(0)
         for name in ("open", "low", *_MORE_IS_ABOVE)
     }  # fmt: skip
     agrees = np.all([each == 0 for each in differences.values()], axis=0)
@@ -170,10 +169,8 @@ def reasons(rows: pd.DataFrame) -> list[str | None]:
 def _reason(row: dict[Any, Any]) -> str | None:
     if pd.isna(row["last_price"]):
         return "all: no_candle_in_24h"
-    told: list[str] = []
-    for window in _WINDOWS:
-        if pd.isna(row[f"change_{window}_percent"]):
-            told.append(f"change_{window}: {_why(row, window)}")
+    unknown = [window for window in _WINDOWS if pd.isna(row[f"change_{window}_percent"])]
+    told = [f"change_{window}: {_why(row, window)}" for window in unknown]
     if pd.isna(row["volatility_24h"]):
         told.append("volatility_24h: too_few_minutes")
     lacking: Sequence[tuple[str, str]] = (

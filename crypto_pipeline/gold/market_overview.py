@@ -188,7 +188,8 @@ def needs(keys: DataFrame, _now: datetime) -> DataFrame:
 def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame, _now: datetime) -> DataFrame:
     """The overview of every series in `keys`, as far as it differs from the current one."""
     series = keys.toPandas()
-    ends = {name: of.to_pydatetime().replace(tzinfo=UTC) for name, of in series.groupby("exchange")["as_of"].max().items()}
+    of_exchange = series.groupby("exchange")["as_of"].max()
+    ends = {str(name): end.to_pydatetime().replace(tzinfo=UTC) for name, end in of_exchange.items()}
     recent = {name: [(end - _DAY - _HOUR, end), (end - _WEEK, end - _WEEK + _HOUR)] for name, end in ends.items()}
     minutes = _within(sources["silver.ohlcv_1m"].filter("is_closed"), recent)
     tickers = _latest(sources["silver.ticker_1m"].filter("is_closed"), ends, _REACH["silver.ticker_1m"])

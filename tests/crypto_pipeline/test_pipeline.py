@@ -64,7 +64,14 @@ def test_the_lineage_is_what_it_was() -> None:
         ),
         "silver/completeness_hourly": ["silver/completeness"],
         "silver/completeness_daily": ["silver/completeness"],
-        "gold/market_overview": ["silver/ohlcv_1m"],
+        "gold/market_overview": [
+            f"silver/{name}" for name in ("completeness", "ohlcv_1m", "order_book_1m", "ticker_1m")
+        ],
+        "gold/data_quality_hourly": sorted(
+            [f"bronze/{name}" for name in ("trades", "tickers", "depth", "klines")]
+            + [f"silver/{name}" for name in ("ohlcv_1m", "order_book_1m", "ticker_1m")]
+        ),
+        "gold/data_quality": ["bronze/gaps", "bronze/quarantine", "gold/data_quality_hourly", "silver/completeness"],
         "rebuild/silver": [],
     }
 
