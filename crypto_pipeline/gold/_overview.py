@@ -132,14 +132,15 @@ def in_usdt(closes: pd.DataFrame, series: pd.DataFrame) -> pd.DataFrame:
             inverse.assign(asset=inverse["quote_asset"], rate=1 / inverse["close"]),
         ]
     )[["exchange", "asset", "interval_start", "rate"]].sort_values("interval_start", kind="stable")
+    rates = rates[rates["asset"].isin(others["quote_asset"].unique())]
     converted = pd.merge_asof(
         others, rates, on="interval_start", left_by=["exchange", "quote_asset"], right_by=["exchange", "asset"],
         tolerance=_CARRIED,
     )  # fmt: skip
     volumes = pd.concat([day[is_usdt].assign(rate=1.0), converted])
     volumes["quote_volume_24h_usdt"] = volumes["quote_volume"] * volumes["rate"]
-    total = volumes.groupby(SERIES)["quote_volume_24h_usdt"].agg(lambda values: values.sum(skipna=False))
-    return total.reset_index()
+    of_series = volumes.groupby(SERIES)["quote_volume_24h_usdt"]
+    return of_series.sum().where(of_series.count() == of_series.size()).reset_index()
 
 
 def reconcile(rows: pd.DataFrame, quiet: pd.DataFrame) -> None:

@@ -39,6 +39,7 @@ def test_the_lineage_is_what_it_was() -> None:
         "bronze/depth": ["kafka/crypto_raw"],
         "bronze/agg_trades": ["kafka/crypto_raw"],
         "bronze/gaps": ["kafka/crypto_raw"],
+        "bronze/quarantine": ["kafka/crypto_raw"],
         "bronze/dead_letters": ["kafka/crypto_raw"],
         "bronze/instruments": ["kafka/crypto_raw"],
         "bronze/selections": ["kafka/crypto_raw"],
