@@ -10,6 +10,7 @@ from shared.settings import settings
 defs = dg.Definitions(
     assets=[
         bronze_assets.TOPICS,
+        bronze_assets.QUARANTINE,
         bronze_assets.bronze,
         *silver_assets.ASSETS,
         *silver_assets.VIEWS,

@@ -6,6 +6,7 @@ from functools import partial
 import dagster as dg
 
 from crypto_pipeline.assets import specs
+from crypto_pipeline.bronze import quarantine
 from crypto_pipeline.bronze.common import CANNOT_BE_PARSED
 from crypto_pipeline.conflicts import ANOTHER_WRITER, conflicts_retried
 from crypto_pipeline.ingest import Ingested, ingest, sources
@@ -20,6 +21,16 @@ TOPICS = dg.AssetSpec(
     kinds={"kafka"},
     description="**One message per event.** A topic a symbol, written by the streaming service, kept for 48 hours.",
 )
+
+QUARANTINE = dg.AssetSpec(
+    specs.key(quarantine.TABLE),
+    deps=[TOPICS.key],
+    group_name="bronze",
+    kinds={"spark", "hudi"},
+    description=specs.description(quarantine),
+    metadata=specs.metadata(quarantine.TABLE, settings().bucket),
+)
+"""Each table writes to it what it refuses, so it needs no run of its own."""
 
 
 class BronzeConfig(dg.Config):

@@ -39,6 +39,7 @@ def test_the_lineage_is_what_it_was() -> None:
         "bronze/depth": ["kafka/crypto_raw"],
         "bronze/agg_trades": ["kafka/crypto_raw"],
         "bronze/gaps": ["kafka/crypto_raw"],
+        "bronze/quarantine": ["kafka/crypto_raw"],
         "bronze/dead_letters": ["kafka/crypto_raw"],
         "bronze/instruments": ["kafka/crypto_raw"],
         "bronze/selections": ["kafka/crypto_raw"],
@@ -65,7 +66,14 @@ def test_the_lineage_is_what_it_was() -> None:
         ),
         "silver/completeness_hourly": ["silver/completeness"],
         "silver/completeness_daily": ["silver/completeness"],
-        "gold/market_overview": ["silver/ohlcv_1m"],
+        "gold/market_overview": [
+            f"silver/{name}" for name in ("completeness", "ohlcv_1m", "order_book_1m", "ticker_1m")
+        ],
+        "gold/data_quality_hourly": sorted(
+            [f"bronze/{name}" for name in ("trades", "tickers", "depth", "klines")]
+            + [f"silver/{name}" for name in ("ohlcv_1m", "order_book_1m", "ticker_1m")]
+        ),
+        "gold/data_quality": ["bronze/gaps", "bronze/quarantine", "gold/data_quality_hourly", "silver/completeness"],
         "rebuild/silver": [],
     }
 

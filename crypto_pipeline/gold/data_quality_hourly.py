@@ -1,0 +1,170 @@
+"""What came into a table in each hour of the market, counted: what `gold.data_quality` adds up to days.
+
+The hour is that of the row in its table: of the event (`event_time`, else `received_at`; of a kline its `open_time`),
+or of the minute. An hour is counted anew, whole, when a row of it is new; so a run costs the hours that are touched.
+
+- `duplicates`: rows less distinct keys of the table. It must be 0.
+- `late`: in bronze rows that came more than 10 seconds after the exchange sent them (the mark `is_not_late`); in
+  `silver.ohlcv_1m` closed candles that were revised.
+- The latencies are histograms, because those of hours can be added and percentiles cannot: bucket 0 counts up to 1 ms
+  (also where clocks disagree and it is below 0), bucket b from 1.05^(b-1) to 1.05^b ms (as DDSketch, Masson et al.,
+  VLDB 2019). Only what was streamed counts: REST and archives are no measure of latency.
+  - `to_received`: from when the exchange sent a message (`published_at`, else `event_time`) to `received_at`
+  - `to_bronze`: from then (from `received_at` where the exchange gives no time) to `ingested_at`
+  - `to_silver`: from the end of a minute to when its row was written: of a candle of the WebSocket's kline that was
+    never revised `known_at`, of books and tickers `ingestion_ts` of the closed row as it is now
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import reduce
+from math import log
+
+from pyspark.sql import Column as Expression
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F  # noqa: N812
+
+from crypto_pipeline.bronze import depth, klines, tickers, trades
+from crypto_pipeline.frames import added, differing
+from crypto_pipeline.silver import ohlcv_1m, order_book_1m, ticker_1m
+from shared.tables import Column
+from shared.tables import Table as Contract
+
+GROWTH = 1.05
+"""Each bucket's upper bound is so many times the one before."""
+STAGES = ("received", "bronze", "silver")
+_HISTOGRAM = "array<struct<bucket:int,count:bigint>>"
+_SERIES = ("table_name", "exchange", "symbol")
+
+TABLE = Contract(
+    layer="gold",
+    name="data_quality_hourly",
+    grain="One row per table, exchange, symbol and UTC hour of which it has rows",
+    columns=(
+        Column("table_name", "string", "the table that is described, with its layer: bronze.trades"),
+        Column("exchange", "string", "the market"),
+        Column("symbol", "string", "canonical"),
+        Column("hour_start", "timestamp", "UTC, inclusive"),
+        Column("rows", "bigint", "in the hour"),
+        Column("duplicates", "bigint", "rows less distinct keys; must be 0"),
+        Column("late", "bigint", "came over 10 s after they were sent; of candles: revised after they were closed"),
+        *(Column(f"to_{stage}", _HISTOGRAM, f"latency from the exchange to {stage}, by bucket") for stage in STAGES),
+        Column("ingestion_ts", "timestamp", "when the row was written"),
+        Column("month", "string", "partition: UTC month of hour_start, yyyy-MM"),
+    ),
+    key=(*_SERIES, "hour_start"),
+    partitions=("month",),
+    time="hour_start",
+    rules={
+        "it_starts_on_its_grid": "unix_micros(hour_start) % 3600000000 = 0",
+        "no_more_are_late_than_came": "rows > 0 and late between 0 and rows and duplicates between 0 and rows",
+    },
+)
+_BRONZE = (trades.TABLE, tickers.TABLE, depth.TABLE, klines.TABLE)
+_SILVER = (ohlcv_1m.TABLE, order_book_1m.TABLE, ticker_1m.TABLE)
+SOURCES = (*_BRONZE, *_SILVER)
+JOB = "analytics"
+
+_MINUTE = timedelta(minutes=1)
+
+
+def touched(changes: Mapping[str, DataFrame], _current: DataFrame, _now: datetime) -> DataFrame:
+    """The hours of each table in which rows are new."""
+    hours = [
+        changes[source.full_name].select(F.lit(source.full_name).alias("table_name"), _hour(source)).distinct()
+        for source in SOURCES
+    ]
+    return reduce(lambda left, right: left.unionByName(right), hours)
+
+
+def needs(keys: DataFrame, _now: datetime) -> DataFrame:
+    """These hours of each table."""
+    hour = F.col("hour_start")
+    return keys.select(
+        F.col("table_name").alias("source"),
+        F.lit(None).cast("string").alias("interval"),
+        hour.alias("start"),
+        hour.alias("end"),
+    )
+
+
+def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame, _now: datetime) -> DataFrame:
+    """The hours `keys`, counted anew, as far as they differ from the current ones."""
+    each = [_measured(sources[source.full_name], source) for source in SOURCES]
+    rows = reduce(lambda left, right: left.unionByName(right), each).join(
+        F.broadcast(keys), on=["table_name", "hour_start"], how="left_semi"
+    )
+    counts = rows.groupBy(*TABLE.key).agg(
+        F.count("*").alias("rows"),
+        (F.count("*") - F.countDistinct("row_key")).alias("duplicates"),
+        F.count_if("is_late").alias("late"),
+    )
+    stages = F.array(*[F.struct(F.lit(stage).alias("stage"), F.col(stage).alias("ms")) for stage in STAGES])
+    buckets = (
+        added(rows.select(*TABLE.key, F.inline(stages)).filter("ms is not null"), bucket=_bucket(F.col("ms")))
+        .groupBy(*TABLE.key, "stage", "bucket")
+        .agg(F.count("*").alias("count"))
+    )
+    of_stage = {stage: F.collect_list(F.when(F.col("stage") == stage, F.struct("bucket", "count"))) for stage in STAGES}
+    histograms = buckets.groupBy(*TABLE.key).agg(
+        *[F.array_sort(listed).alias(f"to_{stage}") for stage, listed in of_stage.items()]
+    )
+    none = F.array().cast(_HISTOGRAM)
+    built = counts.join(histograms, on=list(TABLE.key), how="left").select(
+        *TABLE.key,
+        "rows",
+        "duplicates",
+        "late",
+        *[F.coalesce(f"to_{stage}", none).alias(f"to_{stage}") for stage in STAGES],
+        F.date_format("hour_start", "yyyy-MM").alias("month"),
+    )
+    return differing(built, current, TABLE)
+
+
+def _hour(source: Contract) -> Expression:
+    time = F.col(source.time) if source.time else F.coalesce("event_time", "received_at")
+    return F.date_trunc("hour", time).alias("hour_start")
+
+
+def _bucket(ms: Expression) -> Expression:
+    return F.ceil(F.log(F.greatest(ms, F.lit(1.0))) / F.lit(log(GROWTH))).cast("int")
+
+
+def _measured(rows: DataFrame, source: Contract) -> DataFrame:
+    """Each row of a table with its `row_key`, whether it `is_late`, and its latency to each stage in milliseconds."""
+    measure = _of_bronze() if source in _BRONZE else _of_silver(source)
+    nothing = {stage: F.lit(None).cast("double") for stage in STAGES}
+    shown = {"is_late": F.lit(False), **nothing, **measure}
+    return rows.select(
+        F.lit(source.full_name).alias("table_name"),
+        "exchange",
+        "symbol",
+        _hour(source),
+        F.xxhash64(*[name for name in source.key if name not in _SERIES]).alias("row_key"),
+        *[value.alias(name) for name, value in shown.items()],
+    )
+
+
+def _of_bronze() -> dict[str, Expression]:
+    is_streamed = F.col("source") == "websocket"
+    sent = F.coalesce("published_at", "event_time")
+    return {
+        "is_late": F.coalesce(F.array_contains("broken_rules", "is_not_late"), F.lit(False)),
+        "received": F.when(is_streamed, _ms(sent, F.col("received_at"))),
+        "bronze": F.when(is_streamed, _ms(F.coalesce(sent, "received_at"), F.col("ingested_at"))),
+    }
+
+
+def _of_silver(source: Contract) -> dict[str, Expression]:
+    end = F.col("interval_start") + F.lit(_MINUTE)
+    if source is not ohlcv_1m.TABLE:
+        return {"silver": F.when(F.col("is_closed"), _ms(end, F.col("ingestion_ts")))}
+    is_first = F.col("is_closed") & (F.col("source") == "websocket") & (F.col("revision") == 1)
+    return {
+        "is_late": F.coalesce(F.col("revision") > 1, F.lit(False)),
+        "silver": F.when(is_first, _ms(end, F.col("known_at"))),
+    }
+
+
+def _ms(start: Expression, end: Expression) -> Expression:
+    return (F.unix_micros(end) - F.unix_micros(start)) / 1000
