@@ -19,7 +19,6 @@ from shared.yaml_file import Parsed, YamlFileError
 
 CURRENCY = "USDT"
 """What every portfolio is valued in; it is the cash."""
-EARLIEST = "earliest"
 EQUAL_WEIGHT = "equal_weight"
 HEADER = ("time", "type", "symbol", "quantity", "price", "fee", "fee_asset")
 
@@ -234,7 +233,7 @@ def _portfolio(name: str, said: object, parsed: Parsed, known: Collection[str] |
                 _known(asset, known, parsed.at((*place, field, asset)))
     if entry.benchmark != EQUAL_WEIGHT:
         _known(entry.benchmark, known, parsed.at((*place, "benchmark")))
-    start = None if entry.start == EARLIEST else entry.start
+    start = entry.start if isinstance(entry.start, date) else None
     transactions: tuple[Transaction, ...] = ()
     if entry.transactions is not None:
         where_named = parsed.at((*place, "transactions"))
@@ -264,9 +263,7 @@ def _known(asset: str, known: Collection[str] | None, where: str) -> None:
         )
 
 
-def _transactions(
-    path: Path, where: str, start: date | None, known: Collection[str] | None
-) -> tuple[Transaction, ...]:
+def _transactions(path: Path, where: str, start: date | None, known: Collection[str] | None) -> tuple[Transaction, ...]:
     """The transactions in order of time, those of one time in that of the file."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -276,11 +273,13 @@ def _transactions(
         raise PortfolioFileError(f"{where}: {path} is not UTF-8 text: save it so.") from None
     found = list(_lines(path, lines, start, known))
     if not found:
-        raise PortfolioFileError(f"{path}:1: has no transaction: add one, such as 2026-01-31 09:00,deposit,USDT,1000,,,.")
+        raise PortfolioFileError(
+            f"{path}:1: has no transaction: add one, such as 2026-01-31 09:00,deposit,USDT,1000,,,."
+        )
     is_relative = {isinstance(one.time, timedelta) for one in found}
     if len(is_relative) > 1:
         raise PortfolioFileError(f"{path}:1: some times are days and some are after the start (+2d): write all alike.")
-    return tuple(sorted(found, key=lambda one: one.time))  # type: ignore[arg-type, return-value]
+    return tuple(sorted(found, key=lambda one: one.time))  # type: ignore[arg-type]
 
 
 def _lines(
@@ -299,7 +298,9 @@ def _lines(
                 raise PortfolioFileError(f"{where}: the first line names the columns: {','.join(HEADER)}.")
             continue
         if len(values) != len(HEADER):
-            raise PortfolioFileError(f"{where}: it has {len(values)} values; it needs {len(HEADER)}: {','.join(HEADER)}.")
+            raise PortfolioFileError(
+                f"{where}: it has {len(values)} values; it needs {len(HEADER)}: {','.join(HEADER)}."
+            )
         yield _transaction(where, dict(zip(HEADER, values, strict=True)), start, known)
 
 
