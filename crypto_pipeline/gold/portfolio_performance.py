@@ -25,8 +25,7 @@ Units are rounded down to 8 places, and what remains after the fee is spread. A 
 one without a price, is converted at the close of its minute, or the last known before it.
 
 A portfolio that changes in the file (`definition`) is valued anew from its start; rows that it gives no more are
-`retracted`, without values. One that is refused keeps the rows that it had: the check `portfolios_are_accepted` says
-why.
+`retracted`, without values. One that is refused keeps the rows that it had: the check `its_file_is_right` says why.
 """
 
 import logging
@@ -141,7 +140,6 @@ TABLE = Table(
 )
 SOURCES = (ohlcv_1m.TABLE, ohlcv.TABLE)
 JOB = "analytics"
-CHECK = "portfolios_are_accepted"
 
 _SINCE_EVER = datetime(2009, 1, 3)  # noqa: DTZ001 (as Spark gives times: in UTC, without a zone)
 """The day of the first Bitcoin block: no candle is older."""
@@ -426,7 +424,7 @@ def _at_midnight(day: date) -> datetime:
     return datetime(day.year, day.month, day.day)  # noqa: DTZ001 (as Spark gives times: in UTC, without a zone)
 
 
-def refused(lake: Lakehouse, now: datetime) -> list[str]:
+def refusals(lake: Lakehouse, now: datetime) -> list[str]:
     """The portfolios that are not valued as the file says, each with file, line, reason and cure.
 
     What the lake's data has against one is found by valuing anew those that have no row of their definition.
@@ -453,7 +451,7 @@ def _what_is_against(portfolio: Portfolio, lake: Lakehouse, now: datetime) -> li
     if isinstance(start, PortfolioFileError):
         return [str(start)]
     asked = wanted_minutes(portfolio, start.date(), start.date(), _naive(now))
-    sources = dict(look([])) | {ohlcv_1m.TABLE.full_name: lake.read(ohlcv_1m.TABLE, hours_between(start, now))}
+    sources = dict(look([])) | {ohlcv_1m.TABLE.full_name: lake.read(ohlcv_1m.TABLE, hours_between(start, _naive(now)))}
     try:
         valued(
             portfolio,
