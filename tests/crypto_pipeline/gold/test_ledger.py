@@ -151,10 +151,8 @@ def test_weights_are_met_after_the_fee() -> None:
 amounts = st.decimals(min_value="0.000000000000000001", max_value="1000", places=18)
 prices = st.decimals(min_value="0.00000001", max_value="1000000000", places=12)
 fees = st.sampled_from(["", "USDT", "BTC", "ETH", "BNB"])
-events = st.lists(
-    st.tuples(st.sampled_from(["flow", "out", "buy", "sell"]), st.sampled_from(["BTC", "ETH", "BNB"]), amounts, prices, fees),
-    max_size=25,
-)  # fmt: skip
+kinds, held = st.sampled_from(["flow", "out", "buy", "sell"]), st.sampled_from(["BTC", "ETH", "BNB"])
+events = st.lists(st.tuples(kinds, held, amounts, prices, fees), max_size=25)
 
 
 @given(events)
