@@ -344,7 +344,7 @@ def _prices(
     sources: Mapping[str, DataFrame], now: datetime,
 ) -> dict[str, Prices]:  # fmt: skip
     """The prices of each exchange; none of one that has no candle there."""
-    today = _midnight(_naive(now))
+    today = _midnight(now)
     end = F.col("interval_end")
     last = [F.max_by("close", "interval_start").alias("close"), F.max(end).alias("at")]
     hours = _of_symbols(sources["silver.ohlcv"], portfolios).filter(F.col("interval_start") < F.lit(today))
@@ -353,7 +353,7 @@ def _prices(
     by_symbol = minutes.filter(F.col("interval_start") >= F.lit(today)).groupBy("exchange", "symbol").agg(*last)
     closes: dict[str, dict[tuple[str, date], Quote]] = {}
     as_of: dict[str, datetime] = {}
-    for row in [*by_day.collect(), *by_symbol.withColumn("day", F.to_date(F.lit(today))).collect()]:
+    for row in [*by_day.collect(), *added(by_symbol, day=F.lit(today).cast("date")).collect()]:
         closes.setdefault(row.exchange, {})[row.symbol, row.day] = Quote(row.close, _naive(row.at))
         # Of a day that is over all is known that will be; the present one is valued as far as there are minutes.
         known = _naive(row.at) if row.day == today.date() else _at_midnight(row.day) + DAY
@@ -372,7 +372,7 @@ def _at_minutes(
     frame = _frame(minutes, asked, "exchange string, symbol string, minute timestamp")
     start = F.col("interval_start")
     is_by_then = (start <= F.col("minute")) & (start >= F.date_trunc("day", "minute"))
-    found = minutes.join(F.broadcast(frame), on=["exchange", "symbol"]).filter(is_by_then)
+    found = minutes.join(F.broadcast(frame), on=["exchange", "symbol"], how="inner").filter(is_by_then)
     prices: dict[str, dict[tuple[str, datetime], Any]] = {}
     for row in found.groupBy("exchange", "symbol", "minute").agg(F.max_by("close", start).alias("close")).collect():
         prices.setdefault(row.exchange, {})[row.symbol, _naive(row.minute)] = row.close
@@ -385,7 +385,9 @@ def _own(current: DataFrame, keys: Sequence[Row], accepted: Mapping[str, Portfol
     for row in keys:
         goes_on = row.portfolio in accepted and row.since != row.started_on
         is_wanted = (
-            F.col("day") == F.lit(_naive(row.since) - DAY) if goes_on else ~F.col("reason").eqNullSafe(F.lit(RETRACTED))
+            F.col("day") == F.lit(_as_spark(row.since - DAY))
+            if goes_on
+            else ~F.col("reason").eqNullSafe(F.lit(RETRACTED))
         )
         condition = condition | ((F.col("portfolio") == row.portfolio) & is_wanted)
     own: dict[str, list[Record]] = {}
