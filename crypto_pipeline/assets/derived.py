@@ -80,7 +80,10 @@ def _asset(module: ModuleType) -> dg.AssetsDefinition:
                 days = condition.found(lake, datetime.now(UTC))
                 yield condition.result(days, condition.streamed(settings()), requires)
             if hasattr(module, "refusals"):
-                yield _configured(table, module.refusals(lake, datetime.now(UTC)))
+                refused = module.refusals(lake, datetime.now(UTC))
+                for each in refused:
+                    context.log.warning(each)
+                yield _configured(table, refused)
         yield from _checks(table, done)
         if not done.is_sound:
             raise dg.Failure(

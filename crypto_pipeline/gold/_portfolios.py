@@ -239,7 +239,7 @@ def _portfolio(name: str, said: object, parsed: Parsed, known: Collection[str] |
         where_named = parsed.at((*place, "transactions"))
         transactions = _transactions(parsed.path.parent / entry.transactions, where_named, start, known)
     return Portfolio(
-        name=name, where=parsed.at(place), exchange=entry.exchange, start=start,  # type: ignore[arg-type]
+        name=name, where=parsed.at(place), exchange=entry.exchange, start=start,
         cash=entry.cash, units=entry.units, weights=entry.weights, rebalance=entry.rebalance or "never",
         fee=entry.fee_bps / 10_000, transactions=transactions, benchmark=entry.benchmark,
     )  # fmt: skip
@@ -279,7 +279,7 @@ def _transactions(path: Path, where: str, start: date | None, known: Collection[
     is_relative = {isinstance(one.time, timedelta) for one in found}
     if len(is_relative) > 1:
         raise PortfolioFileError(f"{path}:1: some times are days and some are after the start (+2d): write all alike.")
-    return tuple(sorted(found, key=lambda one: one.time))  # type: ignore[arg-type]
+    return tuple(sorted(found, key=lambda one: one.time))
 
 
 def _lines(

@@ -28,9 +28,8 @@ A portfolio that changes in the file (`definition`) is valued anew from its star
 `retracted`, without values. One that is refused keeps the rows that it had: the check `its_file_is_right` says why.
 """
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from pyspark.sql import DataFrame, Row
@@ -145,12 +144,12 @@ _SINCE_EVER = datetime(2009, 1, 3)  # noqa: DTZ001 (as Spark gives times: in UTC
 """The day of the first Bitcoin block: no candle is older."""
 _INTERVAL = "1h"
 """The candles that say a day's close: of an hour, so that a price can be told to be old."""
+_BEHIND = timedelta(hours=1)
+"""Rows that are so old have been waiting for a reason: most often no candle came, else something is wrong."""
 _KEYS = "portfolio string, definition string, since timestamp, started_on timestamp, reads_from timestamp"
 _SPANS = "source string, interval string, start timestamp, end timestamp"
 _GONE = ""
 """The definition of a portfolio that the file has no more."""
-
-_log = logging.getLogger(__name__)
 
 
 def touched(changes: Mapping[str, DataFrame], current: DataFrame, now: datetime) -> DataFrame:
@@ -186,11 +185,10 @@ def _anew(portfolio: Portfolio, recorded: Row | None) -> tuple[object, ...]:
 
 
 def _portfolios() -> Portfolios:
-    """Those of the file; none, and the reason logged, where it cannot be read."""
+    """Those of the file; none where it cannot be read, of which `refusals` says why."""
     try:
         return chosen(settings())
-    except PortfolioFileError as error:
-        _log.warning("%s", error)
+    except PortfolioFileError:
         return Portfolios((), ())
 
 
@@ -239,8 +237,8 @@ def reached(
     for row in wanted:
         start = starts.get(row.portfolio)
         if isinstance(start, PortfolioFileError):
-            _log.warning("%s", start)
-        elif start is None:
+            continue  # `refusals` says why
+        if start is None:
             ready.append(tuple(row))
         else:
             old = [_naive(row.reads_from)] if row.reads_from else []
@@ -328,9 +326,8 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
         before = [record for record in mine if record["day"].date() == since - DAY and record["reason"] != RETRACTED]
         try:
             made = valued(one, start, since, before if since > start else [], prices[one.exchange])
-        except PortfolioFileError as error:
-            _log.warning("%s", error)
-            continue
+        except PortfolioFileError:
+            continue  # `refusals` says why
         if since == start:
             kept = {(record["day"], record["asset"]) for record in made}
             lost = [record for record in mine if (record["day"].date(), record["asset"]) not in kept]
@@ -429,15 +426,14 @@ def _at_midnight(day: date) -> datetime:
 def refusals(lake: Lakehouse, now: datetime) -> list[str]:
     """The portfolios that are not valued as the file says, each with file, line, reason and cure.
 
-    What the lake's data has against one is found by valuing anew those that have no row of their definition.
+    What the lake's data has against one is found by valuing anew those whose rows are of another definition, or behind.
     """
     try:
         found = chosen(settings())
     except PortfolioFileError as error:
         return [str(error)]
-    today = _midnight(now)
-    recent = lake.read(TABLE, hours_between(today - 7 * DAY, now)).select("portfolio", "definition").distinct()
-    there = {tuple(row) for row in recent.collect()}
+    recent = lake.read(TABLE, hours_between(_midnight(now - DAY), now)).filter(F.col("as_of") > F.lit(now - _BEHIND))
+    there = {tuple(row) for row in recent.select("portfolio", "definition").distinct().collect()}
     why = [one.why for one in found.refused]
     for one in found.accepted:
         if (one.name, one.definition) not in there:
