@@ -109,6 +109,7 @@ def test_another_quote_asset_is_sold_for_what_it_buys_at_its_price() -> None:
     ledger.trade(order("sell", "ETHBTC", "5", None), AT, MARKET.__getitem__)
     assert says(ledger, "ETH") == (5, 7_500, 2_500, 5_000)  # 5 * 0.04 BTC, worth 10,000
     assert ledger.positions["BTC"].units == D("0.9")
+    assert ledger.positions["ETH"].traded == 25_000
 
 
 def test_what_is_taken_out_is_realised_at_its_value() -> None:
