@@ -168,8 +168,6 @@ class _Entry(BaseModel):
             raise ValueError(f"{CURRENCY} is the cash: say cash: {self.units[CURRENCY]}")
         if self.benchmark == CURRENCY:
             raise ValueError(f"{CURRENCY} is what is valued in: take BTC or equal_weight")
-        if self.benchmark == EQUAL_WEIGHT and not ({*self.units, *self.weights} - {CURRENCY}) and not self.transactions:
-            raise ValueError("equal_weight is of the assets, and there is none: take BTC")
         return self
 
 
@@ -238,11 +236,16 @@ def _portfolio(name: str, said: object, parsed: Parsed, known: Collection[str] |
     if entry.transactions is not None:
         where_named = parsed.at((*place, "transactions"))
         transactions = _transactions(parsed.path.parent / entry.transactions, where_named, start, known)
-    return Portfolio(
+    made = Portfolio(
         name=name, where=parsed.at(place), exchange=entry.exchange, start=start,
         cash=entry.cash, units=entry.units, weights=entry.weights, rebalance=entry.rebalance or "never",
         fee=entry.fee_bps / 10_000, transactions=transactions, benchmark=entry.benchmark,
     )  # fmt: skip
+    if made.benchmark == EQUAL_WEIGHT and not made.assets:
+        raise PortfolioFileError(
+            f"{parsed.at((*place, 'benchmark'))}: {name}: equal_weight is of the assets, and there is none: take BTC."
+        )
+    return made
 
 
 _CURES = {
@@ -315,6 +318,11 @@ def _transaction(
         if pair is None:
             raise PortfolioFileError(f"{where}: {symbol!r} is no pair: write base and quote joined, such as BTCUSDT.")
         asset, quote = pair
+        if asset == CURRENCY:
+            raise PortfolioFileError(
+                f"{where}: {symbol}: {CURRENCY} is the cash, not what is bought: write a trade of {quote}{CURRENCY}, or "
+                "a withdrawal and a deposit."
+            )
     else:
         asset, quote = symbol, ""
         if not re.fullmatch(r"[^\sa-z/@,]{1,40}", asset):
