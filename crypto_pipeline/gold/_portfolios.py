@@ -320,7 +320,7 @@ def _transaction(
         asset, quote = pair
         if asset == CURRENCY:
             raise PortfolioFileError(
-                f"{where}: {symbol}: {CURRENCY} is the cash, not what is bought: write a trade of {quote}{CURRENCY}, or "
+                f"{where}: {symbol}: {CURRENCY} is the cash, and not bought: write a trade of {quote}{CURRENCY}, or "
                 "a withdrawal and a deposit."
             )
     else:

@@ -136,7 +136,7 @@ def test_a_wrong_portfolio_is_refused_with_line_and_cure_and_the_others_go_on(
         ("2026-11-01,deposit,USDT,1,,,", "is before the portfolio's start, 2026-11-02: set start to its day"),
         ("2026-11-03,buy,DOGEUSDT,1,,,", "DOGE has no price"),
         ("2026-11-03,buy,BTC,1,,,", "'BTC' is no pair"),
-        ("2026-11-03,buy,USDTTRY,1,,,", "USDT is the cash, not what is bought: write a trade of TRYUSDT"),
+        ("2026-11-03,buy,USDTTRY,1,,,", "USDT is the cash, and not bought: write a trade of TRYUSDT"),
         ("2026-11-03,deposit,usdt,1,,,", "'usdt' is no asset"),
         ("2026-11-03,deposit,USDT,1,1,,", "has neither price nor fee"),
         ("2026-11-03,buy,BTCUSDT,0,,,", "quantity is '0': it is above 0"),
