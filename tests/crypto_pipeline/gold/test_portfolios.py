@@ -53,7 +53,7 @@ def test_transactions_stand_in_order_of_time_and_those_of_one_time_in_that_of_th
 
 2026-11-03 10:00,sell,ETHBTC,1,0.05,0.001,BNB
 2026-11-02T23:00:00+01:00,deposit,USDT,100,,,
-2026-11-03 10:00,buy,ETHUSDT,2,,,
+2026-11-03 10:00,buy,BTCUSDT,2,,,
 """.lstrip()
     first, second, third = mine(tmp_path, "transactions: t.csv", lines).transactions
     assert (first.at(date(2026, 1, 1)), first.type, first.asset) == (datetime(2026, 11, 2, 22), "deposit", "USDT")  # noqa: DTZ001
@@ -64,7 +64,7 @@ def test_transactions_stand_in_order_of_time_and_those_of_one_time_in_that_of_th
         D("0.001"),
         "BNB",
     )
-    assert (third.type, third.price, third.fee) == ("buy", None, 0)
+    assert (third.type, third.asset, third.price, third.fee) == ("buy", "BTC", None, 0)
     assert second.where == f"{tmp_path / 't.csv'}:4"
 
 
