@@ -138,11 +138,14 @@ def valued(portfolio: Portfolio, start: date, since: date, before: Sequence[Reco
     """
     with localcontext(EXACT):
         state = _resumed(portfolio, before) if since > start else _opened(portfolio, start, prices)
+        of_day: dict[date, list[Transaction]] = {}
+        for one in portfolio.transactions:
+            of_day.setdefault(one.at(start).date(), []).append(one)
         rows: list[Record] = []
         last = (prices.as_of - timedelta(microseconds=1)).date()
         day = since
         while day <= last:
-            rows += _day(portfolio, start, day, state, prices)
+            rows += _day(portfolio, start, day, of_day.get(day, []), state, prices)
             day += DAY
         return rows
 
@@ -178,7 +181,9 @@ def _resumed(portfolio: Portfolio, before: Sequence[Record]) -> State:
     )  # fmt: skip
 
 
-def _day(portfolio: Portfolio, start: date, day: date, state: State, prices: Prices) -> Iterator[Record]:
+def _day(
+    portfolio: Portfolio, start: date, day: date, transactions: Sequence[Transaction], state: State, prices: Prices
+) -> Iterator[Record]:
     """One day's rows; `state` becomes that of its end."""
     opening = datetime.combine(day, time())
     as_of = min(opening + DAY, prices.as_of)
@@ -193,9 +198,9 @@ def _day(portfolio: Portfolio, start: date, day: date, state: State, prices: Pri
     book.base = _value(portfolio, ledger, earlier)
     if portfolio.weights and _is_due(portfolio, day, start):
         ledger.rebalance(dict(portfolio.weights), portfolio.fee, opening, lambda symbol: earlier[symbol])
-    for one in portfolio.transactions:
+    for one in transactions:
         at = one.at(start)
-        if at.date() == day and minute_of(at) + MINUTE <= as_of:
+        if minute_of(at) + MINUTE <= as_of:
             book.book(one, at)
     for symbol in portfolio.symbols:
         if (symbol, day) in prices.closes:
