@@ -74,6 +74,8 @@ def test_the_lineage_is_what_it_was() -> None:
             + [f"silver/{name}" for name in ("ohlcv_1m", "order_book_1m", "ticker_1m")]
         ),
         "gold/data_quality": ["bronze/gaps", "bronze/quarantine", "gold/data_quality_hourly", "silver/completeness"],
+        "gold/market_overview": ["silver/ohlcv_1m"],
+        "gold/portfolio_performance": candles,
         "rebuild/silver": [],
     }
 
