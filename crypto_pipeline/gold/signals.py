@@ -266,7 +266,7 @@ def further(
     # A rule that is refused, or gone, says nothing of what it said before.
     mine = standing[standing["rule"].isin(list(now))].merge(evaluated, on=[*SERIES, "interval_start"])
     both = events.merge(mine, how="outer", on=EVENT, suffixes=("", "_old"), indicator="where")
-    is_there, was_there = both["where"] != "right_only", both["is_retraction"].eq(False)  # noqa: FBT003
+    is_there, was_there = both["where"] != "right_only", both["is_retraction"].eq(False)
     is_over = was_there & ~is_there
     is_new = is_there & ~(was_there & _says_the_same(both, prices))
     rows, over = both[is_new | is_over].copy(), is_over[is_new | is_over]
