@@ -305,7 +305,7 @@ def test_runs_write_what_is_new_and_from_scratch_what_counts_is_the_same(
     late = other[other["interval_start"] == crossing.interval_start].assign(ema_12=0.0, rsi_14=50.0)
     put(lake, late)
     changed = run(now + timedelta(minutes=3))
-    assert [row.is_retraction for row in changed if row.rule == "cross"][0], "it does not hold any more"
+    assert next(row.is_retraction for row in changed if row.rule == "cross"), "it does not hold any more"
     assert {row.symbol for row in changed} == {"ETHUSDT"}
     hours = {(row.interval_start - crossing.interval_start) // timedelta(hours=1) for row in changed}
     assert hours <= {0, 1, 2}, "only what rests on the late candle"
