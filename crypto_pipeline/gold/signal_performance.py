@@ -5,8 +5,8 @@ else) and whose return after the horizon is known. Returns are simple, after hal
 
 **Means and hit rates** from 30 returns on: the hit rate is the part of the returns above 0.
 
-**Intervals** at 95 %, for the mean and for the hit rate, by a circular block bootstrap (D. N. Politis and J. P. Romano, A
-circular block-resampling procedure for stationary data, 1992): returns of signals that follow each other within the
+**Intervals** at 95 %, for the mean and for the hit rate, by a circular block bootstrap (D. N. Politis and J. P. Romano,
+A circular block-resampling procedure for stationary data, 1992): returns of signals that follow each other within the
 horizon overlap, and are drawn together. A block has as many signals as begin within the horizon of any one, and at
 least the cube root of their number; with less than 10 blocks there is no interval. The bounds are the 2.5th and 97.5th
 percentile of the means of 1000 resamples of as many whole blocks as cover the returns. They are drawn from a seed that
@@ -158,7 +158,7 @@ def judged(outcomes: pd.DataFrame, wanted: pd.DataFrame, rules: tuple[Rule, ...]
     is_baseline = outcomes["rule"] == ALWAYS_LONG
     market = ["exchange", "symbol"]
     baselines = {key: _Baseline.of(each) for key, each in outcomes[is_baseline].groupby(market)}
-    groups = {key: each for key, each in outcomes[~is_baseline].groupby(_GROUP)}
+    groups = dict(list(outcomes[~is_baseline].groupby(_GROUP)))
     keys = {tuple(key) for key in wanted.loc[wanted["rule"].notna(), _GROUP].itertuples(index=False)}
     sides = {rule.name: rule.side for rule in rules}
     for exchange, symbol in wanted.loc[wanted["rule"].isna(), market].itertuples(index=False):
