@@ -52,7 +52,7 @@ class Known(NamedTuple):
         return cls((_CLOSE, *plan.columns), frozenset((_CLOSE, *prices)))
 
 
-def _operand(value: object, info: ValidationInfo) -> object:
+def _operand(value: object, info: ValidationInfo[Any]) -> object:
     known: Known = info.context
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise ValueError("give the name of an indicator's column, such as ema_12, close, or a number")  # noqa: TRY004 (pydantic's)

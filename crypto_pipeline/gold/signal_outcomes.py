@@ -238,11 +238,11 @@ def followed(
     the minutes; `quiet`: SERIES and `interval_start` of those in which proven nothing traded; `spreads`: by source, the
     best first, SERIES, `interval_start` and `spread_bps`. Gives the table's columns from `exchange` to `reason`.
     """
-    rows = acted.reset_index(drop=True).assign(entered_at=pd.NaT, entry_open=np.nan)
-    rows["entered_at"] = rows["entered_at"].astype("datetime64[ns]")
+    rows = acted.reset_index(drop=True).assign(entry_open=np.nan)
+    rows["entered_at"] = pd.Series(pd.NaT, index=rows.index, dtype="datetime64[ns]")
     ends = {name: np.full(len(rows), np.nan) for name in HORIZONS}
     traded, silent = (dict(list(each.groupby(SERIES))) for each in (prices, quiet))
-    for series, places in rows.groupby(SERIES).indices.items():
+    for series, found in rows.groupby(SERIES).indices.items():
         if series not in traded:
             continue
         of = traded[series]
@@ -250,8 +250,8 @@ def followed(
         at = _minutes(of["interval_start"])
         # Where a minute has a candle it was not quiet, whatever was said of it before.
         known = Minutes(at, of["open"].to_numpy(), of["close"].to_numpy(), np.setdiff1d(no_trades, at))
-        entry = known.entered(_minutes(rows["interval_end"].iloc[places]))
-        places, entry = places[entry >= 0], entry[entry >= 0]
+        place = known.entered(_minutes(rows["interval_end"].iloc[found]))
+        places, entry = np.asarray(found)[place >= 0], place[place >= 0]
         rows.loc[places, "entered_at"] = known.at[entry] * _MINUTE + np.datetime64(0, "ns")
         rows.loc[places, "entry_open"] = known.open[entry]
         for name, minutes in HORIZONS.items():
@@ -266,8 +266,8 @@ def followed(
     returns = [f"return_{name}" for name in HORIZONS]
     rows["observations"] = rows[returns].notna().sum(axis=1).astype("int32")
     has_entry = rows["entered_at"].notna()
-    why = np.where(has_entry, "price_not_known", "no_entry").astype(object)
-    rows["reason"] = np.where(rows["observations"] == len(HORIZONS), None, why)
+    why = has_entry.map({True: "price_not_known", False: "no_entry"})
+    rows["reason"] = why.where(rows["observations"] < len(HORIZONS), None)
     is_wanted = has_entry | (rows["rule"] != ALWAYS_LONG)
     names = [name for name in TABLE.column_names if name not in ("ingestion_ts", "month")]
     return rows.loc[is_wanted, names].astype({"is_retracted": bool, "bridged": bool}).reset_index(drop=True)

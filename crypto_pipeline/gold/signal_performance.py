@@ -194,7 +194,8 @@ class _Baseline(NamedTuple):
         begin = np.searchsorted(self.at, first.to_datetime64(), side="left")
         end = np.searchsorted(self.at, last.to_datetime64(), side="right")
         found = self.returns[horizon][begin:end]
-        return found[~np.isnan(found)]
+        known: NDArray[np.float64] = found[~np.isnan(found)]
+        return known
 
 
 def _measured(group: pd.DataFrame, horizon: str, baseline: _Baseline, seed: str) -> dict[str, Any]:
@@ -260,7 +261,8 @@ def block_bootstrap(values: NDArray[np.float64], length: int, seed: int) -> NDAr
     of_block = around[:, length : length + count] - around[:, :count]
     means = of_block[:, starts].sum(axis=2) / (blocks * length)
     tail = (1 - CONFIDENCE) / 2 * 100
-    return np.percentile(means, [tail, 100 - tail], axis=1).T
+    bounds: NDArray[np.float64] = np.percentile(means, [tail, 100 - tail], axis=1).T
+    return bounds
 
 
 def _seed(text: str) -> int:

@@ -24,7 +24,7 @@ those that are true.
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -274,20 +274,18 @@ def further(
         if name not in EVENT:
             rows[name] = rows[name].where(~over, rows[f"{name}_old"])
     changed = rows["definition_old"] != rows["rule"].map(now)
-    rows["reason"] = np.where(~over, None, np.where(changed, "rule_changed", "late_data"))
+    rows["reason"] = changed.map({True: "rule_changed", False: "late_data"}).where(over, None)
     rows["is_retraction"] = over
     rows["revision"] = rows["revision"].fillna(0).astype("int32") + 1
     rows["known_at"] = known_at
     written = [name for name in TABLE.column_names if name not in ("ingestion_ts", "month")]
-    types = {"strength": float, "close": float, "bridged": bool, "is_retraction": bool, "revision": "int32"}
-    return rows[written].astype(types).reset_index(drop=True)
+    return rows[written].astype(_TYPES).reset_index(drop=True)
 
 
 def _says_the_same(both: pd.DataFrame, prices: Collection[str]) -> NDArray[np.bool_]:
     """Whether the signal that there was is the one that there is, and rests on the same."""
-    same = np.logical_and.reduce(
-        [(both[name] == both[f"{name}_old"]).to_numpy() for name in ("definition", "bridged", "previous_start")]
-    )
+    alike = [both[name] == both[f"{name}_old"] for name in ("definition", "bridged", "previous_start")]
+    same = (alike[0] & alike[1] & alike[2]).to_numpy(dtype=np.bool_, copy=True)
     place = np.flatnonzero(same)
     names = ("caused_by", "caused_by_old", "close", "close_old")
     pairs = zip(*(both[name].iloc[place] for name in names), strict=True)
@@ -309,6 +307,10 @@ def _near(new: Mapping[str, Any], old: Mapping[str, Any], close: float, prices: 
 
 
 _OF_RULE = ("name", "definition", "side")
+_TYPES: Mapping[Hashable, Any] = {
+    **dict.fromkeys(("strength", "close"), float),
+    **dict.fromkeys(("bridged", "is_retraction"), bool),
+}
 _OF_SIGNAL = [
     name
     for name in TABLE.column_names

@@ -1,4 +1,6 @@
-from crypto_pipeline.cli._checks import limits
+from pathlib import Path
+
+from crypto_pipeline.cli._checks import limits, signals
 from shared.settings import Settings
 from shared.symbol_manager import Symbol
 
@@ -27,3 +29,17 @@ def test_a_thousand_symbols_need_more_connections_and_one_topic() -> None:
 
 def test_one_topic_for_all_takes_any_number() -> None:
     assert states(1000, ("trade",), kafka_topic="all")["symbols"] == "ok"
+
+
+def test_each_rule_that_is_refused_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "signals.yaml"
+    rule = "  - {name: NAME, side: buy, when: {above: [close, COLUMN]}}\n"
+    head = "costs: {fee_bps: 10, spread_bps: 2}\nrules:\n" + rule.replace("NAME", "ok").replace("COLUMN", "sma_20")
+    file.write_text(head + rule.replace("NAME", "wrong").replace("COLUMN", "sma_21"))
+    [found] = signals(Settings(signals_file=file))
+    assert found.state == "warning"
+    assert found.message.startswith(f"{file}:4: ")
+    file.write_text(head)
+    assert [check.state for check in signals(Settings(signals_file=file))] == ["ok"]
+    file.write_text("rules")
+    assert [check.state for check in signals(Settings(signals_file=file))] == ["fault"]

@@ -240,40 +240,21 @@ def test_runs_follow_signals_and_prices_and_from_scratch_it_is_the_same(spark: S
     assert over["cross", 2].reason is None
 
     put_signal(lake, 2, revision=2, is_retraction=True)
-    lake.put(
-        order_book_1m.TABLE,
-        [
-            {
-                "exchange": "binance",
-                "symbol": "BTCUSDT",
-                "interval_start": over["cross", 1].entered_at,
-                "spread_bps": 8.0,
-            }
-        ],
-    )
+    market = {"exchange": "binance", "symbol": "BTCUSDT"}
+    lake.put(order_book_1m.TABLE, [market | {"interval_start": over["cross", 1].entered_at, "spread_bps": 8.0}])
     said = followed_at(now + timedelta(minutes=1))
     assert said.keys() == {("cross", 1), ("cross", 2), ("always_long", 1)}
     assert said["cross", 2].is_retracted
     assert (said["cross", 1].spread_bps, said["cross", 1].spread_source) == (8, "order_book_1m")
 
-    put_minutes(lake, range(300, 301), step="0.02")
+    put_minutes(lake, range(299, 300), step="0.02")
     late = followed_at(now + timedelta(minutes=2))
-    assert late.keys() == {("cross", 1), ("always_long", 1), ("always_long", 5)}, "4 hours before, and in it"
+    assert late.keys() == {("cross", 1), ("always_long", 1), ("always_long", 4)}, "4 hours and one before"
     [changed] = [row for row in run(signal_performance, now) if row.horizon == "4h" and row.rule == "cross"]
     assert (changed.signals, changed.retracted, changed.observations) == (1, 1, 1)
 
-    lake.put(
-        completeness.TABLE,
-        [
-            {
-                "exchange": "binance",
-                "symbol": "BTCUSDT",
-                "interval_start": (FIRST + pd.Timedelta(minutes=3000)).to_pydatetime(),
-                "reason": "no_trades",
-                "proof": "trade_ids",
-            }
-        ],
-    )
+    silent = {"interval_start": FIRST.to_pydatetime() + timedelta(minutes=3000), "reason": "no_trades"}
+    lake.put(completeness.TABLE, [market | silent | {"proof": "trade_ids"}])
     put_minutes(lake, range(3001, 3002))
     put_signal(lake, 50)
     assert followed_at(now + timedelta(minutes=3))["cross", 50].entry_open == pytest.approx(130.01)
