@@ -157,8 +157,9 @@ def judged(outcomes: pd.DataFrame, wanted: pd.DataFrame, rules: tuple[Rule, ...]
     outcomes = outcomes.sort_values("interval_end")
     is_baseline = outcomes["rule"] == ALWAYS_LONG
     market = ["exchange", "symbol"]
-    baselines = {key: _Baseline.of(each) for key, each in outcomes[is_baseline].groupby(market)}
-    groups = dict(list(outcomes[~is_baseline].groupby(_GROUP)))
+    nothing = _Series.of(outcomes.iloc[:0])
+    baselines = {key: _Series.of(each) for key, each in outcomes[is_baseline].groupby(market)}
+    groups = {key: _Series.of(each) for key, each in outcomes[~is_baseline].groupby(_GROUP)}
     keys = {tuple(key) for key in wanted.loc[wanted["rule"].notna(), _GROUP].itertuples(index=False)}
     sides = {rule.name: rule.side for rule in rules}
     for exchange, symbol in wanted.loc[wanted["rule"].isna(), market].itertuples(index=False):
@@ -170,66 +171,73 @@ def judged(outcomes: pd.DataFrame, wanted: pd.DataFrame, rules: tuple[Rule, ...]
             if rule.looks_at(symbol, interval)
         }
     for key in sorted(keys):
-        group = groups.get(key, outcomes.iloc[:0])
-        side = str(group["side"].iloc[-1]) if len(group) else sides[key[3]]
-        baseline = baselines.get(key[:2], _Baseline.of(outcomes.iloc[:0]))
+        group, baseline = groups.get(key, nothing), baselines.get(key[:2], nothing)
+        side = group.side[-1] if len(group.side) else sides[key[3]]
+        named = dict(zip(_GROUP, key, strict=True)) | {"side": side, "confidence": CONFIDENCE}
         for horizon in HORIZONS:
-            named = dict(zip(_GROUP, key, strict=True)) | {"horizon": horizon, "confidence": CONFIDENCE, "side": side}
-            yield named | {"rules_tried": len(rules)} | _measured(group, horizon, baseline, "|".join((*key, horizon)))
+            measured = _measured(group, horizon, baseline, "|".join((*key, horizon)))
+            yield named | {"horizon": horizon, "rules_tried": len(rules)} | measured
 
 
-class _Baseline(NamedTuple):
-    """Always long in one market, in order of time."""
+class _Series(NamedTuple):
+    """The outcomes of one rule, or of always_long, on one series, in order of time."""
 
     at: NDArray[np.datetime64]
+    side: NDArray[np.object_]
+    stands: NDArray[np.bool_]
+    bridged: NDArray[np.bool_]
+    is_spread_known: NDArray[np.bool_]
     returns: Mapping[str, NDArray[np.float64]]
 
     @classmethod
-    def of(cls, rows: pd.DataFrame) -> "_Baseline":
-        returns = {name: rows[f"return_{name}"].to_numpy(dtype=np.float64) for name in HORIZONS}
-        return cls(rows["interval_end"].to_numpy(), returns)
+    def of(cls, rows: pd.DataFrame) -> "_Series":
+        return cls(
+            rows["interval_end"].to_numpy(),
+            rows["side"].to_numpy(),
+            ~rows["is_retracted"].to_numpy(dtype=np.bool_),
+            rows["bridged"].to_numpy(dtype=np.bool_),
+            (rows["spread_source"] != "configured").to_numpy(),
+            {name: rows[f"return_{name}"].to_numpy(dtype=np.float64) for name in HORIZONS},
+        )
 
-    def between(self, first: pd.Timestamp, last: pd.Timestamp, horizon: str) -> NDArray[np.float64]:
+    def between(self, first: np.datetime64, last: np.datetime64, horizon: str) -> NDArray[np.float64]:
         """The returns that are known of entries from the first to the last moment."""
-        begin = np.searchsorted(self.at, first.to_datetime64(), side="left")
-        end = np.searchsorted(self.at, last.to_datetime64(), side="right")
+        begin, end = np.searchsorted(self.at, first, side="left"), np.searchsorted(self.at, last, side="right")
         found = self.returns[horizon][begin:end]
         known: NDArray[np.float64] = found[~np.isnan(found)]
         return known
 
 
-def _measured(group: pd.DataFrame, horizon: str, baseline: _Baseline, seed: str) -> dict[str, Any]:
-    """What the table says of one horizon of one rule's outcomes, which are in order of time."""
-    stands = group[~group["is_retracted"].to_numpy(dtype=bool)]
-    known = stands[stands[f"return_{horizon}"].notna()]
-    count = len(known)
+def _measured(group: _Series, horizon: str, baseline: _Series, seed: str) -> dict[str, Any]:
+    """What the table says of one horizon of one rule's outcomes."""
+    is_known = group.stands & ~np.isnan(group.returns[horizon])
+    times, returns = group.at[is_known], group.returns[horizon][is_known]
+    count, standing = len(returns), int(group.stands.sum())
     row: dict[str, Any] = dict.fromkeys(_VALUES) | {
-        "signals": len(stands),
-        "retracted": len(group) - len(stands),
-        "bridged": int(stands["bridged"].sum()),
+        "signals": standing,
+        "retracted": len(group.stands) - standing,
+        "bridged": int(group.bridged[group.stands].sum()),
         "observations": count,
-        "spreads_known": int((known["spread_source"] != "configured").sum()),
+        "spreads_known": int(group.is_spread_known[is_known].sum()),
         "always_long_observations": 0,
     }
     if count:
-        first, last = known["interval_end"].iloc[0], known["interval_end"].iloc[-1]
-        row |= {"first_signal": first.to_pydatetime(), "last_signal": last.to_pydatetime()}
+        row |= {"first_signal": _moment(times[0]), "last_signal": _moment(times[-1])}
     if count < FEWEST:
-        return row | {"reason": "too_few_signals" if len(stands) else "no_signals"}
-    returns = known[f"return_{horizon}"].to_numpy(dtype=np.float64)
+        return row | {"reason": "too_few_signals" if standing else "no_signals"}
     hits = (returns > 0).astype(np.float64)
     row |= {
         "mean_return": float(returns.mean()),
         "median_return": float(np.median(returns)),
         "hit_rate": float(hits.mean()),
     }
-    always = baseline.between(first, last, horizon)
+    always = baseline.between(times[0], times[-1], horizon)
     row["always_long_observations"] = len(always)
     if len(always):
         row |= {"always_long_return": float(always.mean()), "always_long_hit_rate": float((always > 0).mean())}
     else:
         row["reason"] = "no_always_long"
-    length = block_length(known["interval_end"].to_numpy(), np.timedelta64(HORIZONS[horizon], "m"))
+    length = block_length(times, np.timedelta64(HORIZONS[horizon], "m"))
     row["block_length"] = length
     if count < FEWEST_BLOCKS * length:
         return row | {"reason": "too_few_blocks"}
@@ -237,6 +245,11 @@ def _measured(group: pd.DataFrame, horizon: str, baseline: _Baseline, seed: str)
     for name, (low, high) in zip(("mean_return", "hit_rate"), bounds, strict=True):
         row |= {f"{name}_low": float(low), f"{name}_high": float(high)}
     return row
+
+
+def _moment(time: np.datetime64) -> datetime:
+    moment: datetime = time.astype("datetime64[us]").item()
+    return moment
 
 
 def block_length(times: NDArray[np.datetime64], horizon: np.timedelta64) -> int:

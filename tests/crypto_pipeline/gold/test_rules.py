@@ -93,6 +93,11 @@ def test_all_is_true_where_each_is_and_any_where_one_is() -> None:
     assert places(condition(any=[crossing, low]), **(values | {"rsi_14": [50.0, 50, 50, 50, 20]})) == [1, 3]
 
 
+def test_what_has_crossed_before_is_known_not_to_cross() -> None:
+    either = condition(any=[{"crosses_above": ["ema_12", "ema_26"]}, {"below": ["rsi_14", 30]}])
+    assert places(either, ema_12=[3.0, 3, 3], ema_26=[2.0] * 3, rsi_14=[50.0, 50, 20]) == [2]
+
+
 def test_what_rests_on_a_value_that_is_not_known_is_neither_true_nor_false() -> None:
     low, high = {"below": ["rsi_14", 30]}, {"above": ["ema_12", 2]}
     both = {"rsi_14": [NAN, 20.0, 20], "ema_12": [1.0, 1, 3]}

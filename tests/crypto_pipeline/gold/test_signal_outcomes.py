@@ -240,7 +240,7 @@ def test_runs_follow_signals_and_prices_and_from_scratch_it_is_the_same(spark: S
     assert over["cross", 2].reason is None
 
     put_signal(lake, 2, revision=2, is_retraction=True)
-    market = {"exchange": "binance", "symbol": "BTCUSDT"}
+    market = {"exchange": "binance", "symbol": "BTCUSDT", "date": "2026-08-01"}
     lake.put(order_book_1m.TABLE, [market | {"interval_start": over["cross", 1].entered_at, "spread_bps": 8.0}])
     said = followed_at(now + timedelta(minutes=1))
     assert said.keys() == {("cross", 1), ("cross", 2), ("always_long", 1)}
@@ -254,7 +254,7 @@ def test_runs_follow_signals_and_prices_and_from_scratch_it_is_the_same(spark: S
     assert (changed.signals, changed.retracted, changed.observations) == (1, 1, 1)
 
     silent = {"interval_start": FIRST.to_pydatetime() + timedelta(minutes=3000), "reason": "no_trades"}
-    lake.put(completeness.TABLE, [market | silent | {"proof": "trade_ids"}])
+    lake.put(completeness.TABLE, [market | silent | {"proof": "trade_ids", "date": "2026-08-03", "month": "2026-08"}])
     put_minutes(lake, range(3001, 3002))
     put_signal(lake, 50)
     assert followed_at(now + timedelta(minutes=3))["cross", 50].entry_open == pytest.approx(130.01)
