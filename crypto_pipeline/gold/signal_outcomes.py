@@ -117,12 +117,13 @@ def _hours(time: Expression, shifts: list[int]) -> Expression:
 
 def needs(keys: DataFrame, now: datetime) -> DataFrame:
     """The signals of the hours, their own rows, and the minutes until the last horizon is over."""
-    hours = keys.select("hour").distinct()
-    hour, longest = F.col("hour"), max(HORIZONS.values()) + CARRIED
+    days = keys.groupBy(F.date_trunc("day", "hour").alias("day"))
+    hours = days.agg(F.min("hour").alias("first"), F.max("hour").alias("last"))
+    longest = max(HORIZONS.values()) + CARRIED
 
     def span(table: Table, before: int, after: int) -> Expression:
-        start = hour - F.expr(f"interval {before} minutes")
-        end = F.least(hour + F.expr(f"interval {59 + after} minutes"), F.lit(now))
+        start = F.col("first") - F.expr(f"interval {before} minutes")
+        end = F.least(F.col("last") + F.expr(f"interval {59 + after} minutes"), F.lit(now))
         return F.struct(
             F.lit(table.full_name).alias("source"),
             F.lit(None).cast("string").alias("interval"),
@@ -159,7 +160,9 @@ def _outcomes(hours: pd.DataFrame, sources: Mapping[str, DataFrame], costs: Cost
     reach = pd.Timedelta(minutes=max(HORIZONS.values()) + CARRIED)
 
     def of(name: str, time: str, until: pd.Timestamp) -> DataFrame:
-        return sources[name].filter((F.col(time) >= F.lit(first)) & (F.col(time) < F.lit(until)))
+        # With their zone: without one they would be of the zone of this machine.
+        start, end = (moment.tz_localize("UTC").to_pydatetime() for moment in (first, until))
+        return sources[name].filter((F.col(time) >= F.lit(start)) & (F.col(time) < F.lit(end)))
 
     minutes = {name: of(name, "interval_start", last + reach) for name in ("silver.ohlcv_1m", "silver.completeness")}
     columns = [*signals.EVENT, "interval_end", "revision", "side", "is_retraction", "bridged"]

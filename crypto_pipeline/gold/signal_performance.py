@@ -248,8 +248,8 @@ def _measured(group: _Series, horizon: str, baseline: _Series, seed: str) -> dic
 
 
 def _moment(time: np.datetime64) -> datetime:
-    moment: datetime = time.astype("datetime64[us]").item()
-    return moment
+    """With its zone: without one it would be of the zone of this machine."""
+    return pd.Timestamp(time, tz="UTC").to_pydatetime()
 
 
 def block_length(times: NDArray[np.datetime64], horizon: np.timedelta64) -> int:

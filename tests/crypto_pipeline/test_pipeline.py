@@ -66,6 +66,12 @@ def test_the_lineage_is_what_it_was() -> None:
         "silver/completeness_hourly": ["silver/completeness"],
         "silver/completeness_daily": ["silver/completeness"],
         "gold/market_overview": ["silver/ohlcv_1m"],
+        "gold/signals": ["silver/indicators"],
+        "gold/signal_outcomes": [
+            "gold/signals",
+            *(f"silver/{name}" for name in ("completeness", "ohlcv_1m", "order_book_1m", "ticker_1m")),
+        ],
+        "gold/signal_performance": ["gold/signal_outcomes"],
         "rebuild/silver": [],
     }
 

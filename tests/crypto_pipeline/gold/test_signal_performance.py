@@ -58,7 +58,8 @@ def test_means_and_hit_rates_are_those_by_hand() -> None:
     assert row["hit_rate"] == pytest.approx(51 / 101)
     assert row["mean_return_low"] < row["mean_return"] < row["mean_return_high"]
     assert row["hit_rate_low"] <= row["hit_rate"] <= row["hit_rate_high"]
-    assert (row["first_signal"], row["last_signal"]) == (FIRST, FIRST + pd.Timedelta(hours=4800))
+    first = FIRST.tz_localize("UTC")
+    assert (row["first_signal"], row["last_signal"]) == (first, first + pd.Timedelta(hours=4800))
     assert row["rules_tried"] == 2
     assert row["confidence"] == 0.95
 
