@@ -79,12 +79,12 @@ def _asset(module: ModuleType) -> dg.AssetsDefinition:
             if is_judged and done.is_sound:
                 days = condition.found(lake, datetime.now(UTC))
                 yield condition.result(days, condition.streamed(settings()), requires)
+            if hasattr(module, "refusals"):
+                refused = module.refusals(lake, datetime.now(UTC))
+                for each in refused:
+                    context.log.warning(each)
+                yield _configured(table, refused)
         yield from _checks(table, done)
-        if hasattr(module, "refusals"):
-            refused = module.refusals()
-            for each in refused:
-                context.log.warning(each)
-            yield _configured(table, refused)
         if not done.is_sound:
             raise dg.Failure(
                 f"{table.full_name} was left as it was: rows that break a rule must not go on. The failed checks of "

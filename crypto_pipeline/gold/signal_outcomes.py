@@ -9,7 +9,8 @@ one of `silver.order_book_1m`, else the last one of `silver.ticker_1m`, else tha
 **Return** after a horizon h: the close of the minute that ends at `entered_at` + h. Where proven nothing traded in it,
 the close before, at most an hour old; across any other absence there is none. A buyer's return is
 close / entry_price - 1, a seller's 1 - close / entry_price: simple returns, of a position that is valued and not left.
-To leave it costs as much again.
+To leave it costs as much again. It is the return of someone who acts as soon as the candle is closed; `gold.signals`
+itself is minutes later.
 
 **`always_long`** is no signal but what signals are compared with: it buys at each full hour. It is treated alike.
 

@@ -37,6 +37,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from crypto_pipeline.frames import added
 from crypto_pipeline.gold._rules import Candles, Known, Rule, Rules, becomes_true, load
 from crypto_pipeline.indicators._file import plan
+from crypto_pipeline.lakehouse import Lakehouse
 from crypto_pipeline.silver import indicators
 from crypto_pipeline.silver.candles import INTERVALS
 from shared.settings import settings
@@ -107,7 +108,7 @@ def chosen() -> Rules:
     return load(settings().signals_file, plan())
 
 
-def refusals() -> Sequence[str]:
+def refusals(_lake: Lakehouse, _now: datetime) -> Sequence[str]:
     """Why rules are refused: file, line and cure."""
     return chosen().refused
 
@@ -126,7 +127,8 @@ def _intervals(rules: Iterable[Rule]) -> list[str]:
 
 def needs(keys: DataFrame, now: datetime) -> DataFrame:
     """The candles of each month from those before the first changed one, and its own rows, to those after the last."""
-    seconds = F.create_map(*[F.lit(each) for pair in INTERVALS.items() for each in pair])[F.col("interval")]
+    lengths = F.create_map(*[F.lit(each) for pair in INTERVALS.items() for each in pair])
+    seconds = F.element_at(lengths, F.col("interval"))
     reach = F.make_interval(secs=seconds * F.lit(_BEHIND * APART))
     first, last = F.min("interval_start").alias("first"), F.max("last_changed").alias("last")
     spans = added(keys.groupBy("interval", "month").agg(first, last), reach=reach)

@@ -291,7 +291,7 @@ def test_runs_write_what_is_new_and_from_scratch_what_counts_is_the_same(
     first = run(now)
     assert {row.rule for row in first} == {"cross", "low"}
     assert {row.month for row in first} == {"2026-08"}
-    assert len(signals.refusals()) == 1
+    assert len(signals.refusals(lake, now)) == 1
     assert run(now) == [], "nothing is new"
 
     put(lake, candles.iloc[170:175], is_closed=False)
