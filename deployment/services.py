@@ -141,6 +141,8 @@ TABLE = (
         ports=("dagster_code_port",),
         code=("crypto_pipeline", "config/indicators.yaml", "shared", "streaming", *_DAGSTER),
         reads=(*_LAKE, *_EXCHANGE, "dagster_", "indicators_file", "pipeline_", "portfolio_file", "history_"),
+        code=("crypto_pipeline", "config/indicators.yaml", "config/signals.yaml", "shared", "streaming", *_DAGSTER),
+        reads=(*_LAKE, *_EXCHANGE, "dagster_", "indicators_file", "signals_file", "pipeline_", "history_"),
     ),
     Service(
         name="dagster-webserver",

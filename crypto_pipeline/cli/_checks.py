@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from crypto_pipeline.gold._portfolios import PortfolioFileError, chosen
+from crypto_pipeline.gold._rules import SignalsFileError
+from crypto_pipeline.gold._rules import load as load_rules
 from crypto_pipeline.indicators._file import IndicatorsFileError
 from crypto_pipeline.indicators._file import load as load_plan
 from deployment import docker, health, ports, preflight, processes, services
@@ -45,6 +47,7 @@ def checks() -> Iterator[Check]:
     yield from _ports(settings)
     yield _indicators(settings)
     yield from portfolios(settings)
+    yield from signals(settings)
     try:
         symbols, selectors, _ = load_watchlist(settings.symbols_file, settings.active_symbols)
         check_exchanges([*symbols, *selectors])
@@ -102,6 +105,18 @@ def portfolios(settings: Settings) -> Iterator[Check]:
     yield from (Check("warning", "portfolios", one.why) for one in found.refused)
     if not found.refused:
         yield Check("ok", "portfolios", f"{len(found.accepted)} in {settings.portfolio_file}")
+def signals(settings: Settings) -> Iterator[Check]:
+    """Whether the rules are right; those that are refused, one by one."""
+    try:
+        rules = load_rules(settings.signals_file, load_plan(settings.indicators_file))
+    except IndicatorsFileError:
+        return  # said already
+    except SignalsFileError as error:
+        yield Check("fault", "signals", str(error))
+        return
+    yield from (Check("warning", "signals", refused) for refused in rules.refused)
+    if not rules.refused:
+        yield Check("ok", "signals", f"{len(rules.rules)} rules in {settings.signals_file}")
 
 
 def limits(symbols: Sequence[Symbol], settings: Settings, selectors: Sequence[Selector] = ()) -> Iterator[Check]:

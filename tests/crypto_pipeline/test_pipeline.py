@@ -76,6 +76,12 @@ def test_the_lineage_is_what_it_was() -> None:
         "gold/data_quality": ["bronze/gaps", "bronze/quarantine", "gold/data_quality_hourly", "silver/completeness"],
         "gold/market_overview": ["silver/ohlcv_1m"],
         "gold/portfolio_performance": candles,
+        "gold/signals": ["silver/indicators"],
+        "gold/signal_outcomes": [
+            "gold/signals",
+            *(f"silver/{name}" for name in ("completeness", "ohlcv_1m", "order_book_1m", "ticker_1m")),
+        ],
+        "gold/signal_performance": ["gold/signal_outcomes"],
         "rebuild/silver": [],
     }
 

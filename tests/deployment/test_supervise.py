@@ -81,6 +81,24 @@ def test_a_wrong_indicators_file_is_refused_before_anything_is_written(
     assert [path.name for path in home.iterdir()] == ["indicators.yaml"]
 
 
+def test_a_signals_file_that_cannot_be_read_is_refused_before_anything_is_written(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = home / "signals.yaml"
+    file.write_text("rules:\n  - [")
+    monkeypatch.setenv("SIGNALS_FILE", str(file))
+    with pytest.raises(YamlFileError, match=r"signals\.yaml:2: not YAML"):
+        start.configured("demo")
+    assert [path.name for path in home.iterdir()] == ["signals.yaml"]
+
+
+def test_another_signals_file_restarts_dagster_s_code(demo: Settings) -> None:
+    changed = demo.model_copy(update={"signals_file": Path("/another.yaml")})
+    differ = {name for name, service in BY_NAME.items() if version(service, demo) != version(service, changed)}
+    assert differ == {"dagster-code"}
+    assert {name for name, service in BY_NAME.items() if "config/signals.yaml" in service.code} == differ
+
+
 def test_another_indicators_file_restarts_spark_and_dagster_s_code(demo: Settings) -> None:
     changed = demo.model_copy(update={"indicators_file": Path("/another.yaml")})
     differ = {name for name, service in BY_NAME.items() if version(service, demo) != version(service, changed)}

@@ -2,6 +2,8 @@ from pathlib import Path
 
 from crypto_pipeline.cli._checks import limits, portfolios
 from shared.settings import PROJECT, Settings
+from crypto_pipeline.cli._checks import limits, signals
+from shared.settings import Settings
 from shared.symbol_manager import Symbol
 
 
@@ -42,3 +44,15 @@ def test_a_portfolio_that_is_refused_is_a_warning_and_none_that_is_right(tmp_pat
     assert "transactions.csv cannot be read" in found[1].message
     [missing] = portfolios(right.model_copy(update={"portfolio_file": tmp_path / "none.yaml"}))
     assert (missing.state, "cannot be read" in missing.message) == ("warning", True)
+def test_each_rule_that_is_refused_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "signals.yaml"
+    rule = "  - {name: NAME, side: buy, when: {above: [close, COLUMN]}}\n"
+    head = "costs: {fee_bps: 10, spread_bps: 2}\nrules:\n" + rule.replace("NAME", "ok").replace("COLUMN", "sma_20")
+    file.write_text(head + rule.replace("NAME", "wrong").replace("COLUMN", "sma_21"))
+    [found] = signals(Settings(signals_file=file))
+    assert found.state == "warning"
+    assert found.message.startswith(f"{file}:4: ")
+    file.write_text(head)
+    assert [check.state for check in signals(Settings(signals_file=file))] == ["ok"]
+    file.write_text("rules")
+    assert [check.state for check in signals(Settings(signals_file=file))] == ["fault"]
