@@ -59,7 +59,7 @@ def examples(inputs: pd.DataFrame) -> pd.DataFrame:
     def on_grid(name: str) -> Values:
         if name not in table:
             return np.full((len(hours), len(columns)), np.nan)
-        return table[name].reindex(index=hours, columns=columns).to_numpy(float)
+        return pd.DataFrame(table[name]).reindex(index=hours, columns=columns).to_numpy(float)
 
     measures = {name: on_grid(name) for name in _MEASURES}
     is_known = ~np.isnan(measures["realised_variance"])
@@ -76,7 +76,8 @@ def examples(inputs: pd.DataFrame) -> pd.DataFrame:
     observations = trailing_sum(is_known.astype(float), LOOKBACK)
     is_whole = np.isfinite(np.stack(list(made.values()))).all(axis=0)
     has_begun = np.maximum.accumulate(is_known, axis=0)
-    reason = np.where(is_whole, None, np.where(is_known, "too_little_history", "last_hour_unknown"))
+    why = np.where(is_known, "too_little_history", "last_hour_unknown").astype(object)
+    reason = np.where(is_whole, np.array(None, dtype=object), why)
     row, column = np.nonzero(has_begun)
     long = {name: values[row, column] for name, values in (made | truth).items()}
     rows = pd.DataFrame(
@@ -145,7 +146,7 @@ def trailing_sum(values: Values, hours: int) -> Values:
 
 
 def trailing_mean(values: Values, hours: int) -> Values:
-    """The mean of what is known of each row and the `hours - 1` before it; NaN where that is less than SHARE of them."""
+    """The mean of what is known of each row and the `hours - 1` before; NaN where that is less than SHARE of them."""
     count = trailing_sum(np.where(np.isnan(values), 0.0, 1.0), hours)
     enough = count >= np.ceil(SHARE * hours)
     return np.asarray(np.where(enough, trailing_sum(values, hours) / np.maximum(count, 1), np.nan))

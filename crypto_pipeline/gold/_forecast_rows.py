@@ -9,7 +9,7 @@ from shared.tables import Table
 
 
 def as_rows(spark: SparkSession, rows: pd.DataFrame, table: Table) -> DataFrame:
-    """Rows with the contract's columns, NaN and None as null; `ingestion_ts` and `month` (of `table.time`) are added."""
+    """Rows with the contract's columns, NaN as null; `ingestion_ts` and `month` (of `table.time`) are added."""
     columns = [column for column in table.columns if column.name not in ("ingestion_ts", "month")]
     schema = ", ".join(f"{column.name} {column.type}" for column in columns)
     made = spark.createDataFrame(rows[[column.name for column in columns]], schema)

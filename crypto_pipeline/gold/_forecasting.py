@@ -55,7 +55,7 @@ class Model:
 
 
 def _last_hour(_fitted: Fitted, rows: pd.DataFrame) -> Values:
-    return np.exp(rows["log_variance_1h"].to_numpy(float))
+    return np.asarray(np.exp(rows["log_variance_1h"].to_numpy(float)))
 
 
 def fit_har(rows: pd.DataFrame) -> Fitted:
@@ -76,7 +76,7 @@ def fit_har(rows: pd.DataFrame) -> Fitted:
 def _har(fitted: Fitted, rows: pd.DataFrame) -> Values:
     """The mean of the lognormal, kept within what was seen when it was fitted (Swanson and White's insanity filter)."""
     logs = _linear(rows[list(_HAR)].to_numpy(float), fitted) + fitted["residual_variance"] / 2
-    return np.clip(np.exp(np.minimum(logs, 700)), fitted["lowest"], fitted["highest"])
+    return np.asarray(np.clip(np.exp(np.minimum(logs, 700)), fitted["lowest"], fitted["highest"]))
 
 
 def _fit_boosted_variance(rows: pd.DataFrame) -> Fitted:
@@ -143,9 +143,7 @@ ZOO = {
 def fitted(rows: pd.DataFrame) -> dict[str, dict[str, Fitted]]:
     """Every model, fitted to examples whose features and truth are known, by target and name."""
     with threadpool_limits(limits=1):  # on a thousand rows more threads only wait for each other
-        return {
-            target: {name: ZOO[target, name].fit(rows) for name in names} for target, names in MODELS.items()
-        }
+        return {target: {name: ZOO[target, name].fit(rows) for name in names} for target, names in MODELS.items()}
 
 
 def forecast(models: Mapping[str, Mapping[str, Fitted]], rows: pd.DataFrame) -> pd.DataFrame:
@@ -172,7 +170,7 @@ def walk_forward(rows: pd.DataFrame) -> pd.DataFrame:
     said = []
     for part in parts:
         before = rows[starts + pd.Timedelta(HORIZON) <= starts[part[0]]]
-        said.append(forecast(fitted(before), rows.iloc[part]))
+        said.append(forecast(fitted(pd.DataFrame(before)), pd.DataFrame(rows.iloc[part])))
     return pd.concat(said)
 
 
@@ -243,7 +241,7 @@ def _linear(given: Values, numbers: Fitted) -> Values:
 
 
 def _added_in_order(terms: Values) -> Values:
-    """The sum of each row from left to right: a matrix product adds in an order that depends on how many rows there are."""
+    """The sum of each row from left to right: a product of matrices adds in an order that depends on their size."""
     return np.asarray(np.cumsum(terms, axis=1)[:, -1])
 
 

@@ -1,5 +1,6 @@
 """How wrong forecasts were, and whether one model was less wrong than another by more than chance."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +40,7 @@ def log_loss(probability: Values, happened: Values) -> Values:
     return np.asarray(-np.where(happened > 0, np.log(clipped), np.log1p(-clipped)))
 
 
-LOSSES = {
+LOSSES: Mapping[str, Mapping[str, Callable[[Values, Values], Values]]] = {
     "volatility": {"qlike": qlike, "mse": squared_error},
     "direction": {"log_loss": log_loss, "brier": brier},
 }

@@ -47,7 +47,9 @@ class Bucket:
         if not uri.startswith(ours):
             raise ModelError(f"{uri} does not lie under {ours}: a model of another place is not read.")
         try:
-            answer = self._client.get_object(Bucket=self._where.bucket, Key=uri.removeprefix(f"s3://{self._where.bucket}/"))
+            answer = self._client.get_object(
+                Bucket=self._where.bucket, Key=uri.removeprefix(f"s3://{self._where.bucket}/")
+            )
             return answer["Body"].read()
         except (BotoCoreError, ClientError) as error:
             raise ModelError(f"{uri} cannot be read: {error}") from error

@@ -1,10 +1,10 @@
 """What the models of the next hour rest on: each hour of a market, reduced from its minutes.
 
-`realised_variance` is the sum of the squared log returns of close over the hour's minutes (Andersen, Bollerslev, Diebold
-and Labys 2003). A return is known between adjacent minutes: one of which it is proven that nothing traded
-(`silver.completeness`) is a return of 0, and one that is missing has none, nor has the minute after it. The last close is
-looked for up to an hour before the hour. Where 54 to 59 of the 60 returns are known the sum is scaled by 60 over their
-number; where fewer are, the hour is not known and the variance null.
+`realised_variance` is the sum of the squared log returns of close over the hour's minutes (Andersen, Bollerslev,
+Diebold and Labys 2003, Econometrica 71). A return is known between adjacent minutes: one of which it is proven that
+nothing traded (`silver.completeness`) is a return of 0, and one that is missing has none, nor has the minute after it.
+The last close is looked for up to an hour before the hour. Where 54 to 59 of the 60 returns are known the sum is scaled
+by 60 over their number; where fewer are, the hour is not known and the variance null.
 
 Squares are rounded to 24 places before they are summed, so that their order does not matter.
 """

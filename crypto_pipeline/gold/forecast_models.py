@@ -1,8 +1,9 @@
 """The models of the next hour, as they were trained, and how good they would have been.
 
-For every series each day, in the job `training`, and at once for one that has no model yet and enough history: 336 hours
-(14 days) whose features and truth are known, after the 168 hours that the first features reach back. Before that the row
-has a reason and the time at which it fills. At most 90 days are trained on, and no hour that ended after `trained_until`.
+For every series each day, in the job `training`, and at once for one that has no model yet and enough history: 336
+hours (14 days) whose features and truth are known, after the 168 hours that the first features reach back. Before that
+the row has a reason and the time at which it fills. At most 90 days are trained on, and no hour that ended after
+`trained_until`.
 
 Target `volatility` is the next hour's realised volatility: the square root of `gold.forecast_inputs.realised_variance`.
 Target `direction` is whether the next hour closes above this one's close. The models:
@@ -15,9 +16,9 @@ Target `direction` is whether the next hour closes above this one's close. The m
 - `boosting`: 50 trees of six leaves on all features (scikit-learn's HistGradientBoosting, seed 0, one thread), of
   variance with the gamma deviance, which is twice QLIKE, and of direction with log loss
 
-Walk-forward validation: the later half of the hours in four parts, each forecast by models that were fitted only to hours
-that had ended when the part begins. Its losses stand beside the baseline's of the same hours (`gold.forecast_scores` says
-which and how they are compared); `verdict` says in a sentence whether the model beats it.
+Walk-forward validation: the later half of the hours in four parts, each forecast by models that were fitted only to
+hours that had ended when the part begins. Its losses stand beside the baseline's of the same hours
+(`gold.forecast_scores` says which and how they are compared); `verdict` says in a sentence whether the model beats it.
 
 The first time, models are also trained as of seven days before, so that a week of forecasts can be scored at once: they
 know nothing of that week.
@@ -64,7 +65,7 @@ TABLE = Table(
         Column("trained_at", "timestamp", "UTC; when it was trained"),
         Column("usable_from", "timestamp", "UTC; the first hour that is forecast with it"),
         Column("observations", "int", "hours trained on; their features and truth are known"),
-        Column("hours_known", "int", "closed hours there were, of the 90 days"),
+        Column("hours_known", "int", "hours whose variance was known, of 97 days"),
         Column("features", "string", "names, comma-separated"),
         Column("folds", "int", "parts of the walk-forward validation"),
         Column("validated_from", "timestamp", "start of the first hour validated"),
@@ -105,7 +106,7 @@ JOB = "training"
 MIN_EXAMPLES = 336
 """Hours, 14 days, that a model must at least be trained on."""
 ENOUGH_HOURS = LOOKBACK + MIN_EXAMPLES + 1
-"""Closed hours that give so many examples, if none is missing."""
+"""Known hours that give so many examples, if none is missing."""
 TRAINING_DAYS = 90
 USABLE = pd.Timedelta(days=7)
 """After that a model is too old; and so long before the first one another is trained."""
@@ -124,7 +125,7 @@ def needs(keys: DataFrame, now: datetime) -> DataFrame:
     """What is trained on, and the models of the last days."""
     hour = _hour_of(now)
     spans = [
-        (forecast_inputs.TABLE.full_name, hour - pd.Timedelta(days=TRAINING_DAYS) - LOOKBACK * _HOUR, hour),
+        (forecast_inputs.TABLE.full_name, _first(now), hour),
         (TABLE.full_name, hour - USABLE - _HOUR, hour),
     ]
     rows = pd.DataFrame(spans, columns=["source", "start", "end"]).assign(interval=None)
@@ -134,7 +135,10 @@ def needs(keys: DataFrame, now: datetime) -> DataFrame:
 
 def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame, now: datetime) -> DataFrame:
     """The models of the series `keys`, trained until the hour of `now` and kept in the object store."""
-    hours = sources["gold.forecast_inputs"].filter("is_closed").join(keys, on=SERIES, how="left_semi").toPandas()
+    closed = sources["gold.forecast_inputs"].filter(
+        F.col("is_closed") & (F.col("interval_start") >= F.lit(_first(now)))
+    )
+    hours = closed.join(keys, on=SERIES, how="left_semi").toPandas()
     there = current.filter(F.col("uri").isNotNull() & (F.col("code_version") == VERSION))
     earlier = there.select(*SERIES, "usable_from").distinct().toPandas()
     return as_rows(keys.sparkSession, trained(hours, earlier, now, _model_store.Bucket()), TABLE)
@@ -149,12 +153,12 @@ def trained(hours: pd.DataFrame, earlier: pd.DataFrame, now: datetime, store: St
     until = _hour_of(now)
     rows: list[dict[str, Any]] = []
     known = examples(hours.sort_values([*SERIES, "interval_start"]))
-    counts = hours.groupby(SERIES)["interval_start"].count()
-    for series, of_series in known.groupby(SERIES):
-        mine = earlier[(earlier["exchange"] == series[0]) & (earlier["symbol"] == series[1])]
+    for (exchange, symbol), of_series in known.groupby(SERIES):
+        mine = earlier[(earlier["exchange"] == exchange) & (earlier["symbol"] == symbol)]
         is_first = not (mine["usable_from"] > until - USABLE).any()
         times = [(until - USABLE, until - USABLE), (until, until)] if is_first else [(until, until + _HOUR)]
-        common = {"exchange": series[0], "symbol": series[1], "hours_known": int(counts[series]), "trained_at": _utc(now)}
+        count = int(of_series["variance"].notna().sum()) + 1
+        common = {"exchange": exchange, "symbol": symbol, "hours_known": count, "trained_at": _utc(now)}
         for trained_until, usable_from in times:
             when = {**common, "trained_until": trained_until, "usable_from": usable_from}
             chosen = training_set(of_series, trained_until)
@@ -185,15 +189,20 @@ def fills_at(of_series: pd.DataFrame, chosen: pd.DataFrame, until: pd.Timestamp)
 def due(models: pd.DataFrame, hours: pd.DataFrame, now: datetime) -> Sequence[str]:
     """The series (`binance:BTCUSDT`) that want training now: once a day, and as soon as a first model can be had.
 
-    `models`: SERIES, `trained_until`, `hours_known`, `reason` and `code_version` of this table. `hours`: SERIES and
-    `hours_known`, the closed hours that there are of each.
+    `models`: SERIES, `trained_until`, `hours_known`, `reason` and `code_version` of this table. `hours`: SERIES,
+    `interval_start` and `realised_variance` of `gold.forecast_inputs`. Times are in UTC, with or without a zone.
     """
-    day = pd.Timestamp(_utc(now)).floor("D")
-    ours = models[(models["code_version"] == VERSION) & (models["trained_until"] >= day)]
+    today = pd.Timestamp(now.astimezone(UTC)).floor("D")
+    is_of_today = pd.to_datetime(models["trained_until"], utc=True) >= today
+    ours = models[(models["code_version"] == VERSION) & is_of_today]
     latest = ours.sort_values("trained_until").drop_duplicates(SERIES, keep="last")
-    both = hours.merge(latest, on=SERIES, how="left", suffixes=("", "_then"))
+    is_counted = hours["realised_variance"].notna() & (
+        pd.to_datetime(hours["interval_start"], utc=True) >= _first(now).tz_localize(UTC)
+    )
+    counts = hours[is_counted].groupby(SERIES).size().rename("hours_there").reset_index()
+    both = counts.merge(latest, on=SERIES, how="left")
     is_new = both["trained_until"].isna()
-    has_grown = (both["hours_known"] >= ENOUGH_HOURS) & (both["hours_known"] > both["hours_known_then"])
+    has_grown = (both["hours_there"] >= ENOUGH_HOURS) & (both["hours_there"] > both["hours_known"])
     wanted = both[is_new | (both["reason"].notna() & has_grown)]
     return [f"{row.exchange}:{row.symbol}" for row in wanted.itertuples()]
 
@@ -222,7 +231,9 @@ def _models(chosen: pd.DataFrame, when: Mapping[str, Any], store: Store) -> list
             found |= {loss: comparison.loss, f"baseline_{loss}": comparison.baseline_loss}
         deciding = comparisons[target, model, main]
         if row["is_baseline"]:
-            found["verdict"] = f"{model} is the baseline: {main} {deciding.loss:.4g} over {deciding.observations} hours."
+            found["verdict"] = (
+                f"{model} is the baseline: {main} {deciding.loss:.4g} over {deciding.observations} hours."
+            )
         else:
             found |= {
                 "difference": deciding.difference,
@@ -257,6 +268,11 @@ def _bare(chosen: pd.DataFrame, when: Mapping[str, Any]) -> list[dict[str, Any]]
         for target, names in MODELS.items()
         for model in names
     ]
+
+
+def _first(now: datetime) -> pd.Timestamp:
+    """The start of the first hour that is looked at: what is trained on, and what its first features reach back."""
+    return _hour_of(now) - pd.Timedelta(days=TRAINING_DAYS) - LOOKBACK * _HOUR
 
 
 def _utc(now: datetime) -> datetime:

@@ -2,7 +2,8 @@
 
 An hour is scored when its truth is known (`gold.forecast_inputs`). Windows are the last 7 and 30 days up to the end of
 the last such hour of the series (`as_of`); at least 90 % of their hours must be scored, else the figures are null and
-`fills_at` says when there are as many, if every hour from then on is known. The losses, whose means stand here (lower is better):
+`fills_at` says when there are as many, if every hour from then on is known. The losses, whose means stand here
+(lower is better):
 
 - `qlike` of volatility: `y / f - ln(y / f) - 1` of realised variance y and forecast variance f. It decides.
 - `mse` of volatility: `(f - y)²` of variances of returns in percent. Both rank forecasts rightly although realised
@@ -11,9 +12,10 @@ the last such hour of the series (`as_of`); at least 90 % of their hours must be
 - `brier` of direction: `(p - o)²`, o being 1 for a higher close and else 0
 
 `difference` is the mean loss less the baseline's: negative is better. Its interval and `p_value` are Diebold and
-Mariano's (1995, Journal of Business & Economic Statistics 13) with Newey and West's standard error, lags up to `n^(1/3)`.
-`beats_baseline` is true only where the whole 95 % interval lies below 0; `verdict` says it in a sentence. Two models, two
-losses and two windows are tried of each target: of many such comparisons some are true by chance.
+Mariano's (1995, Journal of Business & Economic Statistics 13) with Newey and West's standard error, lags up to
+`n^(1/3)`.
+`beats_baseline` is true only where the whole 95 % interval lies below 0; `verdict` says it in a sentence. Two models,
+two losses and two windows are tried of each target: of many such comparisons some are true by chance.
 """
 
 from collections.abc import Mapping
@@ -103,11 +105,15 @@ def needs(keys: DataFrame, now: datetime) -> DataFrame:
 
 def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame, _now: datetime) -> DataFrame:
     """The scores of the series `keys`, as far as they differ from the current ones."""
-    said = sources["gold.forecasts"].filter("forecast is not null").select(
-        *SERIES, "target", "model", "interval_start", "forecast", "is_hindcast"
+    said = (
+        sources["gold.forecasts"]
+        .filter("forecast is not null")
+        .select(*SERIES, "target", "model", "interval_start", "forecast", "is_hindcast")
     )
-    came = sources["gold.forecast_inputs"].filter("is_closed").select(
-        *SERIES, "interval_start", "close", "realised_variance"
+    came = (
+        sources["gold.forecast_inputs"]
+        .filter("is_closed")
+        .select(*SERIES, "interval_start", "close", "realised_variance")
     )
     rows = scored(*(each.join(keys, on=SERIES, how="left_semi").toPandas() for each in (said, came)))
     return differing(as_rows(keys.sparkSession, rows, TABLE), current, TABLE)
@@ -120,9 +126,10 @@ def scored(said: pd.DataFrame, came: pd.DataFrame) -> pd.DataFrame:
     `close` and `realised_variance` of closed hours.
     """
     truth = truths(came)
-    ends = truth.groupby(SERIES)["interval_start"].max() + _HOUR
+    ends: Mapping[Any, pd.Timestamp] = dict(truth.groupby(SERIES)["interval_start"].max() + _HOUR)
     rows: list[dict[str, Any]] = []
-    for (exchange, symbol, target), mine in said.groupby([*SERIES, "target"]):
+    for (exchange, symbol, of_target), mine in said.groupby([*SERIES, "target"]):
+        target = str(of_target)
         if (exchange, symbol) not in ends:
             continue
         series = {"exchange": exchange, "symbol": symbol, "target": target, "horizon": HORIZON}
@@ -146,7 +153,7 @@ def scored(said: pd.DataFrame, came: pd.DataFrame) -> pd.DataFrame:
 
 
 def truths(came: pd.DataFrame) -> pd.DataFrame:
-    """SERIES, `interval_start`, `volatility` (the variance, at least FLOOR) and `direction` (1.0 a higher close, else 0.0).
+    """SERIES, `interval_start`, `volatility` (the variance, at least FLOOR) and `direction` (1.0 higher, else 0.0).
 
     Of hours that are known; the direction only where the hour before is known too.
     """
@@ -172,7 +179,8 @@ def _score(
         return counts | {"reason": "too_few_hours", "fills_at": fills_at, "verdict": verdict}
     power = 2 if target == "volatility" else 1
     came = pairs["truth"].to_numpy(float)
-    losses, theirs = (LOSSES[target][loss](pairs[name].to_numpy(float) ** power, came) for name in (model, baseline))
+    measure = LOSSES[target][loss]
+    losses, theirs = (measure(np.asarray(pairs[name], dtype=float) ** power, came) for name in (model, baseline))
     found = compared(losses, theirs)
     assert found  # noqa: S101 (there are more hours than two)
     figures = counts | {"mean_loss": found.loss, "baseline_loss": found.baseline_loss, "difference": found.difference}

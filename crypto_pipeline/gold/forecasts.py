@@ -1,9 +1,9 @@
 """What each model says of each hour, from nothing that came after the hour before it.
 
 A forecast is made when an hour is over, for the next one: with the latest model of this code that is usable by then
-(`gold.forecast_models.usable_from`) and not older than seven days, from the 169 hours of `gold.forecast_inputs` before.
-`forecast` is the hour's realised volatility, a fraction and not annualised, where the target is `volatility`; where it is
-`direction`, the probability that the hour closes above the close of the hour before. The baseline's stands beside each
+(`gold.forecast_models.usable_from`) and at most seven days old, from the 169 hours of `gold.forecast_inputs` before.
+`forecast` is the hour's realised volatility, a fraction and not annualised, where the target is `volatility`; where
+it is `direction`, the probability that the hour closes above the close of the hour before. The baseline's stands beside each
 (`is_baseline`), and `gold.forecast_scores` says how good they were.
 
 `is_hindcast`: the model was trained after the hour had begun, on hours that were over before it; so is the week before
@@ -11,7 +11,7 @@ the first training.
 
 Late data makes the forecasts anew that rest on it, with the model that was used before. Null, with `reason`:
 
-- `too_little_history`: there is no model yet (`fills_at` says when), or less than 90 % of what the features rest on is known
+- `too_little_history`: there is no model yet (`fills_at` says when), or less than 90 % of what it rests on is known
 - `last_hour_unknown`: the hour before has no candle, or less than 54 of its minutes are known
 - `model_unreadable`: the stored model is gone, or is not what was stored; the next training mends it
 """
@@ -90,7 +90,7 @@ def touched(changes: Mapping[str, DataFrame], _current: DataFrame, now: datetime
 
 
 def reached(inputs: pd.DataFrame, models: pd.DataFrame, now: datetime) -> pd.DataFrame:
-    """SERIES and `interval_start` of the hours that changed `inputs` and new `models` reach, up to the hour of `now`."""
+    """SERIES and `interval_start` of the hours that changed `inputs` and new `models` reach, up to that of `now`."""
     this = pd.Timestamp(now.astimezone(UTC).replace(tzinfo=None)).floor("h")
     starts = inputs.assign(first=inputs["interval_start"] + _HOUR, last=inputs["interval_start"] + _REACH * _HOUR)
     used = models.assign(first=models["usable_from"], last=models["usable_from"] + USABLE - _HOUR)
@@ -119,7 +119,12 @@ def needs(keys: DataFrame, now: datetime) -> DataFrame:
         TABLE.full_name: (first, last),
     }
     spans = [
-        F.struct(F.lit(name).alias("source"), F.lit(None).cast("string").alias("interval"), start.alias("start"), end.alias("end"))
+        F.struct(
+            F.lit(name).alias("source"),
+            F.lit(None).cast("string").alias("interval"),
+            start.alias("start"),
+            end.alias("end"),
+        )
         for name, (start, end) in reaches.items()
     ]
     return keys.agg(F.array(*spans).alias("spans")).select(F.inline("spans"))
@@ -127,8 +132,10 @@ def needs(keys: DataFrame, now: datetime) -> DataFrame:
 
 def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame, _now: datetime) -> DataFrame:
     """The forecasts of the hours `keys`, as far as they differ from the current ones."""
-    hours = sources["gold.forecast_inputs"].filter("is_closed").join(
-        keys.select(*SERIES).distinct(), on=SERIES, how="left_semi"
+    hours = (
+        sources["gold.forecast_inputs"]
+        .filter("is_closed")
+        .join(keys.select(*SERIES).distinct(), on=SERIES, how="left_semi")
     )
     models = sources["gold.forecast_models"].filter(F.col("code_version") == VERSION)
     chosen = models.select(*SERIES, "trained_until", "trained_at", "usable_from", "uri", "sha256", "reason", "fills_at")
@@ -143,15 +150,17 @@ def made(keys: pd.DataFrame, hours: pd.DataFrame, models: pd.DataFrame, store: S
     `trained_until`, `trained_at`, `usable_from`, `uri`, `sha256`, `reason`, `fills_at`. An hour for which there is none
     has no row.
     """
-    wanted = used(keys, models).merge(examples(hours), on=[*SERIES, "interval_start"], how="left", suffixes=("", "_then"))
+    wanted = used(keys, models).merge(
+        examples(hours), on=[*SERIES, "interval_start"], how="left", suffixes=("", "_then")
+    )
     wanted["why"] = wanted["reason"].where(wanted["reason"].notna(), wanted["reason_then"])
     wanted["why"] = wanted["why"].where(wanted["log_variance_1h"].notna() | wanted["why"].notna(), "last_hour_unknown")
     wanted["observations"] = wanted["observations"].fillna(0).astype(int)
     columns = [(target, name) for target, names in MODELS.items() for name in names]
     said = pd.DataFrame(np.nan, index=wanted.index, columns=pd.MultiIndex.from_tuples(columns))
-    for (uri, sha256), rows in wanted[wanted["why"].isna()].groupby(["uri", "sha256"]):
+    for names, rows in wanted[wanted["why"].isna()].groupby(["uri", "sha256"]):
         try:
-            document = _model_store.fetch(store, uri, sha256)
+            document = _model_store.fetch(store, *map(str, names))
         except ModelError as error:
             log.warning("%s", error)
             wanted.loc[rows.index, "why"] = "model_unreadable"
@@ -162,7 +171,7 @@ def made(keys: pd.DataFrame, hours: pd.DataFrame, models: pd.DataFrame, store: S
 
 
 def used(keys: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
-    """The hours with the training that each is forecast with: the latest usable one, else one that says why there is none."""
+    """The hours, each with its training: the latest usable one, else one that says why there is no model."""
     in_time = keys.sort_values("interval_start", ignore_index=True)
     found = []
     for has_model in (True, False):

@@ -65,15 +65,19 @@ def test_the_lineage_is_what_it_was() -> None:
         "silver/completeness_hourly": ["silver/completeness"],
         "silver/completeness_daily": ["silver/completeness"],
         "gold/market_overview": ["silver/ohlcv_1m"],
+        "gold/forecast_inputs": ["silver/completeness", "silver/ohlcv_1m"],
+        "gold/forecast_models": ["gold/forecast_inputs"],
+        "gold/forecasts": ["gold/forecast_inputs", "gold/forecast_models"],
+        "gold/forecast_scores": ["gold/forecast_inputs", "gold/forecasts"],
         "rebuild/silver": [],
     }
 
 
-def test_every_table_is_made_by_one_of_the_three_jobs() -> None:
+def test_every_table_is_made_by_one_of_the_four_jobs() -> None:
     graph = defs.resolve_asset_graph()
     made = {
         name: defs.resolve_job_def(name).asset_layer.executable_asset_keys
-        for name in ("pipeline", "evidence", "analytics")
+        for name in ("pipeline", "evidence", "analytics", "training")
     }
     on_demand = {key for key in graph.materializable_asset_keys if graph.get(key).is_partitioned}
     assert sorted(key for keys in made.values() for key in keys) == sorted(graph.materializable_asset_keys - on_demand)
