@@ -169,8 +169,8 @@ def walk_forward(rows: pd.DataFrame) -> pd.DataFrame:
     parts = np.array_split(np.arange(len(rows) // 2, len(rows)), FOLDS)
     said = []
     for part in parts:
-        before = rows[starts + pd.Timedelta(HORIZON) <= starts[part[0]]]
-        said.append(forecast(fitted(pd.DataFrame(before)), pd.DataFrame(rows.iloc[part])))
+        models = fitted(rows[starts + pd.Timedelta(HORIZON) <= starts[part[0]]])
+        said.append(forecast(models, rows[part[0] : part[-1] + 1]))
     return pd.concat(said)
 
 

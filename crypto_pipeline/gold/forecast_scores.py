@@ -180,7 +180,7 @@ def _score(
     power = 2 if target == "volatility" else 1
     came = pairs["truth"].to_numpy(float)
     measure = LOSSES[target][loss]
-    losses, theirs = (measure(np.asarray(pairs[name], dtype=float) ** power, came) for name in (model, baseline))
+    losses, theirs = (measure(pairs[name].pow(power).to_numpy(float), came) for name in (model, baseline))
     found = compared(losses, theirs)
     assert found  # noqa: S101 (there are more hours than two)
     figures = counts | {"mean_loss": found.loss, "baseline_loss": found.baseline_loss, "difference": found.difference}

@@ -3,8 +3,8 @@
 A forecast is made when an hour is over, for the next one: with the latest model of this code that is usable by then
 (`gold.forecast_models.usable_from`) and at most seven days old, from the 169 hours of `gold.forecast_inputs` before.
 `forecast` is the hour's realised volatility, a fraction and not annualised, where the target is `volatility`; where
-it is `direction`, the probability that the hour closes above the close of the hour before. The baseline's stands beside each
-(`is_baseline`), and `gold.forecast_scores` says how good they were.
+it is `direction`, the probability that the hour closes above the close of the hour before. The baseline's stands beside
+each (`is_baseline`), and `gold.forecast_scores` says how good they were.
 
 `is_hindcast`: the model was trained after the hour had begun, on hours that were over before it; so is the week before
 the first training.
