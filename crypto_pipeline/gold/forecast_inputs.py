@@ -133,9 +133,12 @@ def around(minutes: DataFrame, keys: DataFrame) -> DataFrame:
 def with_returns(minutes: DataFrame) -> DataFrame:
     """Each minute with its `log_return` from the last close, of its hour or the one before; null where none is known.
 
-    Minutes that follow each other without a hole bear the same `run`: their number since 1970 less their place.
+    Minutes that follow each other without a hole bear the same `run`: their number since 1970 less their place. A
+    minute that was quiet until its candle came late is that candle, also before `silver.completeness` knows it.
     """
-    in_time = Window.partitionBy("exchange", "symbol").orderBy("interval_start")
+    in_time = Window.partitionBy("exchange", "symbol").orderBy("interval_start", "is_quiet")
+    is_there = F.coalesce(F.lag("interval_start").over(in_time) == F.col("interval_start"), F.lit(False))
+    minutes = added(minutes, is_there=is_there).filter(~F.col("is_there"))
     run = F.unix_seconds("interval_start") / 60 - F.row_number().over(in_time)
     so_far = (
         Window.partitionBy("exchange", "symbol", "run")

@@ -32,7 +32,7 @@ from crypto_pipeline.gold import forecast_inputs, forecasts
 from crypto_pipeline.gold._forecast_features import FLOOR, SHARE
 from crypto_pipeline.gold._forecast_rows import as_rows
 from crypto_pipeline.gold._forecasting import HORIZON, MODELS
-from crypto_pipeline.gold._losses import LOSSES, compared
+from crypto_pipeline.gold._losses import LOSSES, Values, compared
 from crypto_pipeline.gold._prices import SERIES
 from shared.tables import Column, Table
 
@@ -125,30 +125,36 @@ def scored(said: pd.DataFrame, came: pd.DataFrame) -> pd.DataFrame:
     `said`: SERIES, `target`, `model`, `interval_start`, `forecast` and `is_hindcast`. `came`: SERIES, `interval_start`,
     `close` and `realised_variance` of closed hours.
     """
-    truth = truths(came)
-    ends: Mapping[Any, pd.Timestamp] = dict(truth.groupby(SERIES)["interval_start"].max() + _HOUR)
     rows: list[dict[str, Any]] = []
-    for (exchange, symbol, of_target), mine in said.groupby([*SERIES, "target"]):
-        target = str(of_target)
-        if (exchange, symbol) not in ends:
+    ours = said.drop_duplicates([*SERIES, "target", "model", "interval_start"])
+    wide = ours.set_index([*SERIES, "interval_start", "target", "model"])["forecast"].unstack(["target", "model"])
+    hindcasts = (
+        ours.drop_duplicates([*SERIES, "interval_start"])
+        .set_index([*SERIES, "interval_start"])["is_hindcast"]
+        .sort_index()
+    )
+    for series, truth in truths(came).groupby(SERIES):
+        exchange, symbol = map(str, series)
+        if (exchange, symbol) not in wide.index:
             continue
-        series = {"exchange": exchange, "symbol": symbol, "target": target, "horizon": HORIZON}
-        as_of = ends[exchange, symbol]
-        names = MODELS[target]
-        forecast = mine.pivot_table(index="interval_start", columns="model", values="forecast").reindex(columns=names)
-        hindcast = mine.groupby("interval_start")["is_hindcast"].any()
-        of_series = truth[(truth["exchange"] == exchange) & (truth["symbol"] == symbol)]
-        came_true = of_series.set_index("interval_start")[target].dropna()
-        both = forecast.join(came_true.rename("truth"), how="inner").dropna(subset=["truth"]).sort_index()
-        for window, hours in WINDOWS.items():
-            within = both[both.index >= as_of - hours * _HOUR]
-            for loss in LOSSES[target]:
-                rows += [
-                    series
-                    | {"model": name, "loss": loss, "window": window, "baseline": names[0], "as_of": as_of}
-                    | _score(within, hindcast, target, name, loss, hours, as_of)
-                    for name in names
-                ]
+        hours = pd.DatetimeIndex(truth["interval_start"])
+        as_of = hours[-1] + _HOUR
+        of_series = pd.DataFrame(wide.xs((exchange, symbol))).reindex(hours)
+        late = pd.Series(hindcasts.xs((exchange, symbol))).reindex(hours).eq(True).to_numpy(bool)
+        for target, names in MODELS.items():
+            said_of = of_series.reindex(columns=pd.MultiIndex.from_tuples([(target, name) for name in names]))
+            spoken = dict(zip(names, said_of.to_numpy(float).T, strict=True))
+            true = truth[target].to_numpy(float)
+            for window, span in WINDOWS.items():
+                within = np.asarray(hours >= as_of - span * _HOUR)
+                common: dict[str, Any] = {"exchange": exchange, "symbol": symbol, "target": target, "horizon": HORIZON}
+                common |= {"window": window, "baseline": names[0], "as_of": as_of}
+                for name in names:
+                    pairs = within & np.isfinite(spoken[name]) & np.isfinite(spoken[names[0]]) & np.isfinite(true)
+                    counts = {"observations": int(pairs.sum()), "hindcasts": int((pairs & late).sum())}
+                    for loss in LOSSES[target]:
+                        facts = common | counts | {"model": name, "loss": loss}
+                        rows.append(facts | _score(facts, spoken[name][pairs], spoken[names[0]][pairs], true[pairs]))
     return pd.DataFrame(rows, columns=[name for name in TABLE.column_names if name != "ingestion_ts"])
 
 
@@ -165,27 +171,22 @@ def truths(came: pd.DataFrame) -> pd.DataFrame:
     return known[[*SERIES, "interval_start"]].assign(volatility=variance, direction=rises)
 
 
-def _score(
-    within: pd.DataFrame, hindcast: pd.Series, target: str, model: str, loss: str, hours: int, as_of: pd.Timestamp
-) -> dict[str, Any]:
-    """The figures of a model and loss over the hours of a window, or why there are none."""
-    baseline = MODELS[target][0]
-    pairs = within[[*dict.fromkeys([model, baseline]), "truth"]].dropna()
+def _score(facts: Mapping[str, Any], spoken: Values, by_baseline: Values, true: Values) -> dict[str, Any]:
+    """The figures of what a model and the baseline said of the hours of a window, or why there are none."""
+    target, model, loss, baseline = (facts[name] for name in ("target", "model", "loss", "baseline"))
+    hours = WINDOWS[facts["window"]]
     needed = int(np.ceil(SHARE * hours))
-    counts = {"observations": len(pairs), "hindcasts": int(hindcast.reindex(pairs.index).sum())}
-    if len(pairs) < needed:
-        fills_at = as_of + (needed - len(pairs)) * _HOUR
-        verdict = f"{len(pairs)} hours are scored, of {hours}; it takes {needed}."
-        return counts | {"reason": "too_few_hours", "fills_at": fills_at, "verdict": verdict}
+    if len(true) < needed:
+        fills_at = facts["as_of"] + (needed - len(true)) * _HOUR
+        verdict = f"{len(true)} hours are scored, of {hours}; it takes {needed}."
+        return {"reason": "too_few_hours", "fills_at": fills_at, "verdict": verdict}
     power = 2 if target == "volatility" else 1
-    came = pairs["truth"].to_numpy(float)
-    measure = LOSSES[target][loss]
-    losses, theirs = (measure(pairs[name].pow(power).to_numpy(float), came) for name in (model, baseline))
+    losses, theirs = (LOSSES[target][loss](each**power, true) for each in (spoken, by_baseline))
     found = compared(losses, theirs)
     assert found  # noqa: S101 (there are more hours than two)
-    figures = counts | {"mean_loss": found.loss, "baseline_loss": found.baseline_loss, "difference": found.difference}
+    figures = {"mean_loss": found.loss, "baseline_loss": found.baseline_loss, "difference": found.difference}
     if model == baseline:
-        return figures | {"verdict": f"{model} is the baseline: {loss} {found.loss:.4g} over {len(pairs)} hours."}
+        return figures | {"verdict": f"{model} is the baseline: {loss} {found.loss:.4g} over {len(true)} hours."}
     return figures | {
         "ci_low": found.low,
         "ci_high": found.high,

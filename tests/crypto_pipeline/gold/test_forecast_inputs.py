@@ -92,7 +92,7 @@ def test_the_hours_of_minutes_new_repeated_and_late(lake: MemoryLake) -> None:
     for symbol, seed, silent in (("BTCUSDT", 0, QUIET), ("ETHUSDT", 1, set())):
         returns = by_grid(tape(seed), silent)
         for hour in range(5):
-            row, mine = rows[symbol, hour], returns[60 * hour : 60 * hour + 59]
+            row, mine = rows[symbol, hour], returns[60 * hour : 60 * hour + 60]
             assert row.observations == mine.count(), (symbol, hour)
             if row.realised_variance is not None:
                 expected = (mine**2).sum() * 60 / mine.count()
@@ -130,6 +130,8 @@ def test_the_last_minute_of_an_hour_is_where_the_next_one_starts_from(spark: Spa
     assert [row.realised_variance for row in lake.rows(TABLE)] == [0, 0]
     lake.put(ohlcv_1m.TABLE, [candle(59, 110)])
     assert [row.interval_start.hour for row in run(lake, 121)] == [0, 1]
+    lake.put(completeness.TABLE, [quiet(70)])  # as it was believed before the candle came
+    assert run(lake, 121) == []
     jump = float(np.log(1.1) ** 2)
     first, second = lake.rows(TABLE)
     assert first.realised_variance == pytest.approx(jump * 60 / 59)

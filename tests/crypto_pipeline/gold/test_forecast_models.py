@@ -1,12 +1,14 @@
 """When models are trained, on what, and what is kept of them."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from io import BytesIO
 
 import pandas as pd
 import pytest
+from botocore.response import StreamingBody
+from botocore.stub import Stubber
 
-from crypto_pipeline.gold import _model_store, forecast_models
 from crypto_pipeline.gold._forecast_features import VERSION, examples
 from crypto_pipeline.gold._model_store import Bucket, ModelError, fetch, keep
 from crypto_pipeline.gold._prices import SERIES
@@ -138,10 +140,22 @@ def test_a_model_outside_of_the_lake_s_folder_is_not_read() -> None:
         bucket.get("s3://other/gold/models/x.json")
 
 
+def test_models_lie_under_gold_models_in_the_bucket() -> None:
+    bucket = Bucket(Settings(s3_bucket="lake", s3_access_key="a", s3_secret_key="b"))
+    body, key = b'{"models":{}}', "gold/models/exchange=binance/x.json"
+    with Stubber(bucket._client) as s3:
+        s3.add_response("put_object", {}, {"Bucket": "lake", "Key": key, "Body": body})
+        s3.add_response("get_object", {"Body": StreamingBody(BytesIO(body), len(body))}, {"Bucket": "lake", "Key": key})
+        s3.add_client_error("get_object", "NoSuchKey")
+        uri = bucket.put("exchange=binance/x.json", body)
+        assert uri == f"s3://lake/{key}"
+        assert bucket.get(uri) == body
+        with pytest.raises(ModelError, match="cannot be read"):
+            bucket.get(uri)
+
+
 def test_the_models_of_a_series_are_one_document_without_code(first: pd.DataFrame, store: MemoryStore) -> None:
     assert first["uri"].nunique() == 2
     document = json.loads(store[first["uri"].iloc[0]])
     assert set(document["models"]) == {"volatility", "direction"}
-    assert first["trained_at"].iloc[0] == (at(720) - timedelta(0)).replace(tzinfo=None)
-    assert _model_store.FOLDER == "gold/models"
-    assert forecast_models.TABLE.time == "trained_until"
+    assert first["trained_at"].iloc[0] == at(720).replace(tzinfo=None)
