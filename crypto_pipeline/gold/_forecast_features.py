@@ -50,7 +50,8 @@ def examples(inputs: pd.DataFrame) -> pd.DataFrame:
     it and on no other, and comes out the same to the last bit whatever else there is.
     """
     if inputs.empty:
-        return pd.DataFrame(columns=[*SERIES, "interval_start", *FEATURES, *_TRUTH])
+        nothing = pd.DataFrame(columns=[*SERIES, "interval_start", *FEATURES, *_TRUTH])
+        return nothing.astype({"interval_start": "datetime64[ns]"})
     hours = pd.date_range(inputs["interval_start"].min(), inputs["interval_start"].max(), freq="h")
     table = inputs.pivot_table(index="interval_start", columns=SERIES, values=list(_MEASURES), aggfunc="last")
     series = inputs[SERIES].drop_duplicates().sort_values(SERIES)

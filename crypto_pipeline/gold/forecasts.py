@@ -29,7 +29,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from crypto_pipeline.frames import differing
 from crypto_pipeline.gold import _model_store, forecast_inputs, forecast_models
 from crypto_pipeline.gold._forecast_features import LOOKBACK, VERSION, examples
-from crypto_pipeline.gold._forecast_rows import as_rows
+from crypto_pipeline.gold._forecast_rows import as_rows, frame
 from crypto_pipeline.gold._forecasting import HORIZON, MODELS, forecast
 from crypto_pipeline.gold._model_store import ModelError, Store
 from crypto_pipeline.gold._prices import SERIES
@@ -86,15 +86,16 @@ def touched(changes: Mapping[str, DataFrame], _current: DataFrame, now: datetime
     rows = changes["gold.forecast_inputs"].filter("is_closed").select(*SERIES, "interval_start")
     models = changes["gold.forecast_models"].select(*SERIES, "usable_from").distinct()
     hours = reached(rows.toPandas(), models.toPandas(), now)
-    return rows.sparkSession.createDataFrame(hours, "exchange string, symbol string, interval_start timestamp")
+    return frame(rows.sparkSession, hours, "exchange string, symbol string, interval_start timestamp")
 
 
 def reached(inputs: pd.DataFrame, models: pd.DataFrame, now: datetime) -> pd.DataFrame:
     """SERIES and `interval_start` of the hours that changed `inputs` and new `models` reach, up to that of `now`."""
     this = pd.Timestamp(now.astimezone(UTC).replace(tzinfo=None)).floor("h")
-    starts = inputs.assign(first=inputs["interval_start"] + _HOUR, last=inputs["interval_start"] + _REACH * _HOUR)
-    used = models.assign(first=models["usable_from"], last=models["usable_from"] + USABLE - _HOUR)
-    spans = pd.concat([each[[*SERIES, "first", "last"]] for each in (starts, used) if len(each)] or [starts])
+    changed, usable = pd.to_datetime(inputs["interval_start"]), pd.to_datetime(models["usable_from"])
+    starts = inputs[SERIES].assign(first=changed + _HOUR, last=changed + _REACH * _HOUR)
+    used = models[SERIES].assign(first=usable, last=usable + USABLE - _HOUR)
+    spans = pd.concat([each for each in (starts, used) if len(each)] or [starts])
     spans = spans[spans["first"] <= this]
     found = []
     for series, mine in spans.groupby(SERIES):
@@ -150,12 +151,13 @@ def made(keys: pd.DataFrame, hours: pd.DataFrame, models: pd.DataFrame, store: S
     `trained_until`, `trained_at`, `usable_from`, `uri`, `sha256`, `reason`, `fills_at`. An hour for which there is none
     has no row.
     """
-    wanted = used(keys, models).merge(
-        examples(hours), on=[*SERIES, "interval_start"], how="left", suffixes=("", "_then")
-    )
+    with_models = used(keys, models)
+    if with_models.empty:
+        return pd.DataFrame(columns=TABLE.column_names)
+    wanted = with_models.merge(examples(hours), on=[*SERIES, "interval_start"], how="left", suffixes=("", "_then"))
     wanted["why"] = wanted["reason"].where(wanted["reason"].notna(), wanted["reason_then"])
     wanted["why"] = wanted["why"].where(wanted["log_variance_1h"].notna() | wanted["why"].notna(), "last_hour_unknown")
-    wanted["observations"] = wanted["observations"].fillna(0).astype(int)
+    wanted["observations"] = wanted["observations"].astype(float).fillna(0).astype(int)
     columns = [(target, name) for target, names in MODELS.items() for name in names]
     said = pd.DataFrame(np.nan, index=wanted.index, columns=pd.MultiIndex.from_tuples(columns))
     for names, rows in wanted[wanted["why"].isna()].groupby(["uri", "sha256"]):
@@ -176,6 +178,8 @@ def used(keys: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     found = []
     for has_model in (True, False):
         offered = models[models["uri"].notna() == has_model].sort_values(["usable_from", "trained_until"])
+        if offered.empty:
+            continue
         offered = offered.drop_duplicates([*SERIES, "usable_from"], keep="last")
         joined = pd.merge_asof(
             in_time,
@@ -187,7 +191,8 @@ def used(keys: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
         )
         found.append(joined[joined["trained_until"].notna()])
         in_time = joined.loc[joined["trained_until"].isna(), [*SERIES, "interval_start"]]
-    return pd.concat([each for each in found if len(each)] or found[:1], ignore_index=True)
+    there = [each for each in found if len(each)]
+    return pd.concat(there, ignore_index=True) if there else in_time.head(0)
 
 
 def _rows(wanted: pd.DataFrame, said: pd.Series, target: str, model: str) -> pd.DataFrame:

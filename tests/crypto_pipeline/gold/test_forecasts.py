@@ -119,6 +119,18 @@ def test_a_model_that_is_not_what_was_stored_is_not_used(hours: pd.DataFrame, mo
     assert rows["forecast"].isna().all()
 
 
+def test_without_any_training_there_are_no_rows_and_without_hours_they_say_why(
+    hours: pd.DataFrame, models: pd.DataFrame, store: MemoryStore
+) -> None:
+    untyped = pd.DataFrame(columns=TRAINING)
+    assert made(keys(700), hours, models.head(0), store).empty
+    assert made(keys(700), hours, untyped, store).empty
+    assert made(keys(500), hours, models, store).empty, "no model was there yet"
+    assert reached(pd.DataFrame(columns=keys(1).columns), untyped, at(700)).empty
+    rows = made(keys(700), hours.head(0), models, store)
+    assert set(rows["reason"]) == {"last_hour_unknown"}
+
+
 def test_without_a_model_the_row_says_why_and_when_it_fills(store: MemoryStore) -> None:
     few = market(100)
     lacking = forecast_models.trained(few, NONE, at(100), store)[TRAINING].drop_duplicates()
