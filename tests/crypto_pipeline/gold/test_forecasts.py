@@ -237,7 +237,8 @@ def lake(spark: SparkSession, hours: pd.DataFrame, store: MemoryStore, monkeypat
 def stored(hours: pd.DataFrame) -> list[dict[str, Any]]:
     """As rows of the table."""
     months = hours["interval_start"].dt.strftime("%Y-%m")
-    return hours.assign(is_closed=True, observations=60, month=months).to_dict("records")
+    rows = hours.assign(is_closed=True, observations=60, month=months).to_dict("records")
+    return [{**row, "interval_start": row["interval_start"].to_pydatetime()} for row in rows]
 
 
 def run(lake: MemoryLake, now: datetime, *modules: ModuleType, **how: bool) -> list[Refreshed]:
