@@ -21,6 +21,7 @@ defs = dg.Definitions(
         pipeline.pipeline,
         pipeline.evidence,
         pipeline.analytics,
+        pipeline.training,
         pipeline.maintenance,
         history_job.newest_history,
         history_job.history,
@@ -28,7 +29,13 @@ defs = dg.Definitions(
         rebuild_job.job,
     ],
     sensors=[pipeline.every_minute, history_job.history_of_new_symbols],
-    schedules=[pipeline.gathering, pipeline.analysing, pipeline.compaction, history_job.repairs],
+    schedules=[
+        pipeline.gathering,
+        pipeline.analysing,
+        pipeline.training_when_due,
+        pipeline.compaction,
+        history_job.repairs,
+    ],
     # A step in a process of its own would cost more than its work: 7.8 s instead of 3.0 s for three trivial steps.
     executor=dg.in_process_executor,
     resources={

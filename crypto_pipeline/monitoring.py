@@ -58,6 +58,7 @@ CADENCES = {
     "pipeline": Cadence("a run a minute", "the sensor every_minute", 300),
     "evidence": Cadence("a run each five minutes", "the schedule every_five_minutes", 900),
     "analytics": Cadence("a run each five minutes", "the schedule analytics_every_five_minutes", 900),
+    "training": Cadence("a run a day", "the schedule training_when_due", 26 * 3600),
 }
 """Of the jobs that make assets by themselves."""
 

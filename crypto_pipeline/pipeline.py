@@ -1,14 +1,17 @@
-"""When assets are made: candles and indicators each minute, evidence and analytics every five, compaction beside."""
+"""When assets are made: candles each minute, evidence and analytics every five, models each day, compaction beside."""
 
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
 from crypto_pipeline.assets import specs
 from crypto_pipeline.catalog import table_modules, tables
+from crypto_pipeline.gold import forecast_inputs, forecast_models
+from crypto_pipeline.gold._prices import SERIES
+from crypto_pipeline.reader import LakeError, read
 from crypto_pipeline.spark import SparkConnect
-from shared.settings import settings
+from shared.settings import Settings, settings
 
 
 def _made_by(job: str) -> dg.AssetSelection:
@@ -19,11 +22,11 @@ def _made_by(job: str) -> dg.AssetSelection:
     )
 
 
-_EVIDENCE, _ANALYTICS = _made_by("evidence"), _made_by("analytics")
+_EVIDENCE, _ANALYTICS, _TRAINING = _made_by("evidence"), _made_by("analytics"), _made_by("training")
 
 pipeline = dg.define_asset_job(
     "pipeline",
-    selection=dg.AssetSelection.groups("bronze", "silver", "gold") - _EVIDENCE - _ANALYTICS,
+    selection=dg.AssetSelection.groups("bronze", "silver", "gold") - _EVIDENCE - _ANALYTICS - _TRAINING,
     description="Candles and their indicators, from what is new in Kafka.",
     executor_def=dg.in_process_executor,
 )
@@ -37,6 +40,13 @@ analytics = dg.define_asset_job(
     "analytics",
     selection=_ANALYTICS,
     description="The tables of gold.",
+    executor_def=dg.in_process_executor,
+)
+training = dg.define_asset_job(
+    "training",
+    selection=_TRAINING,
+    description="The models of forecasts: no other table of gold waits for them.",
+    tags={"dagster/priority": "-10"},
     executor_def=dg.in_process_executor,
 )
 
@@ -97,6 +107,34 @@ def gathering(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipR
 def analysing(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """One run. While one is under way none is added: the next takes in all that has come."""
     return _under_way(context.instance, analytics.name) or dg.RunRequest()
+
+
+@dg.schedule(
+    name="training_when_due",
+    job=training,
+    cron_schedule="3-59/5 * * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Trains the models of forecasts once a day, and as soon as a symbol has enough history for its first.",
+)
+def training_when_due(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """One run where a series wants models; else why none does."""
+    if reason := _under_way(context.instance, training.name):
+        return reason
+    try:
+        series = untrained(settings(), datetime.now(UTC))
+    except LakeError as error:
+        return dg.SkipReason(str(error))
+    return dg.RunRequest() if series else dg.SkipReason("Every symbol has the models of today, or too little history.")
+
+
+def untrained(where: Settings, now: datetime) -> Sequence[str]:
+    """The series (`binance:BTCUSDT`) whose models are to be trained now. Raises `LakeError`."""
+    months = {(now - timedelta(days=n)).strftime("%Y-%m") for n in range(forecast_models.TRAINING_DAYS + 8)}
+    lately = [("month", "IN", ",".join(sorted(months)))]
+    columns = [*SERIES, "trained_until", "hours_known", "reason", "code_version"]
+    models = read(forecast_models.TABLE, where, columns, lately).to_pandas()
+    hours = read(forecast_inputs.TABLE, where, [*SERIES, "interval_start", "realised_variance"], lately)
+    return forecast_models.due(models, hours.to_pandas(), now)
 
 
 def _under_way(instance: dg.DagsterInstance, job: str) -> dg.SkipReason | None:

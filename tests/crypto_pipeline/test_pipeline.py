@@ -1,12 +1,19 @@
 """When the pipeline runs, and the graph that it makes."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 
+from crypto_pipeline import pipeline
 from crypto_pipeline.definitions import defs
-from crypto_pipeline.pipeline import due_minute, every_minute
+from crypto_pipeline.gold import forecast_models
+from crypto_pipeline.pipeline import due_minute, every_minute, training_when_due
+from crypto_pipeline.reader import LakeError, arrow_schema
+from shared.settings import Settings
+from shared.tables import Table
 
 
 @pytest.mark.parametrize(
@@ -21,6 +28,39 @@ def test_a_minute_that_comes_twice_as_the_clock_was_set_back_has_its_run_both_ti
         [request] = every_minute(dg.build_sensor_context(instance, cursor="2099-11-21T09:00"))
     assert isinstance(request, dg.RunRequest)
     assert request.run_key is None, "of a key that it knows Dagster makes no run"
+
+
+def test_models_are_trained_where_a_symbol_wants_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    hour = {"exchange": "binance", "symbol": "BTCUSDT", "interval_start": datetime.now(UTC), "realised_variance": 1e-6}
+    lake = {"gold.forecast_inputs": [hour], "gold.forecast_models": []}
+    asked: list[tuple[str, str, str]] = []
+
+    def read(table: Table, _where: Settings, columns: list[str], filters: list[tuple[str, str, str]]) -> pa.Table:
+        asked.extend(filters)
+        return pa.Table.from_pylist(lake[table.full_name], arrow_schema(table, columns))
+
+    monkeypatch.setattr(pipeline, "read", read)
+    monkeypatch.setattr(pipeline, "settings", Settings)
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        assert isinstance(training_when_due(dg.build_schedule_context(instance)), dg.RunRequest)
+        now = {"trained_until": datetime.now(UTC), "hours_known": 1, "reason": "too_little_history"}
+        ours = {"code_version": forecast_models.VERSION}
+        lake["gold.forecast_models"] = [{**hour, **now, **ours}]
+        assert isinstance(training_when_due(dg.build_schedule_context(instance)), dg.SkipReason)
+    assert {(name, how) for name, how, _ in asked} == {("month", "IN")}
+    assert 4 <= len(asked[0][2].split(",")) <= 5, "ninety-seven days lie in so many months"
+
+
+def test_no_models_are_trained_while_the_lake_does_not_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def read(*_asked: object) -> None:
+        raise LakeError("nothing answers")
+
+    monkeypatch.setattr(pipeline, "read", read)
+    monkeypatch.setattr(pipeline, "settings", Settings)
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        skipped = training_when_due(dg.build_schedule_context(instance))
+    assert isinstance(skipped, dg.SkipReason)
+    assert skipped.skip_message == "nothing answers"
 
 
 def test_the_lineage_is_what_it_was() -> None:
@@ -82,15 +122,19 @@ def test_the_lineage_is_what_it_was() -> None:
             *(f"silver/{name}" for name in ("completeness", "ohlcv_1m", "order_book_1m", "ticker_1m")),
         ],
         "gold/signal_performance": ["gold/signal_outcomes"],
+        "gold/forecast_inputs": ["silver/completeness", "silver/ohlcv_1m"],
+        "gold/forecast_models": ["gold/forecast_inputs"],
+        "gold/forecasts": ["gold/forecast_inputs", "gold/forecast_models"],
+        "gold/forecast_scores": ["gold/forecast_inputs", "gold/forecasts"],
         "rebuild/silver": [],
     }
 
 
-def test_every_table_is_made_by_one_of_the_three_jobs() -> None:
+def test_every_table_is_made_by_one_of_the_four_jobs() -> None:
     graph = defs.resolve_asset_graph()
     made = {
         name: defs.resolve_job_def(name).asset_layer.executable_asset_keys
-        for name in ("pipeline", "evidence", "analytics")
+        for name in ("pipeline", "evidence", "analytics", "training")
     }
     on_demand = {key for key in graph.materializable_asset_keys if graph.get(key).is_partitioned}
     assert sorted(key for keys in made.values() for key in keys) == sorted(graph.materializable_asset_keys - on_demand)

@@ -1,0 +1,24 @@
+"""From pandas into a table of forecasts."""
+
+import pandas as pd
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+
+from crypto_pipeline.frames import added
+from shared.tables import Table
+
+
+def frame(spark: SparkSession, rows: pd.DataFrame, schema: str) -> DataFrame:
+    """Rows as Spark has them; pandas does not know the types of the columns of none."""
+    return spark.createDataFrame(rows if len(rows) else [], schema)
+
+
+def as_rows(spark: SparkSession, rows: pd.DataFrame, table: Table) -> DataFrame:
+    """Rows with the contract's columns, NaN as null; `ingestion_ts` and `month` (of `table.time`) are added."""
+    columns = [column for column in table.columns if column.name not in ("ingestion_ts", "month")]
+    schema = ", ".join(f"{column.name} {column.type}" for column in columns)
+    made = frame(spark, rows[[column.name for column in columns]], schema)
+    dated = added(made, ingestion_ts=F.current_timestamp())
+    if table.time:
+        dated = added(dated, month=F.date_format(table.time, "yyyy-MM"))
+    return dated.select(table.column_names)
