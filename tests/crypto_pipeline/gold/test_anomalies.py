@@ -1,0 +1,125 @@
+"""What is unusual is found by what lay before, is told in a sentence, and is taken back where late data overturns it."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pandas as pd
+import pytest
+from pyspark.sql import SparkSession
+
+from crypto_pipeline.gold import anomalies, anomaly_baselines, anomaly_samples
+from crypto_pipeline.refresh import Refreshed, refresh
+from crypto_pipeline.silver import completeness, ohlcv_1m, order_book_1m
+from shared.tables import Table
+from tests.crypto_pipeline.gold.minutes import FIRST, in_silver, minutes, quiet
+from tests.crypto_pipeline.memory_lake import MemoryLake
+
+MODULES = (anomaly_baselines, anomaly_samples, anomalies)
+SILVER = (ohlcv_1m, order_book_1m, completeness)
+HOURS = 52
+JUMP, BURST = 50 * 60 + 10, 49 * 60 + 30
+"""The minutes of a return of 2 % and of 20 times the volume."""
+
+
+def after(minute: int) -> datetime:
+    return (FIRST + timedelta(minutes=minute)).to_pydatetime().replace(tzinfo=UTC)
+
+
+def planted() -> pd.DataFrame:
+    calm = minutes(HOURS * 60, "ETHUSDT", seed=2)
+    wild = minutes(HOURS * 60)
+    wild.loc[JUMP:, ["close", "high", "low", "usdt_price"]] *= 1.02
+    wild.loc[BURST, "volume"] *= 20
+    return pd.concat([quiet(wild, slice(51 * 60, 51 * 60 + 20)), calm], ignore_index=True)
+
+
+def put(lake: MemoryLake, rows: pd.DataFrame) -> None:
+    silver = in_silver(rows)
+    for module in SILVER:
+        lake.put(module.TABLE, silver[module.TABLE.name])
+
+
+def follow(lake: MemoryLake, minute: int) -> list[Refreshed]:
+    lake.set_clock(after(minute))
+    return [refresh(lake, module, after(minute)) for module in MODULES]
+
+
+def says(lake: MemoryLake, table: Table) -> list[dict[str, Any]]:
+    """The rows that hold, without their bookkeeping."""
+    rows = [row.asDict() for row in lake.rows(table)]
+    return [{k: v for k, v in row.items() if k != "ingestion_ts"} for row in rows if not row.get("is_retracted")]
+
+
+def kinds(rows: Iterable[dict[str, Any]]) -> set[tuple[str, str, int]]:
+    return {(r["symbol"], r["kind"], int((r["interval_start"] - FIRST) / timedelta(minutes=1))) for r in rows}
+
+
+@pytest.fixture(scope="module")
+def followed(spark: SparkSession) -> tuple[MemoryLake, MemoryLake, dict[str, Any]]:
+    """A lake that was followed in parts with a late candle, one that was made of the same at once, and what was seen."""
+    lake, seen = MemoryLake(spark), {}
+    rows = planted()
+    number = (rows["interval_start"] - FIRST) // pd.Timedelta(minutes=1)
+    late = (rows["symbol"] == "BTCUSDT") & (number == BURST)
+    wrong = rows[late]
+    until = 50 * 60 + 5
+    put(lake, rows[number < until])
+    seen["first"] = follow(lake, until)
+    seen["found"] = kinds(says(lake, anomalies.TABLE))
+    before = len(lake.written)
+    follow(lake, until)
+    seen["written without news"] = lake.written[before:]
+    put(lake, rows[(number >= until) & (number < until + 10)])
+    follow(lake, until + 10)
+    put(lake, wrong.assign(volume=wrong["volume"] / 20))
+    put(lake, rows[number >= until + 10])
+    before = len(lake.written)
+    follow(lake, HOURS * 60)
+    seen["last"] = {name: new for name, new in lake.written[before:]}
+    whole = MemoryLake(spark)
+    whole.like(lake, [module.TABLE for module in SILVER])
+    follow(whole, HOURS * 60)
+    return lake, whole, seen
+
+
+Followed = tuple[MemoryLake, MemoryLake, dict[str, Any]]
+
+
+def test_what_is_planted_is_found(followed: Followed) -> None:
+    lake, _, seen = followed
+    assert all(done.is_sound and done.rows for done in seen["first"])
+    assert ("BTCUSDT", "volume", BURST) in seen["found"]
+    assert ("BTCUSDT", "return", JUMP) in kinds(says(lake, anomalies.TABLE))
+    assert {kind for symbol, kind, _ in kinds(says(lake, anomalies.TABLE)) if symbol == "BTCUSDT"} >= {"no_trades"}
+
+
+def test_a_run_without_news_writes_nothing(followed: Followed) -> None:
+    assert followed[2]["written without news"] == []
+
+
+def test_followed_in_parts_with_late_data_it_is_what_is_made_from_scratch(followed: Followed) -> None:
+    lake, whole, _ = followed
+    for module in MODULES:
+        assert says(lake, module.TABLE) == says(whole, module.TABLE), module.TABLE.full_name
+
+
+def test_what_late_data_overturns_is_retracted(followed: Followed) -> None:
+    lake, _, _ = followed
+    rows = {(r.symbol, r.kind): r for r in lake.rows(anomalies.TABLE) if r.is_retracted}
+    assert rows["BTCUSDT", "volume"].interval_start == after(BURST).replace(tzinfo=None)
+    assert "times the median" in rows["BTCUSDT", "volume"].explanation
+
+
+def test_late_data_has_only_the_hours_written_again_that_rest_on_it(followed: Followed) -> None:
+    lake, _, seen = followed
+    again = {row.hour_start for row in seen["last"]["gold.anomaly_baselines"]}
+    assert min(again) >= after(BURST // 60 * 60).replace(tzinfo=None)
+    assert len(seen["last"]["gold.anomalies"]) < 30
+
+
+def test_every_row_says_what_it_rests_on_and_that_lay_before(followed: Followed) -> None:
+    for row in says(followed[0], anomalies.TABLE):
+        assert row["rests_from"] < row["interval_start"]
+        assert row["observations"] >= 120
+        assert row["explanation"]
