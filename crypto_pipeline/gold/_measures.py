@@ -7,6 +7,7 @@ same in a small window and in a large one.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -203,11 +204,11 @@ def _carried(close: pd.DataFrame, is_quiet: pd.DataFrame) -> pd.DataFrame:
 def away(prices: pd.DataFrame, base_of: Mapping[tuple[str, str], str]) -> pd.DataFrame:
     """ln(price / median of the other markets' prices of the same base asset); NaN where there is no other one."""
     result = pd.DataFrame(np.nan, index=prices.index, columns=prices.columns)
-    bases_of = pd.Series([base_of[market] for market in prices.columns], index=prices.columns)
-    for _, markets in bases_of.groupby(bases_of):
-        for market in markets.index if len(markets) > 1 else ():
-            others = prices[[other for other in markets.index if other != market]]
-            result[market] = np.log(prices[market] / others.median(axis=1))
+    markets: list[Any] = list(prices.columns)
+    for market in markets:
+        others = [other for other in markets if other != market and base_of[other] == base_of[market]]
+        if others:
+            result[market] = np.log(prices[market] / prices[others].median(axis=1))
     return result
 
 
@@ -223,4 +224,5 @@ def _since(is_there: NDArray[np.bool_]) -> NDArray[np.int64]:
     """How many rows ago there was one, by column; more than there are rows before the first."""
     number = np.arange(len(is_there))[:, None]
     last = np.maximum.accumulate(np.where(is_there, number, -len(is_there) - CARRIED), axis=0)
-    return number - last
+    ago: NDArray[np.int64] = number - last
+    return ago

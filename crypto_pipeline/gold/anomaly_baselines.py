@@ -119,7 +119,7 @@ def needs(keys: DataFrame, _now: datetime) -> DataFrame:
 
 def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame, _now: datetime) -> DataFrame:
     """The baselines of the hours `keys`, as far as they differ from the current ones."""
-    wanted = [hour.replace(tzinfo=None) for hour in keys.toPandas()["hour_start"].dt.to_pydatetime()]
+    wanted = [hour.to_pydatetime() for hour in keys.select("hour_start").toPandas()["hour_start"]]
     needed = {hour - timedelta(hours=offset) for hour in wanted for offset in _OFFSETS}
     rows = _measures.observed(sources, needed)
 
@@ -148,7 +148,7 @@ def _of_series(
     name: str, market: Any, values: NDArray[np.float64], times: pd.Index, hours: Sequence[datetime]
 ) -> pd.DataFrame:
     exchange, symbol = market
-    starts = pd.DatetimeIndex(hours)
+    starts = pd.DatetimeIndex(list(hours))
     first = times[0].floor("h")
     by_hour = _by_hour(values, times, first)
     place = ((starts - first) // pd.Timedelta(hours=1)).to_numpy()
@@ -171,7 +171,7 @@ def _of_series(
         found.loc[where, "hours"] = known_hours[kept]
         found.loc[where, "rests_from"] = earliest[kept]
         found.loc[taken, "baseline"] = basis.name
-        flat = stack[is_enough].reshape(len(taken), -1)
+        flat = stack[is_enough].reshape(len(taken), 60 * len(ago))
         if name in SHARES:
             found.loc[taken, "centre"] = np.nansum(flat, axis=1) / count[is_enough]
         else:

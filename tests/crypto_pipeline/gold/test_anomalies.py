@@ -1,4 +1,4 @@
-"""What is unusual is found by what lay before, is told in a sentence, and is taken back where late data overturns it."""
+"""What is unusual is found by what lay before, told in a sentence, and taken back where late data overturns it."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ MODULES = (anomaly_baselines, anomaly_samples, anomalies)
 SILVER = (ohlcv_1m, order_book_1m, completeness)
 HOURS = 52
 JUMP, BURST = 50 * 60 + 10, 49 * 60 + 30
-"""The minutes of a return of 2 % and of 20 times the volume."""
+"""The minutes of a return of 2 % and of 40 times the volume."""
 
 
 def after(minute: int) -> datetime:
@@ -30,7 +30,7 @@ def planted() -> pd.DataFrame:
     calm = minutes(HOURS * 60, "ETHUSDT", seed=2)
     wild = minutes(HOURS * 60)
     wild.loc[JUMP:, ["close", "high", "low", "usdt_price"]] *= 1.02
-    wild.loc[BURST, "volume"] *= 20
+    wild.loc[BURST, "volume"] *= 40
     return pd.concat([quiet(wild, slice(51 * 60, 51 * 60 + 20)), calm], ignore_index=True)
 
 
@@ -57,7 +57,7 @@ def kinds(rows: Iterable[dict[str, Any]]) -> set[tuple[str, str, int]]:
 
 @pytest.fixture(scope="module")
 def followed(spark: SparkSession) -> tuple[MemoryLake, MemoryLake, dict[str, Any]]:
-    """A lake that was followed in parts with a late candle, one that was made of the same at once, and what was seen."""
+    """A lake followed in parts with a late candle, one made of the same at once, and what was seen."""
     lake, seen = MemoryLake(spark), {}
     rows = planted()
     number = (rows["interval_start"] - FIRST) // pd.Timedelta(minutes=1)
@@ -72,11 +72,11 @@ def followed(spark: SparkSession) -> tuple[MemoryLake, MemoryLake, dict[str, Any
     seen["written without news"] = lake.written[before:]
     put(lake, rows[(number >= until) & (number < until + 10)])
     follow(lake, until + 10)
-    put(lake, wrong.assign(volume=wrong["volume"] / 20))
+    put(lake, wrong.assign(volume=wrong["volume"] / 40))
     put(lake, rows[number >= until + 10])
     before = len(lake.written)
     follow(lake, HOURS * 60)
-    seen["last"] = {name: new for name, new in lake.written[before:]}
+    seen["last"] = dict(lake.written[before:])
     whole = MemoryLake(spark)
     whole.like(lake, [module.TABLE for module in SILVER])
     follow(whole, HOURS * 60)
@@ -112,7 +112,7 @@ def test_what_late_data_overturns_is_retracted(followed: Followed) -> None:
 
 
 def test_late_data_has_only_the_hours_written_again_that_rest_on_it(followed: Followed) -> None:
-    lake, _, seen = followed
+    seen = followed[2]
     again = {row.hour_start for row in seen["last"]["gold.anomaly_baselines"]}
     assert min(again) >= after(BURST // 60 * 60).replace(tzinfo=None)
     assert len(seen["last"]["gold.anomalies"]) < 30
