@@ -51,18 +51,19 @@ def by_day(
     """
     needed = {hour - timedelta(hours=ago) for hour in hours for ago in range(before + 1)}
     minutes = _measures.observed(sources, needed).select("*", F.lit(_MINUTE).alias("part"))
-    of_hours = F.col("interval_start").isin(sorted(needed))
     baselines = sources["gold.anomaly_baselines"].select(
         *SERIES, F.col("hour_start").alias("interval_start"), *_BASELINE, F.lit(_YARDSTICK).alias("part")
     )
-    both = minutes.unionByName(baselines.filter(of_hours & F.col("baseline").isNotNull()), allowMissingColumns=True)
+    both = minutes.unionByName(
+        baselines.filter(_measures.in_hours("interval_start", needed) & F.col("baseline").isNotNull()),
+        allowMissingColumns=True,
+    )
     at = F.col("interval_start")
     days = F.array_distinct(F.array(F.date_trunc("day", at), F.date_trunc("day", at + F.lit(timedelta(hours=before)))))
     dated = both.select("*", F.explode(days).alias("day"))
     if samples is not None:
         dated = dated.unionByName(samples.select("*", F.lit(_SAMPLE).alias("part")), allowMissingColumns=True)
-    wanted = sorted({hour.replace(hour=0) for hour in hours})
-    return dated.filter(F.col("day").isin(wanted))
+    return dated.filter(_measures.in_hours("day", {hour.replace(hour=0) for hour in hours}))
 
 
 def parts_of(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:

@@ -50,7 +50,9 @@ VOLUME = Measure("volume", "traded in the minute, in the base asset", "base", is
 TRADE_SIZE = Measure("trade_size", "volume / trade_count, in the base asset", "base", is_log=True, floor=0.1)
 SPREAD = Measure("spread", "time-weighted spread of the book's best level", "bps", is_log=True, floor=0.1)
 IMBALANCE = Measure("imbalance", "time-weighted imbalance of the book's levels, -1 to 1", floor=0.02)
-AWAY = Measure("away", "ln(close in USDT / median of the base asset's other markets)", "bps", floor=1e-4)
+AWAY = Measure(
+    "away", "ln(close in USDT / median of the base asset's markets; of two, of the other)", "bps", floor=1e-4
+)
 MEASURES = {one.name: one for one in (RETURN, VOLUME, TRADE_SIZE, SPREAD, IMBALANCE, AWAY)}
 SHARES = {
     "trades": "share of the minutes with a trade, of those with a trade or proven to have none",
@@ -83,7 +85,7 @@ def observed(sources: Mapping[str, DataFrame], hours: Collection[datetime]) -> D
     proven nothing traded, spread_bps and imbalance of the book; null what the row is not about. Markets without a
     candle in these hours are left out.
     """
-    of_hours = _in_hours(hours)
+    of_hours = in_hours("interval_start", hours)
     candles = sources["silver.ohlcv_1m"].filter("is_closed").filter(of_hours)
     priced = _in_usdt(candles.select(*SERIES, "interval_start", "base_asset", "quote_asset", *_doubles()))
     markets = F.broadcast(candles.select(*SERIES, "base_asset").distinct())
@@ -118,13 +120,12 @@ def _is_quiet() -> Expression:
     return F.expr("reason = 'no_trades' and proof != 'none'")
 
 
-def _in_hours(hours: Collection[datetime]) -> Expression:
-    """The row lies in one of these hours: in runs of hours that follow each other, so that Spark reads ranges."""
-    number = (F.unix_seconds("interval_start") / 3600).cast("long")
-    wanted = sorted({int(pd.Timestamp(hour).timestamp()) // 3600 for hour in hours})
-    runs = np.split(np.array(wanted), np.where(np.diff(wanted) > 1)[0] + 1) if wanted else []
+def in_hours(column: str, hours: Collection[datetime]) -> Expression:
+    """The time lies in one of these hours (UTC, without a zone): a range for those that follow each other."""
+    number = F.floor(F.unix_seconds(column) / 3600)
+    wanted = np.array(sorted({int(pd.Timestamp(hour).timestamp()) // 3600 for hour in hours}))
     condition = F.lit(False)
-    for run in runs:
+    for run in np.split(wanted, np.where(np.diff(wanted) > 1)[0] + 1) if len(wanted) else ():
         condition = condition | number.between(int(run[0]), int(run[-1]))
     return condition
 
@@ -202,13 +203,20 @@ def _carried(close: pd.DataFrame, is_quiet: pd.DataFrame) -> pd.DataFrame:
 
 
 def away(prices: pd.DataFrame, base_of: Mapping[tuple[str, str], str]) -> pd.DataFrame:
-    """ln(price / median of the other markets' prices of the same base asset); NaN where there is no other one."""
+    """ln(price / median of the prices of all markets of the base asset); of two markets, ln(price / the other's).
+
+    NaN where there is no other one in that minute.
+    """
     result = pd.DataFrame(np.nan, index=prices.index, columns=prices.columns)
     markets: list[Any] = list(prices.columns)
-    for market in markets:
-        others = [other for other in markets if other != market and base_of[other] == base_of[market]]
-        if others:
-            result[market] = np.log(prices[market] / prices[others].median(axis=1))
+    for base in sorted(set(base_of.values())):
+        mine = prices[[market for market in markets if base_of[market] == base]]
+        if mine.shape[1] < 2:
+            continue
+        count = mine.notna().sum(axis=1)
+        for market in mine.columns:
+            other = mine.drop(columns=[market]).median(axis=1).where(count == 2, mine.median(axis=1))
+            result[market] = np.log(mine[market] / other.where(count >= 2))
     return result
 
 

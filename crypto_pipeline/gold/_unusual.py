@@ -234,7 +234,7 @@ def _outlier(one: Mapping[str, Any], base: str) -> dict[str, object]:
         far = f"{abs(one['score']):,.3g} robust deviations from"
         noise = f"MAD {_figure(mad, unit)}"
     what = {"trade_size": "mean trade size", "away": "close in USDT"}.get(measure.name, measure.name)
-    place = " from the median of the base asset's other markets" if measure is AWAY else " in the minute"
+    place = " from the base asset's other markets" if measure is AWAY else " in the minute"
     sign = "+" if not measure.is_log and value > 0 else ""
     sentence = (
         f"{what} {sign}{_figure(value, unit)}{place}, {far} the median of {_figure(median, unit)} for {_hours(one)} "

@@ -5,7 +5,7 @@
 - `return`, `volume`, `trade_size`, `spread`, `imbalance`: the robust z-score (x - median) / scale of the minute by the
   market's row of `gold.anomaly_baselines`. Its sign says on which side. A return is the log return of close between
   adjacent minutes; volume, trade size (volume by trades) and spread are compared as logarithms.
-- `away`: the same of ln(close in USDT / median of the closes of the base asset's other markets), where there are any;
+- `away`: the same of ln(close in USDT / median of the closes of all markets of the base asset), where there are others;
   another quote asset is converted by the closes of that minute. Of two markets that part, both are named.
 - `isolation_forest`: the score of scikit-learn's isolation forest (Liu, Ting and Zhou, 2008), 0 to 1, over the z-scores
   of the first five together, where at least two of them are 3 or more. Each UTC day has a forest, grown with a fixed
@@ -135,11 +135,15 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
         month=F.date_format("interval_start", "yyyy-MM"),
         ingestion_ts=F.current_timestamp(),
     ).select(TABLE.column_names)
-    hour = F.date_trunc("hour", F.col("interval_start")).alias("hour")
-    mine = added(current.filter("not is_retracted"), hour=hour).join(
-        F.broadcast(keys.select(F.col("interval_start").alias("hour"))), on="hour", how="left_semi"
-    )
-    gone = mine.join(made, on=list(TABLE.key), how="left_anti").select(
-        *[F.lit(True).alias(name) if name == "is_retracted" else F.col(name) for name in TABLE.column_names]
-    )
-    return differing(made.unionByName(gone), current, TABLE)
+    mine = current.filter("not is_retracted").filter(_measures.in_hours("interval_start", hours))
+    return differing(_with_retracted(made, mine), current, TABLE)
+
+
+def _with_retracted(made: DataFrame, before: DataFrame) -> DataFrame:
+    """The rows made, and those of before that nothing makes any more, marked."""
+    names = [name for name in TABLE.column_names if name not in TABLE.key]
+    new = made.select(*TABLE.key, F.struct(*names).alias("new"))
+    old = [F.lit(True).alias(name) if name == "is_retracted" else F.col(name) for name in names]
+    both = new.join(before.select(*TABLE.key, F.struct(*old).alias("old")), on=list(TABLE.key), how="full")
+    row = F.coalesce("new", "old").alias("row")
+    return both.select(*TABLE.key, row).select(*TABLE.key, "row.*").select(TABLE.column_names)

@@ -45,13 +45,17 @@ def test_a_market_is_measured_for_an_hour_after_its_last_trade() -> None:
     assert set(known.values()) == {9 + CARRIED}
 
 
-def test_it_lies_as_far_away_as_from_the_median_of_the_other_markets() -> None:
+def test_it_lies_as_far_away_as_from_the_median_of_the_markets_and_of_two_from_the_other() -> None:
     one = minutes(1)
-    others = [one.assign(exchange=name, usdt_price=price) for name, price in (("b", 101.0), ("c", 103.0), ("d", 110.0))]
-    measures = measured(pd.concat([one.assign(usdt_price=100.0), *others, minutes(1, "ETHUSDT")], ignore_index=True))
-    assert measures["away"][BTC].iloc[0] == pytest.approx(np.log(100 / 103))
-    assert measures["away"]["d", "BTCUSDT"].iloc[0] == pytest.approx(np.log(110 / 101))
-    assert measures["away"]["binance", "ETHUSDT"].isna().all()
+    two = [one.assign(usdt_price=100.0), one.assign(exchange="b", usdt_price=101.0), minutes(1, "ETHUSDT")]
+    of_two = measured(pd.concat(two, ignore_index=True))["away"]
+    assert of_two[BTC].iloc[0] == pytest.approx(np.log(100 / 101))
+    assert of_two["b", "BTCUSDT"].iloc[0] == pytest.approx(np.log(101 / 100))
+    assert of_two["binance", "ETHUSDT"].isna().all()
+    of_three = measured(pd.concat([*two, one.assign(exchange="c", usdt_price=110.0)], ignore_index=True))["away"]
+    assert of_three.xs("BTCUSDT", axis=1, level="symbol").iloc[0].tolist() == pytest.approx(
+        [np.log(100 / 101), 0, np.log(110 / 101)]
+    )
 
 
 def test_of_nothing_there_is_nothing() -> None:
