@@ -54,7 +54,10 @@ def quiet(rows: pd.DataFrame, where: slice) -> pd.DataFrame:
 
 
 def in_silver(rows: pd.DataFrame) -> dict[str, list[Mapping[str, Any]]]:
-    """The rows of `silver.ohlcv_1m`, `silver.order_book_1m` and `silver.completeness` that say the same."""
+    """The rows of `silver.ohlcv_1m`, `silver.order_book_1m` and `silver.completeness` that say the same.
+
+    Without an imbalance there was no book.
+    """
     made: dict[str, list[Mapping[str, Any]]] = {"ohlcv_1m": [], "order_book_1m": [], "completeness": []}
     for one in rows.to_dict("records"):
         start = one["interval_start"].to_pydatetime()
@@ -69,5 +72,6 @@ def in_silver(rows: pd.DataFrame) -> dict[str, list[Mapping[str, Any]]]:
             ends = {"interval_end": start + timedelta(minutes=1)}
             made["ohlcv_1m"].append({**names, **pair, **month, **ends, **values, **count})
         book = {name: one[name] for name in ("spread_bps", "imbalance")}
-        made["order_book_1m"].append({**names, **pair, **book, "is_closed": True, "date": f"{start:%Y-%m-%d}"})
+        if not np.isnan(one["imbalance"]):
+            made["order_book_1m"].append({**names, **pair, **book, "is_closed": True, "date": f"{start:%Y-%m-%d}"})
     return made

@@ -17,7 +17,8 @@ from tests.crypto_pipeline.memory_lake import MemoryLake
 
 MODULES = (anomaly_baselines, anomaly_samples, anomalies)
 SILVER = (ohlcv_1m, order_book_1m, completeness)
-HOURS = 52
+HOURS, BOOKS = 52, 46 * 60
+"""How long it lasts, and the minute from which on there are books."""
 JUMP, BURST = 50 * 60 + 10, 49 * 60 + 30
 """The minutes of a return of 2 % and of 40 times the volume."""
 
@@ -35,7 +36,8 @@ def planted() -> pd.DataFrame:
 
 
 def put(lake: MemoryLake, rows: pd.DataFrame) -> None:
-    silver = in_silver(rows)
+    is_early = rows["interval_start"] < after(BOOKS).replace(tzinfo=None)
+    silver = in_silver(rows.assign(imbalance=rows["imbalance"].mask(is_early)))
     for module in SILVER:
         lake.put(module.TABLE, silver[module.TABLE.name])
 
@@ -70,10 +72,8 @@ def followed(spark: SparkSession) -> tuple[MemoryLake, MemoryLake, dict[str, Any
     before = len(lake.written)
     follow(lake, until)
     seen["written without news"] = lake.written[before:]
-    put(lake, rows[(number >= until) & (number < until + 10)])
-    follow(lake, until + 10)
     put(lake, wrong.assign(volume=wrong["volume"] / 40))
-    put(lake, rows[number >= until + 10])
+    put(lake, rows[number >= until])
     before = len(lake.written)
     follow(lake, HOURS * 60)
     seen["last"] = dict(lake.written[before:])

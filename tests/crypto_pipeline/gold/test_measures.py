@@ -54,8 +54,8 @@ def test_it_lies_as_far_away_as_from_the_median_of_the_markets_and_of_two_from_t
     assert of_two["binance", "ETHUSDT"].isna().all()
     of_three = measured(pd.concat([*two, one.assign(exchange="c", usdt_price=110.0)], ignore_index=True))["away"]
     assert of_three.xs("BTCUSDT", axis=1, level="symbol").iloc[0].tolist() == pytest.approx(
-        [np.log(100 / 101), 0, np.log(110 / 101)]
-    )
+        [0, np.log(100 / 101), np.log(110 / 101)]
+    ), "b, binance, c"
 
 
 def test_of_nothing_there_is_nothing() -> None:
