@@ -28,6 +28,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from crypto_pipeline.frames import added, differing
 from crypto_pipeline.gold import _measures
 from crypto_pipeline.gold._measures import BEFORE, MEASURES, SHARES
+from crypto_pipeline.gold._prices import SERIES
 from crypto_pipeline.silver.candles import every_source
 from shared.tables import Column, Table
 
@@ -135,70 +136,66 @@ def baselines(measures: _measures.Wide, hours: Sequence[datetime]) -> pd.DataFra
 
     Columns: those of the table but its bookkeeping. Markets and measures of which nothing is known give no row.
     """
+    starts = pd.DatetimeIndex(sorted(hours))
     parts = [
-        _of_series(name, market, series.to_numpy(dtype=float), measures[name].index, sorted(hours))
+        _of_series(name, market, series.to_numpy(dtype=float), pd.DatetimeIndex(measures[name].index), starts)
         for name in (*MEASURES, *SHARES)
         for market, series in measures[name].items()
         if series.notna().any()
     ]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_COLUMNS)
+    if not parts:
+        return pd.DataFrame(columns=_COLUMNS)
+    found = pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+    is_share, is_short = found["measure"].isin(list(SHARES)), found["baseline"].isna()
+    lacking = np.ceil((LEAST - found["observations"]).clip(lower=1) / 60)
+    made = found.assign(
+        rests_from=found["hour_start"] - pd.to_timedelta(found["hours_ago"], unit="h"),
+        median=found["centre"].where(~is_share),
+        share=found["centre"].where(is_share),
+        reason=pd.Series(TOO_FEW, index=found.index).where(is_short, None),
+        fills_at=(found["hour_start"] + pd.to_timedelta(lacking, unit="h")).where(is_short),
+    )
+    return made[_COLUMNS]
 
 
 def _of_series(
-    name: str, market: Any, values: NDArray[np.float64], times: pd.Index, hours: Sequence[datetime]
-) -> pd.DataFrame:
-    exchange, symbol = market
-    starts = pd.DatetimeIndex(list(hours))
+    name: str, market: Any, values: NDArray[np.float64], times: pd.DatetimeIndex, starts: pd.DatetimeIndex
+) -> dict[str, NDArray[Any]]:
+    """One measure of one market: a column each, of the hours of which something is known."""
     first = times[0].floor("h")
     by_hour = _by_hour(values, times, first)
     place = ((starts - first) // pd.Timedelta(hours=1)).to_numpy()
-    found = pd.DataFrame({"hour_start": starts, "baseline": None})
-    is_open = np.ones(len(starts), dtype=bool)
-    columns = ("observations", "hours", "rests_from", "centre", "mad", "scale")
-    found = found.assign(**dict.fromkeys(columns, np.nan))
+    count_by_hour = (~np.isnan(by_hour)).sum(axis=1)
+    numbers = {column: np.zeros(len(starts), dtype=np.int32) for column in ("observations", "hours", "hours_ago")}
+    figures = {column: np.full(len(starts), np.nan) for column in ("centre", "mad", "scale")}
+    baseline = np.full(len(starts), None, dtype=object)
     for basis in BASES:
-        rows = np.flatnonzero(is_open)
+        rows = np.flatnonzero(baseline == None)  # noqa: E711 (of an array)
         ago = np.array(sorted(basis.hours_ago, reverse=True))
-        stack = _picked(by_hour, place[rows, None] - ago)
-        count_by_hour = (~np.isnan(stack)).sum(axis=2)
-        count, known_hours = count_by_hour.sum(axis=1), (count_by_hour > 0).sum(axis=1)
+        places = _within(by_hour, place[rows, None] - ago)
+        counts = count_by_hour[places]
+        count, known_hours = counts.sum(axis=1), (counts > 0).sum(axis=1)
         is_enough = (count >= LEAST) & (known_hours >= basis.least_hours)
-        earliest = ago[(count_by_hour > 0).argmax(axis=1)]
+        is_told = is_enough if basis is not BASES[-1] else count > 0
+        for column, said in (
+            ("observations", count),
+            ("hours", known_hours),
+            ("hours_ago", ago[(counts > 0).argmax(axis=1)]),
+        ):
+            numbers[column][rows[is_told]] = said[is_told]
         taken = rows[is_enough]
-        kept = is_enough if basis is not BASES[-1] else is_enough | (count > 0)
-        where = rows[kept]
-        found.loc[where, "observations"] = count[kept]
-        found.loc[where, "hours"] = known_hours[kept]
-        found.loc[where, "rests_from"] = earliest[kept]
-        found.loc[taken, "baseline"] = basis.name
-        flat = stack[is_enough].reshape(len(taken), 60 * len(ago))
+        baseline[taken] = basis.name
+        stack = by_hour[places[is_enough]].reshape(len(taken), 60 * len(ago))
         if name in SHARES:
-            found.loc[taken, "centre"] = np.nansum(flat, axis=1) / count[is_enough]
+            figures["centre"][taken] = np.nansum(stack, axis=1) / count[is_enough]
         else:
-            centre, mad, scale = robust(flat, MEASURES[name].floor)
-            found.loc[taken, "centre"], found.loc[taken, "mad"], found.loc[taken, "scale"] = centre, mad, scale
-        is_open[taken] = False
-    found = found[found["observations"].notna()]
-    is_short = found["baseline"].isna()
-    lacking = np.ceil((LEAST - found["observations"]).clip(lower=1) / 60)
-    return pd.DataFrame(
-        {
-            "exchange": exchange,
-            "symbol": symbol,
-            "measure": name,
-            "hour_start": found["hour_start"],
-            "baseline": found["baseline"],
-            "observations": found["observations"].astype("int32"),
-            "hours": found["hours"].astype("int32"),
-            "rests_from": found["hour_start"] - pd.to_timedelta(found["rests_from"], unit="h"),
-            "median": np.nan if name in SHARES else found["centre"],
-            "mad": found["mad"].astype(float),
-            "scale": found["scale"].astype(float),
-            "share": found["centre"] if name in SHARES else np.nan,
-            "reason": pd.Series(TOO_FEW, index=found.index).where(is_short, None),
-            "fills_at": (found["hour_start"] + pd.to_timedelta(lacking, unit="h")).where(is_short),
-        }
-    )  # fmt: skip
+            for column, said in zip(figures, robust(stack, MEASURES[name].floor), strict=True):
+                figures[column][taken] = said
+    columns = {"hour_start": starts.to_numpy(), "baseline": baseline, **numbers, **figures}
+    names = dict(zip((*SERIES, "measure"), (*market, name), strict=True))
+    is_known = numbers["observations"] > 0
+    same = {column: np.full(int(is_known.sum()), value, dtype=object) for column, value in names.items()}
+    return {**same, **{column: said[is_known] for column, said in columns.items()}}
 
 
 def robust(
@@ -223,7 +220,7 @@ def _median(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return middle
 
 
-def _by_hour(values: NDArray[np.float64], times: pd.Index, first: pd.Timestamp) -> NDArray[np.float64]:
+def _by_hour(values: NDArray[np.float64], times: pd.DatetimeIndex, first: pd.Timestamp) -> NDArray[np.float64]:
     """A row an hour of its 60 minutes; and one of NaN at the end, for the hours that are not there."""
     lead = int((times[0] - first) // pd.Timedelta(minutes=1))
     count = -(-(lead + len(values)) // 60) + 1
@@ -232,7 +229,8 @@ def _by_hour(values: NDArray[np.float64], times: pd.Index, first: pd.Timestamp) 
     return flat.reshape(count, 60)
 
 
-def _picked(by_hour: NDArray[np.float64], places: NDArray[np.int64]) -> NDArray[np.float64]:
+def _within(by_hour: NDArray[np.float64], places: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The places, of what is not there the last, which is empty."""
     missing = len(by_hour) - 1
-    picked: NDArray[np.float64] = by_hour[np.where((places < 0) | (places > missing), missing, places)]
-    return picked
+    within: NDArray[np.int64] = np.where((places < 0) | (places > missing), missing, places)
+    return within
