@@ -30,6 +30,7 @@ def test_the_lineage_is_what_it_was() -> None:
         key.to_user_string(): sorted(parent.to_user_string() for parent in graph.get(key).parent_keys)
         for key in graph.get_all_asset_keys()
     }
+    measured = ["silver/completeness", "silver/ohlcv_1m", "silver/order_book_1m"]
     candles = ["silver/ohlcv", "silver/ohlcv_1m"]
     assert lineage == {
         "kafka/crypto_raw": [],
@@ -65,6 +66,9 @@ def test_the_lineage_is_what_it_was() -> None:
         "silver/completeness_hourly": ["silver/completeness"],
         "silver/completeness_daily": ["silver/completeness"],
         "gold/market_overview": ["silver/ohlcv_1m"],
+        "gold/anomaly_baselines": measured,
+        "gold/anomaly_samples": ["gold/anomaly_baselines", *measured],
+        "gold/anomalies": ["gold/anomaly_baselines", "gold/anomaly_samples", *measured],
         "rebuild/silver": [],
     }
 

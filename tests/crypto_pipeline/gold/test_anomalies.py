@@ -9,6 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from crypto_pipeline.gold import anomalies, anomaly_baselines, anomaly_samples
+from crypto_pipeline.gold._measures import observed
 from crypto_pipeline.refresh import Refreshed, refresh
 from crypto_pipeline.silver import completeness, ohlcv_1m, order_book_1m
 from shared.tables import Table
@@ -81,6 +82,24 @@ def followed(spark: SparkSession) -> tuple[MemoryLake, MemoryLake, dict[str, Any
     whole.like(lake, [module.TABLE for module in SILVER])
     follow(whole, HOURS * 60)
     return lake, whole, seen
+
+
+def test_a_close_is_converted_by_the_closes_of_its_minute_or_not_at_all(spark: SparkSession) -> None:
+    lake = MemoryLake(spark)
+    markets = {name: minutes(2, name, seed=seed) for seed, name in enumerate(("BTCUSDT", "ETHBTC", "ETHEUR", "ETHJPY"))}
+    markets["USDEUR"] = minutes(2, "USDEUR", seed=9).assign(base_asset="USDT")
+    put(lake, pd.concat(markets.values(), ignore_index=True))
+    sources = {module.TABLE.full_name: lake.read(module.TABLE) for module in SILVER}
+    rows = observed(sources, [FIRST.to_pydatetime()]).toPandas()
+    prices = {
+        name: rows[rows["symbol"] == name].sort_values("interval_start")["usdt_price"].to_list() for name in markets
+    }
+    closes = {name: frame["close"].to_numpy() for name, frame in markets.items()}
+    assert prices["BTCUSDT"] == pytest.approx(closes["BTCUSDT"])
+    assert prices["ETHBTC"] == pytest.approx(closes["ETHBTC"] * closes["BTCUSDT"])
+    assert prices["ETHEUR"] == pytest.approx(closes["ETHEUR"] / closes["USDEUR"])
+    assert pd.isna(prices["ETHJPY"]).all()
+    assert observed(sources, [FIRST.to_pydatetime() + timedelta(hours=1)]).count() == 0
 
 
 Followed = tuple[MemoryLake, MemoryLake, dict[str, Any]]
