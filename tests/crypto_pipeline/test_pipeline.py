@@ -70,6 +70,7 @@ def test_the_lineage_is_what_it_was() -> None:
         key.to_user_string(): sorted(parent.to_user_string() for parent in graph.get(key).parent_keys)
         for key in graph.get_all_asset_keys()
     }
+    measured = ["silver/completeness", "silver/ohlcv_1m", "silver/order_book_1m"]
     candles = ["silver/ohlcv", "silver/ohlcv_1m"]
     assert lineage == {
         "kafka/crypto_raw": [],
@@ -126,6 +127,9 @@ def test_the_lineage_is_what_it_was() -> None:
         "gold/forecast_models": ["gold/forecast_inputs"],
         "gold/forecasts": ["gold/forecast_inputs", "gold/forecast_models"],
         "gold/forecast_scores": ["gold/forecast_inputs", "gold/forecasts"],
+        "gold/anomaly_baselines": measured,
+        "gold/anomaly_samples": ["gold/anomaly_baselines", *measured],
+        "gold/anomalies": ["gold/anomaly_baselines", "gold/anomaly_samples", *measured],
         "rebuild/silver": [],
     }
 
