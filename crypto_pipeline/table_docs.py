@@ -21,8 +21,8 @@ _INTRODUCTION = f"""\
 
 Every table and view of the lake. This page is made from the contracts by `{COMMAND}`: change those, not this page.
 
-All times are in UTC. A `decimal` is exact; `crypto query` gives it as a float unless `--exact` asks for more. The indicators
-are those of `config/indicators.yaml`. An anchor is a table's name: `docs/tables.md#silver.ohlcv_1m`.
+All times are in UTC. A `decimal` is exact; `crypto query` gives it as a float unless `--exact` asks for more. The
+indicators are those of `config/indicators.yaml`. An anchor is a table's name: `docs/tables.md#silver.ohlcv_1m`.
 """
 _WHAT_LAYERS_HOLD = {
     "bronze": "What was received, row by row: Kafka's messages as tables.",
