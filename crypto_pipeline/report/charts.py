@@ -140,6 +140,7 @@ def _square(axes: Axes, row: int, column: int, value: float | None, *, is_labell
         square.set(facecolor="none", edgecolor=LINE, linewidth=0.6)
     else:
         square.set(facecolor=UP if value >= 0 else DOWN, alpha=0.08 + 0.72 * min(abs(value), 1))
+    square.set_clip_on(False)
     square.set_in_layout(False)  # it lies within the axes: to measure a thousand of them takes seconds
     axes.add_patch(square)
     if is_labelled and row != column:
@@ -222,8 +223,11 @@ def _svg(figure: Figure, name: str, told: str) -> str:
     text = text[text.index("<svg") :]
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, f"var({variable})")
-    text = re.sub(r'\bid="', f'id="{name}-', text)
+    named = set(re.findall(r'(?:url\(|href=")#([^)"]+)', text))
+    text = re.sub(r' id="([^"]*)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in named else "", text)
     text = re.sub(r'(url\(|href=")#', rf"\1#{name}-", text)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r"\s*\n\s*", "\n", text)
     text = re.sub(r" ?font-family: [^;\"]*;", "", text)
     text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)  # it would be the whole page's
     width = round(_PIXELS * 72 * figure.get_figwidth())

@@ -126,7 +126,8 @@ class Correlations:
     matrix: Sequence[Sequence[float | None]]
     observations: tuple[int, int]
     """The fewest and the most of a pair."""
-    as_of: datetime | None = None
+    notes: Sequence[str] = ()
+    """Sentences: of pairs in which one leads the other, and of what is not shown."""
 
 
 @dataclass(frozen=True)

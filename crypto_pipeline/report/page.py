@@ -279,6 +279,7 @@ def _correlations(found: Sequence[Correlations] | Absent) -> Part:
         title,
         about="Pearson's correlation of the returns of each pair; what is missing of either is left out, never filled.",
         charts=drawn,
+        notes=[note for one in found for note in one.notes],
     )
 
 
@@ -302,9 +303,8 @@ def _movers(found: Sequence[Mover] | Absent) -> Part:
         ]
         for one in sorted(found, key=lambda one: -one.change)
     ]
-    notes = (
-        [] if all(one.is_whole for one in found) else ["* The day's candle is not complete yet, or is not proven so."]
-    )
+    is_whole = all(one.is_whole for one in found)
+    notes = [] if is_whole else ["* The day's candle is not over, or not proven complete."]
     return Part(
         "movers",
         title,

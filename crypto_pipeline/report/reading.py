@@ -1,8 +1,10 @@
 """What a report says, read from the lake by DuckDB: no Spark is needed, so that it takes a second or two."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -29,13 +31,16 @@ from crypto_pipeline.report.content import (
     Span,
     TableHealth,
 )
+from crypto_pipeline.report.numbers import MINUS
 from crypto_pipeline.silver.candles import INTERVALS
 from shared.settings import Settings
 from shared.tables import Table, View
 
 MOST_SUBJECTS = 7
 """So many markets stand in the table of risk, those with the greatest turnover."""
-MOST_CORRELATED = 40
+MOST_LEADS = 5
+"""So many pairs at most of a window in which one leads the other are named."""
+MOST_CORRELATED = 30
 """So many markets at most stand in a map of correlations."""
 
 Row = Mapping[str, Any]
@@ -282,7 +287,59 @@ def _figure(row: Row | None, kind: Any) -> Figure:
 
 
 def _correlations(asked: Asked, day: date) -> Sequence[Correlations]:
-    raise _Lacking(f"gold.correlations is not there yet, of {day}.")
+    """A map for each window of returns, of the quote asset with the most pairs."""
+    table = "gold.correlations"
+    rows = asked.rows(_PAIRS, [table], **_within(day))
+    if not rows:
+        raise _Lacking(_nothing_of(asked, table, "as_of", day))
+    turnover = {row["symbol"]: row["quote_volume"] for row in _candles(asked, day)}
+    maps, lacking = [], []
+    for interval, window in dict.fromkeys((row["return_interval"], row["window"]) for row in rows):
+        pairs = [row for row in rows if (row["return_interval"], row["window"]) == (interval, window)]
+        markets = Counter((row["exchange"], row["quote_asset"]) for row in pairs if row["pearson"] is not None)
+        told = f"{interval} returns over {window.replace('d', ' days').replace('h', ' hours')}"
+        if not markets:
+            soonest = min(pairs, key=lambda row: (row["fills_at"] is None, row["fills_at"]))
+            lacking.append(f"{told}: {_reason(soonest)}.")
+            continue
+        [(market, _)] = markets.most_common(1)
+        maps.append(_map(told, [row for row in pairs if (row["exchange"], row["quote_asset"]) == market], turnover))
+    if not maps:
+        raise _Lacking(" ".join(lacking))
+    return [*maps[:-1], replace(maps[-1], notes=[*maps[-1].notes, *lacking])]
+
+
+def _map(told: str, pairs: Sequence[Row], turnover: Mapping[str, float]) -> Correlations:
+    names = {row[side] for row in pairs for side in ("symbol_a", "symbol_b")}
+    ordered = sorted(names, key=lambda name: (-turnover.get(name, 0.0), name))
+    symbols = ordered[:MOST_CORRELATED]
+    known = {(row["symbol_a"], row["symbol_b"]): row["pearson"] for row in pairs}
+    counts = [row["observations"] for row in pairs if row["pearson"] is not None]
+    notes = [
+        f"In {told} {leader} leads {follower} by {abs(row['lead_lag_seconds'])} s: correlation "
+        f"{row['lead_lag_correlation']:.2f}, adjusted p {row['lead_lag_p']:.2g}.".replace("-", MINUS)
+        for row in sorted(pairs, key=lambda one: one["lead_lag_p"] or 0.0)
+        if row["lead_lag_seconds"]
+        for leader, follower in [
+            (row["symbol_a"], row["symbol_b"])[:: 1 if row["lead_lag_seconds"] > 0 else -1],
+        ]
+    ][:MOST_LEADS]
+    if len(ordered) > len(symbols):
+        notes.append(f"In {told}: the {len(symbols)} of {len(ordered)} markets with the greatest turnover.")
+    matrix = [[known.get((a, b), known.get((b, a))) for b in symbols] for a in symbols]
+    return Correlations(told, symbols, matrix, (min(counts), max(counts)), notes)
+
+
+_PAIRS = """
+    select exchange, quote_asset, symbol_a, symbol_b, return_interval, "window", pearson, observations, reason,
+        fills_at, lead_lag_seconds, lead_lag_correlation, lead_lag_p
+    from gold.correlations
+    where month between $month and $last_month and as_of > $start and as_of <= $until
+    qualify row_number() over (
+        partition by exchange, symbol_a, symbol_b, return_interval, "window" order by as_of desc, confidence desc
+    ) = 1
+    order by case return_interval when '1m' then 1 when '1h' then 2 else 3 end, "window", symbol_a, symbol_b
+"""
 
 
 def _candles(asked: Asked, day: date) -> list[dict[str, Any]]:
@@ -445,6 +502,8 @@ _WORDS = {
     "no_drawdown": "there was no fall",
     "nothing_invested": "nothing is invested",
     "no_price_yet": "no price is known yet",
+    "too_few_observations": "too few observations",
+    "constant": "one of the two did not move",
     "late_data": "late data overturned it",
     "rule_changed": "its rule has changed",
 }
