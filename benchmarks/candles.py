@@ -48,7 +48,8 @@ from crypto_pipeline.frames import added
 from crypto_pipeline.indicators._file import plan
 from crypto_pipeline.indicators._series import over_series
 from crypto_pipeline.silver import indicators, ohlcv, ohlcv_1m
-from crypto_pipeline.silver.candles import PRICES_AND_VOLUMES
+from crypto_pipeline.silver.candles import LONGER as LONGER_INTERVALS
+from crypto_pipeline.silver.candles import PRICES_AND_VOLUMES, in_every_interval
 
 THREADS = 2
 SYMBOLS = [f"BENCH{number}USDT" for number in range(20)]
@@ -254,7 +255,7 @@ def spark_timeframes(data: Path, result: Path) -> list[Step]:
     now = datetime(2100, 1, 1, tzinfo=UTC)
 
     def longer() -> None:
-        minutes = ohlcv.in_every_interval(spark.read.parquet(str(data)), ohlcv.SUMMED)
+        minutes = in_every_interval(spark.read.parquet(str(data)), ohlcv.SUMMED)
         quiet = minutes.select(*ohlcv.TABLE.key).limit(0)
         candles = ohlcv.from_minutes(minutes, quiet, now)
         candles.write.mode("overwrite").parquet(str(result / "candles"))
@@ -322,7 +323,7 @@ def duckdb_timeframes(data: Path, result: Path) -> list[Step]:
     candles = result / "candles" / "all.parquet"
     candles.parent.mkdir()
     of_each = " union all ".join(
-        LONGER.format(data=data, name=name, seconds=seconds) for name, seconds in ohlcv.LONGER.items()
+        LONGER.format(data=data, name=name, seconds=seconds) for name, seconds in LONGER_INTERVALS.items()
     )
     names = ", ".join([*MARKET, "interval", "interval_seconds", "is_closed", *CANDLE[-3:]])
     numbers = ", ".join(f"{name}::double as {name}" for name in PRICES_AND_VOLUMES)
@@ -423,7 +424,9 @@ def polars_timeframes(data: Path, result: Path) -> list[Step]:
         )
 
     def longer() -> None:
-        pl.concat([longer_of(name, seconds) for name, seconds in ohlcv.LONGER.items()]).collect().write_parquet(path)
+        pl.concat([longer_of(name, seconds) for name, seconds in LONGER_INTERVALS.items()]).collect().write_parquet(
+            path
+        )
 
     def values() -> pd.DataFrame:
         numbers = pl.col(*PRICES_AND_VOLUMES).cast(pl.Float64)

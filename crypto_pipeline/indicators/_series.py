@@ -10,7 +10,11 @@ from crypto_pipeline.indicators import compute
 from crypto_pipeline.indicators._file import Plan
 
 SERIES = ("exchange", "symbol", "interval")
+_OF_CANDLE = ("interval_start", "close", "is_closed", "bridged", "rests_from")
 VALUES = ("open", "high", "low", "close", "volume", "quote_volume")
+
+
+Moments = NDArray[np.datetime64]
 
 
 class _Places(NamedTuple):
@@ -20,21 +24,24 @@ class _Places(NamedTuple):
     is_after_hole: NDArray[np.bool_]
 
 
-def over_series(candles: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+def over_series(rows: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     """The indicator rows that rest on a stretch of changed candles, given these and the `lookback` before them.
 
-    Where nothing traded, which contiguous trade ids prove, the series goes on flat at the last close, as the exchange's
-    own charts do. Across any other absence it is bridged, and the rows that rest on it say so.
+    Where nothing traded, which contiguous trade ids or the quiet intervals (`is_quiet`) among the rows prove, the
+    series goes on flat at the last close, as the exchange's own charts do. Across any other absence it is bridged, and
+    the rows that rest on it say so.
     """
-    candles = candles.sort_values("interval_start", ignore_index=True)
+    candles, quiet = _split(rows)
+    if candles.empty:
+        return pd.DataFrame(columns=[*SERIES, *_OF_CANDLE, *plan.columns])
     starts = candles["interval_start"].to_numpy()
     exchange, symbol, interval, lookback, first, last, until = (
         candles[name].to_numpy()[0] for name in (*SERIES, "lookback", "wanted_from", "last_changed", "until")
     )
-    places = _places(candles)
+    places = _places(candles, quiet)
     values = compute(_filled(candles, places), plan.of(symbol, interval))
 
-    reach = places.of[np.searchsorted(starts, last, side="right") - 1] + lookback
+    reach = places.of[min(np.searchsorted(starts, last), len(starts) - 1)] + lookback
     is_wanted = (starts >= first) & (places.of <= reach)
     if not np.isnat(until):
         is_wanted &= starts < until
@@ -57,27 +64,38 @@ def over_series(candles: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     )
 
 
-def places_around(candles: pd.DataFrame) -> pd.DataFrame:
+def places_around(rows: pd.DataFrame) -> pd.DataFrame:
     """How many places of the filled series lie before and after a stretch, as far as its candles are given."""
-    candles = candles.sort_values("interval_start", ignore_index=True)
-    stretch = candles.iloc[0]
-    places = _places(candles).of
-    first, last = (
-        places[candles["interval_start"].searchsorted(stretch[name], side="right") - 1]
-        for name in ("wanted_from", "last_changed")
-    )
-    counts = {"before": first, "after": places[-1] - last}
+    candles, quiet = _split(rows)
+    stretch = rows.iloc[0]
+    if candles.empty:  # what becomes quiet changes only the candles after it: before there are such nothing is needed
+        counts = {"before": stretch["lookback"], "after": 0}
+    else:
+        places, starts = _places(candles, quiet).of, candles["interval_start"]
+        first = places[max(starts.searchsorted(stretch["wanted_from"], side="right") - 1, 0)]
+        last = places[min(starts.searchsorted(stretch["last_changed"]), len(places) - 1)]
+        counts = {"before": first, "after": places[-1] - last}
     return pd.DataFrame([{name: stretch[name] for name in (*SERIES, "stretch")} | counts])
+
+
+def _split(rows: pd.DataFrame) -> tuple[pd.DataFrame, Moments]:
+    """The candles in order of time, and when the quiet intervals begin, in order too. A candle is not quiet."""
+    rows = rows.sort_values("interval_start", ignore_index=True)
+    is_quiet = rows["is_quiet"].to_numpy(dtype=np.bool_)
+    candles, quiet = rows[~is_quiet].reset_index(drop=True), rows["interval_start"].to_numpy()[is_quiet]
+    return candles, quiet[~np.isin(quiet, candles["interval_start"].to_numpy())]
 
 
 def _length(candles: pd.DataFrame) -> np.timedelta64:
     return np.timedelta64(int(candles["interval_seconds"].to_numpy()[0]), "s")
 
 
-def _places(candles: pd.DataFrame) -> _Places:
-    gap = np.diff(candles["interval_start"].to_numpy()) // _length(candles)
+def _places(candles: pd.DataFrame, quiet: Moments) -> _Places:
+    starts = candles["interval_start"].to_numpy()
+    gap = np.diff(starts) // _length(candles)
+    known_quiet = np.diff(np.searchsorted(quiet, starts))
     first_id, last_id = (candles[name].to_numpy(dtype=np.float64) for name in ("first_trade_id", "last_trade_id"))
-    is_quiet = (gap > 1) & (first_id[1:] == last_id[:-1] + 1)
+    is_quiet = (gap > 1) & ((first_id[1:] == last_id[:-1] + 1) | (known_quiet == gap - 1))
     of = np.concatenate([[0], np.cumsum(np.where(is_quiet, gap, 1))]).astype(np.int64)
     return _Places(of, np.concatenate([[False], (gap > 1) & ~is_quiet]))
 

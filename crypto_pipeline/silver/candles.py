@@ -11,6 +11,7 @@ from shared.tables import DECIMAL, Column, Table
 
 INTERVALS = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "4h": 14400, "1d": 86400}
 """Seconds of each interval. All start at 00:00 UTC."""
+LONGER = {name: seconds for name, seconds in INTERVALS.items() if name != "1m"}
 
 SERIES = ("exchange", "symbol", "base_asset", "quote_asset")
 PRICES_AND_VOLUMES = (
@@ -93,6 +94,20 @@ def every_source(spans: DataFrame, sources: Sequence[Table]) -> DataFrame:
     """The same spans (`start`, `end`) for each source: rows of `source`, `interval` (null: all), `start`, `end`."""
     names = F.explode(F.array(*[F.lit(table.full_name) for table in sources]))
     return spans.select(names.alias("source"), F.lit(None).cast("string").alias("interval"), "start", "end")
+
+
+def in_every_interval(minutes: DataFrame, columns: Sequence[str] = ("exchange", "symbol")) -> DataFrame:
+    """These columns of each minute, and its `minute`, once for every longer interval, with that one's start."""
+    start = F.col("interval_start")
+    one_each = [
+        F.struct(
+            F.lit(name).alias("interval"),
+            F.lit(seconds).alias("interval_seconds"),
+            interval_start(start, seconds).alias("interval_start"),
+        )
+        for name, seconds in LONGER.items()
+    ]
+    return minutes.select(*columns, start.alias("minute"), F.inline(F.array(*one_each)))
 
 
 def interval_start(time: Expression, seconds: int) -> Expression:

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from crypto_pipeline.frames import added
 from crypto_pipeline.indicators._file import plan
 from crypto_pipeline.indicators._series import SERIES, VALUES, over_series, places_around
-from crypto_pipeline.silver import ohlcv, ohlcv_1m
+from crypto_pipeline.silver import ohlcv, ohlcv_1m, quiet_intervals
 from crypto_pipeline.silver.candles import CANDLE_COLUMNS, INTERVALS
 from shared.tables import Column, Table
 
@@ -37,7 +37,7 @@ TABLE = Table(
     time="interval_start",
     rules={name: rule for study in plan().studies for name, rule in study.rules.items()},
 )
-SOURCES = (ohlcv_1m.TABLE, ohlcv.TABLE)
+SOURCES = (ohlcv_1m.TABLE, ohlcv.TABLE, quiet_intervals.TABLE)
 
 _FAR = max(study.lookback(min(INTERVALS.values())) for study in plan().studies)
 """Changes that are further apart, in intervals, are stretches of their own."""
@@ -52,11 +52,14 @@ _COUNTS = "exchange string, symbol string, interval string, stretch bigint, befo
 def touched(changes: Mapping[str, DataFrame], _current: DataFrame, _now: datetime) -> DataFrame:
     """The stretches of each series in which candles changed, from the first (`interval_start`) to the `last_changed`.
 
+    An interval of which it became known that nothing traded is one of them.
     Changes that lie further apart than a change reaches are stretches of their own: old history that comes in beside
     the present minute does not make all between them be computed again.
     """
     keys = [*SERIES, "interval_seconds", "interval_start"]
     candles = changes["silver.ohlcv_1m"].select(*keys).unionByName(changes["silver.ohlcv"].select(*keys))
+    seconds = F.create_map(*[F.lit(each) for pair in INTERVALS.items() for each in pair])[F.col("interval")]
+    candles = candles.unionByName(added(changes["silver.quiet_intervals"], interval_seconds=seconds).select(*keys))
     in_time = Window.partitionBy(*SERIES).orderBy("interval_start")
     since_last = F.unix_seconds("interval_start") - F.lag(F.unix_seconds("interval_start")).over(in_time)
     is_far = F.coalesce(since_last > F.col("interval_seconds") * F.lit(_FAR), F.lit(False))
@@ -134,9 +137,13 @@ def needs(keys: DataFrame, now: datetime) -> DataFrame:
 
 def _spans(keys: DataFrame, start: str, end: str, now: datetime) -> DataFrame:
     is_minutes = F.col("interval") == "1m"
-    return keys.select(
+    candles = F.struct(
         F.when(is_minutes, F.lit("silver.ohlcv_1m")).otherwise(F.lit("silver.ohlcv")).alias("source"),
         F.when(~is_minutes, F.col("interval")).alias("interval"),
+    )
+    quiet = F.struct(F.lit(quiet_intervals.TABLE.full_name).alias("source"), F.col("interval"))
+    return keys.select(
+        F.inline(F.array(candles, quiet)),
         F.date_trunc("day", start).alias("start"),
         F.least(F.col(end), F.lit(now)).alias("end"),
     ).distinct()
@@ -154,13 +161,15 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], _current: DataFrame
 
 
 def _around(keys: DataFrame, sources: Mapping[str, DataFrame]) -> DataFrame:
-    """The candles from each stretch's `needed_from` to its `reaches_to`, with what it says."""
+    """The candles from each stretch's `needed_from` to its `reaches_to`, and the quiet intervals, with what it says."""
     says = ("stretch", "last_changed", "until", "lookback", "needed_from", "reaches_to")
     stretches = keys.select(*SERIES, F.col("interval_start").alias("wanted_from"), *says)
     needed = [*SERIES, "interval_seconds", "interval_start", "first_trade_id", "last_trade_id", "is_closed"]
     values = [F.col(name).cast("double").alias(name) for name in VALUES]
     candles = sources["silver.ohlcv_1m"].select(*needed, *values)
     candles = candles.unionByName(sources["silver.ohlcv"].select(*needed, *values))
-    return candles.join(F.broadcast(stretches), on=list(SERIES), how="inner").filter(
+    quiet = sources["silver.quiet_intervals"].select(*SERIES, "interval_start")
+    rows = added(candles, is_quiet=F.lit(False)).unionByName(added(quiet, is_quiet=F.lit(True)), True)
+    return rows.join(F.broadcast(stretches), on=list(SERIES), how="inner").filter(
         (F.col("interval_start") >= F.col("needed_from")) & (F.col("interval_start") <= F.col("reaches_to"))
     )

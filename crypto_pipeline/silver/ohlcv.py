@@ -1,25 +1,23 @@
 """The longer candles, strictly from the one-minute ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 
 from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from crypto_pipeline.bronze import klines
 from crypto_pipeline.frames import added
-from crypto_pipeline.silver import ohlcv_1m
+from crypto_pipeline.silver import ohlcv_1m, quiet_intervals
 from crypto_pipeline.silver.candles import (
     CANDLE_COLUMNS,
-    INTERVALS,
     PRICES_AND_VOLUMES,
     RULES,
     SERIES,
     SUPERSEDED,
     every_source,
     finished,
-    interval_start,
+    in_every_interval,
     revised,
 )
 from shared.tables import Table
@@ -34,9 +32,8 @@ TABLE = Table(
     time="interval_start",
     rules=RULES,
 )
-SOURCES = (ohlcv_1m.TABLE, klines.TABLE)
+SOURCES = (ohlcv_1m.TABLE, quiet_intervals.TABLE)
 
-LONGER = {name: seconds for name, seconds in INTERVALS.items() if name != "1m"}
 SUMMED = (*SERIES, *PRICES_AND_VOLUMES, "trade_count", "first_trade_id", "last_trade_id", "status", "proof", "source")
 """What of a minute goes into a longer candle."""
 _WORST_LAST = {
@@ -50,43 +47,26 @@ def touched(changes: Mapping[str, DataFrame], current: DataFrame, now: datetime)
     """The intervals that changed or proven quiet minutes fall into, and those that ended since they were written."""
     ended = current.filter(~F.col("is_closed") & (F.col("interval_end") <= F.lit(now))).select(*TABLE.key)
     minutes = changes["silver.ohlcv_1m"].select("exchange", "symbol", "interval_start")
-    minutes = minutes.unionByName(quiet_minutes(changes["bronze.klines"]))
+    quiet = changes["silver.quiet_intervals"].filter("interval = '1m'")
+    minutes = minutes.unionByName(quiet.select("exchange", "symbol", "interval_start"))
     longer = in_every_interval(minutes).select(*TABLE.key)
     return longer.unionByName(ended).distinct()
-
-
-def in_every_interval(minutes: DataFrame, columns: Sequence[str] = ("exchange", "symbol")) -> DataFrame:
-    """These columns of each minute, and its `minute`, once for every longer interval, with that one's start."""
-    start = F.col("interval_start")
-    one_each = [
-        F.struct(
-            F.lit(name).alias("interval"),
-            F.lit(seconds).alias("interval_seconds"),
-            interval_start(start, seconds).alias("interval_start"),
-        )
-        for name, seconds in LONGER.items()
-    ]
-    return minutes.select(*columns, start.alias("minute"), F.inline(F.array(*one_each)))
 
 
 def needs(keys: DataFrame, _now: datetime) -> DataFrame:
     """The days of minutes that the intervals `keys` lie in: none is longer than a day."""
     day = F.date_trunc("day", F.col("interval_start"))
     last_hour = (day + F.expr("interval 23 hours")).alias("end")
-    return every_source(keys.select(day.alias("start"), last_hour).distinct(), SOURCES)
+    days = keys.select(day.alias("start"), last_hour).distinct()
+    minutes = F.when(F.col("source") == quiet_intervals.TABLE.full_name, F.lit("1m"))
+    return every_source(days, SOURCES).select("source", minutes.alias("interval"), "start", "end")
 
 
 def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame, now: datetime) -> DataFrame:
     """The candles of the intervals `keys`, as far as they differ from the current ones."""
     minutes = in_every_interval(sources["silver.ohlcv_1m"], SUMMED).join(keys, on=list(TABLE.key), how="left_semi")
-    quiet = in_every_interval(quiet_minutes(sources["bronze.klines"])).join(keys, on=list(TABLE.key), how="left_semi")
+    quiet = in_every_interval(sources["silver.quiet_intervals"]).join(keys, on=list(TABLE.key), how="left_semi")
     return revised(from_minutes(minutes, quiet, now), current, TABLE.key).select(TABLE.column_names)
-
-
-def quiet_minutes(klines: DataFrame) -> DataFrame:
-    """The minutes of which the exchange's closed kline says that nothing traded."""
-    closed = ohlcv_1m.closed_minutes(klines).filter(F.col("trade_count") == 0)
-    return closed.select("exchange", "symbol", "interval_start").distinct()
 
 
 def from_minutes(minutes: DataFrame, quiet: DataFrame, now: datetime) -> DataFrame:

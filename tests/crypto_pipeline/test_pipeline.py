@@ -47,7 +47,8 @@ def test_the_lineage_is_what_it_was() -> None:
         "bronze/connections": ["kafka/crypto_raw"],
         "silver/instruments": ["bronze/instruments"],
         "silver/ohlcv_1m": ["bronze/agg_trades", "bronze/klines", "bronze/trades"],
-        "silver/ohlcv": ["bronze/klines", "silver/ohlcv_1m"],
+        "silver/quiet_intervals": ["bronze/klines"],
+        "silver/ohlcv": ["silver/ohlcv_1m", "silver/quiet_intervals"],
         "silver/fact_ohlcv": candles,
         "silver/ohlcv_revisions": candles,
         "silver/ohlcv_filled": ["silver/completeness", *candles],
@@ -57,7 +58,7 @@ def test_the_lineage_is_what_it_was() -> None:
             "bronze/trades",
             "silver/instruments",
         ],
-        "silver/indicators": candles,
+        "silver/indicators": [*candles, "silver/quiet_intervals"],
         "silver/order_book_1m": ["bronze/depth"],
         "silver/ticker_1m": ["bronze/tickers"],
         "silver/completeness": sorted(

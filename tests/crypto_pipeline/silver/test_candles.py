@@ -16,7 +16,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline.bronze import agg_trades, klines, trades
 from crypto_pipeline.silver import ohlcv, ohlcv_1m
-from crypto_pipeline.silver.candles import INTERVALS, interval_start
+from crypto_pipeline.silver.candles import INTERVALS, LONGER, in_every_interval, interval_start
 from shared.events import AggTrade, AnyEvent, Trade, exact_product
 from tests.crypto_pipeline.conftest import MINUTE, START, agg_trade, by_hand, in_bronze, kline, trade
 
@@ -53,8 +53,9 @@ def longer_of(
     minutes: DataFrame, as_messages: Messages, view: Iterable[AnyEvent] = (), now: datetime = LATER
 ) -> DataFrame:
     """The longer candles of some minutes, given the exchange's view of quiet ones."""
-    quiet = ohlcv.in_every_interval(ohlcv.quiet_minutes(in_bronze(klines, view, as_messages)))
-    return ohlcv.from_minutes(ohlcv.in_every_interval(minutes, ohlcv.SUMMED), quiet, now)
+    closed = ohlcv_1m.closed_minutes(in_bronze(klines, view, as_messages)).filter("trade_count = 0")
+    quiet = in_every_interval(closed.select("exchange", "symbol", "interval_start").distinct())
+    return ohlcv.from_minutes(in_every_interval(minutes, ohlcv.SUMMED), quiet, now)
 
 
 def found(candles: DataFrame, like: dict[int, dict[str, object]]) -> dict[int, dict[str, object]]:
@@ -81,7 +82,7 @@ def test_candles_equal_a_plain_loop_whatever_the_order_of_arrival(as_messages: M
     assert found(minutes, expected) == expected
 
     longer = longer_of(minutes, as_messages).cache()
-    for name, seconds in ohlcv.LONGER.items():
+    for name, seconds in LONGER.items():
         expected = by_hand(tape, seconds)
         assert found(longer.filter(F.col("interval") == name), expected) == expected, name
 
@@ -331,9 +332,7 @@ def test_an_unfinished_interval_is_there_and_marked(as_messages: Messages) -> No
     minutes = minutes_of([trade(1, START, "1", "1")], as_messages, [kline(START, 1, 1, 1)])
     now = datetime.fromtimestamp(START / 1e6 + 61, UTC)
     rows = longer_of(minutes, as_messages, now=now).collect()
-    assert {(row.interval, row.is_closed, row.status) for row in rows} == {
-        (name, False, "pending") for name in ohlcv.LONGER
-    }
+    assert {(row.interval, row.is_closed, row.status) for row in rows} == {(name, False, "pending") for name in LONGER}
 
 
 @pytest.mark.parametrize(("interval", "count"), [("1m", 2469), ("5m", 706)])

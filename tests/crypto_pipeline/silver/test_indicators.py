@@ -43,7 +43,18 @@ def series(count: int, absent: Sequence[tuple[int, int, bool]] = (), interval: s
         first_trade_id=first,
         last_trade_id=first + 1,
         is_closed=True,
+        is_quiet=False,
     )
+
+
+def quiet_between(candles: pd.DataFrame) -> pd.DataFrame:
+    """A row for each interval between two candles that has none."""
+    seconds = INTERVALS[candles["interval"].iloc[0]]
+    starts = candles["interval_start"]
+    every = pd.date_range(starts.iloc[0], starts.iloc[-1], freq=f"{seconds}s")
+    absent = every.difference(pd.DatetimeIndex(starts))
+    names = candles[["exchange", "symbol", "interval"]].iloc[0].to_dict()
+    return pd.DataFrame(names | {"interval_start": absent, "is_quiet": True})
 
 
 def stretch(candles: pd.DataFrame, first: int, last: int | None = None) -> pd.DataFrame:
@@ -56,6 +67,12 @@ def stretch(candles: pd.DataFrame, first: int, last: int | None = None) -> pd.Da
         until=pd.NaT,
         lookback=plan().lookback("BTCUSDT", candles["interval"].iloc[0], int(candles["interval_seconds"].iloc[0])),
     )
+
+
+def all_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """As if all of them had changed."""
+    start = rows["interval_start"]
+    return rows.assign(stretch=0, wanted_from=start.min(), last_changed=start.max(), until=pd.NaT, lookback=REACH)
 
 
 def computed(candles: pd.DataFrame, first: int, last: int | None = None) -> pd.DataFrame:
@@ -82,6 +99,26 @@ def test_a_proven_quiet_minute_counts_as_a_flat_candle_and_gets_no_row() -> None
     assert rows["vwap_session"].iloc[-1] == pytest.approx(
         candles["quote_volume"].sum() / candles["volume"].sum(), rel=1e-12
     )
+
+
+def test_a_quiet_minute_that_only_the_exchange_s_kline_proves_is_a_flat_candle_too() -> None:
+    absent = [(20, 1), (23, 2), (60, 300)]
+    without_ids = series(400, [(*one, True) for one in absent]).assign(first_trade_id=np.nan, last_trade_id=np.nan)
+    proven = pd.concat([without_ids, quiet_between(without_ids)], ignore_index=True)
+    expected = computed(series(400, [(*one, True) for one in absent]), 0)
+    assert_equal(over_series(all_of(proven), plan()).set_index("interval_start"), expected)
+
+
+def test_an_absence_of_which_one_minute_is_not_proven_quiet_is_bridged() -> None:
+    candles = series(30, [(10, 5, False)])
+    most = quiet_between(candles).iloc[1:]
+    rows = over_series(all_of(pd.concat([candles, most], ignore_index=True)), plan())
+    assert rows["bridged"].tolist() == [False] * 10 + [True] * 20
+
+
+def test_quiet_minutes_alone_give_no_row() -> None:
+    quiet = quiet_between(series(3, [(1, 10, False)]))
+    assert over_series(all_of(quiet), plan()).empty
 
 
 def test_an_unexplained_absence_is_bridged_and_says_so() -> None:
@@ -171,18 +208,33 @@ def frame(spark: SparkSession, candles: pd.DataFrame) -> DataFrame:
     return rows.select(*[F.col(name).cast(types[name]).alias(name) for name in names])
 
 
-def sources(spark: SparkSession, candles: pd.DataFrame) -> dict[str, DataFrame]:
+QUIET = "exchange string, symbol string, interval string, interval_start timestamp"
+
+
+def sources(spark: SparkSession, candles: pd.DataFrame, quiet: pd.DataFrame | None = None) -> dict[str, DataFrame]:
     rows = frame(spark, candles)
     is_minutes = candles["interval"].iloc[0] == "1m"
     none = rows.limit(0)
-    return {"silver.ohlcv_1m": rows if is_minutes else none, "silver.ohlcv": none if is_minutes else rows}
+    none_quiet = quiet is None or quiet.empty
+    return {
+        "silver.ohlcv_1m": rows if is_minutes else none,
+        "silver.ohlcv": none if is_minutes else rows,
+        "silver.quiet_intervals": spark.createDataFrame([] if none_quiet else quiet[QUIET.split()[::2]], QUIET),
+    }
 
 
 def refreshed(
-    spark: SparkSession, candles: pd.DataFrame, changed: Sequence[int], current: pd.DataFrame | None = None
+    spark: SparkSession,
+    candles: pd.DataFrame,
+    changed: Sequence[int],
+    current: pd.DataFrame | None = None,
+    quiet: pd.DataFrame | None = None,
 ) -> tuple[pd.DataFrame, list[int]]:
-    """The rows of one refresh after these candles changed, and how many candles each look and the read held."""
-    there = sources(spark, candles)
+    """The rows of one refresh after these candles changed, and how many candles each look and the read held.
+
+    `quiet`: intervals that became known to be so.
+    """
+    there = sources(spark, candles, quiet)
     now = candles["interval_start"].iloc[-1].to_pydatetime().replace(tzinfo=UTC) + timedelta(seconds=30)
     schema = "exchange string, symbol string, interval string, interval_start timestamp, rests_from timestamp"
     known = spark.createDataFrame([] if current is None else current[schema.split()[::2]], schema)
@@ -196,9 +248,9 @@ def refreshed(
         held.append(sum(rows.count() for rows in seen.values()))
         return seen
 
-    changes = {name: rows.limit(0) for name, rows in there.items()} | {
-        name: frame(spark, candles.iloc[list(changed)]) for name, rows in there.items() if not rows.isEmpty()
-    }
+    new = sources(spark, candles.iloc[list(changed)], quiet) if changed else {}
+    changes = {name: rows.limit(0) for name, rows in there.items()} | new
+    changes["silver.quiet_intervals"] = there["silver.quiet_intervals"]
     keys = indicators.touched(changes, known, now)
     keys = indicators.reached(keys, known, look, now)
     built = indicators.build(keys, look(indicators.needs(keys, now).collect()), known, now)
@@ -255,6 +307,22 @@ def test_what_is_computed_again_equals_what_is_computed_from_scratch(
         if any(rests_from <= starts[place] <= start for place in changed)
     ]
     assert again.index.tolist() == rests, "just the rows that rest on a changed candle"
+
+
+@pytest.mark.parametrize("known", ["of all candles", "of none"])
+def test_minutes_that_turn_out_quiet_change_just_the_rows_that_rest_on_them(spark: SparkSession, known: str) -> None:
+    candles = series(FAR + 50, [(FAR - 100, 20, False)])
+    before, after = computed(candles, 0), computed(series(FAR + 50, [(FAR - 100, 20, True)]), 0)
+    current = before.reset_index() if known == "of all candles" else None
+    again, _ = refreshed(spark, candles, [], current, quiet_between(candles))
+    assert_equal(again, after.loc[again.index])
+    assert again.index.tolist() == candles["interval_start"].tolist()[FAR - 100 :]
+
+
+def test_quiet_minutes_after_the_last_candle_change_nothing(spark: SparkSession) -> None:
+    candles = series(300)
+    quiet = quiet_between(series(301, [(300, 5, False)]))
+    assert refreshed(spark, candles, [], computed(candles, 0).reset_index(), quiet)[0].empty
 
 
 def test_a_row_before_the_new_candle_spares_every_look(spark: SparkSession) -> None:

@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, Row, SparkSession
 
 from crypto_pipeline.bronze import klines, trades
 from crypto_pipeline.refresh import refresh
-from crypto_pipeline.silver import ohlcv, ohlcv_1m, ohlcv_1m_reconciliation
+from crypto_pipeline.silver import ohlcv, ohlcv_1m, ohlcv_1m_reconciliation, quiet_intervals
 from crypto_pipeline.silver.candles import INTERVALS, PRICES_AND_VOLUMES, VALUES
 from shared.events import AnyEvent, Kline, Trade
 from tests.crypto_pipeline.conftest import MINUTE, START, by_hand, kline, trade
@@ -21,7 +21,7 @@ Messages = Callable[[Iterable[AnyEvent]], DataFrame]
 MOMENT = datetime.fromtimestamp(START / 1e6, UTC)
 HOUR = timedelta(hours=1)
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 (pyspark gives naive times of the session, UTC)
-CANDLES = (ohlcv_1m, ohlcv)
+FOLLOWED = (ohlcv_1m, quiet_intervals, ohlcv)
 
 
 class Following:
@@ -40,7 +40,7 @@ class Following:
         """The rows that a run writes to each table."""
         self.lake.set_clock(now)
         written = []
-        for module in modules or CANDLES:
+        for module in modules or FOLLOWED:
             before = len(self.lake.written)
             assert refresh(self.lake, module, now, from_scratch=from_scratch).is_sound
             written.append([row for _, rows in self.lake.written[before:] for row in rows])
@@ -48,7 +48,8 @@ class Following:
 
     def candles(self, interval: str) -> dict[int, Row]:
         """By start in microseconds."""
-        stored = [row for module in CANDLES for row in self.lake.rows(module.TABLE) if row.interval == interval]
+        table = ohlcv_1m.TABLE if interval == "1m" else ohlcv.TABLE
+        stored = [row for row in self.lake.rows(table) if row.interval == interval]
         return {(row.interval_start - EPOCH) // timedelta(microseconds=1): row for row in stored}
 
 
@@ -93,8 +94,8 @@ def test_candles_are_the_same_in_whatever_order_and_parts_trades_come_and_howeve
             assert [version.revision for version in versions] == list(range(1, row.revision))
             begins = [version.known_at for version in versions[1:]]
             assert [version.known_to for version in versions[:-1]] == begins, "one version follows the other"
-    assert following.follow(MOMENT + timedelta(days=5)) == [[], []], "nothing is new"
-    assert following.follow(MOMENT + timedelta(days=5), from_scratch=True) == [[], []], "nor when all is made again"
+    assert following.follow(MOMENT + timedelta(days=5)) == [[], [], []], "nothing is new"
+    assert following.follow(MOMENT + timedelta(days=5), from_scratch=True) == [[], [], []], "nor when all is made again"
 
 
 MINUTES = [START + n * MINUTE for n in (0, 1, 70, 2 * 1440)]
@@ -121,7 +122,7 @@ def test_a_late_trade_opens_its_minute_the_five_intervals_above_and_nothing_else
     before = {name: following.candles(name) for name in INTERVALS}
 
     following.come([trade(2, START + 1, "9", "1", source="rest", received_at=None)])
-    [minutes], longer = following.follow(now + timedelta(minutes=1))
+    [minutes], _, longer = following.follow(now + timedelta(minutes=1))
     reopened = {row.interval: row for row in (minutes, *longer)}
     assert len(longer) == len(reopened) - 1
     assert set(reopened) == set(INTERVALS)

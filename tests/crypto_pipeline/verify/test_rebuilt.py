@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, Row, SparkSession
 
 from crypto_pipeline.bronze import klines, trades
 from crypto_pipeline.refresh import refresh
-from crypto_pipeline.silver import indicators, ohlcv, ohlcv_1m
+from crypto_pipeline.silver import indicators, ohlcv, ohlcv_1m, quiet_intervals
 from crypto_pipeline.verify import rebuilt
 from crypto_pipeline.verify.rebuilt import Compared, compared
 from shared.events import AnyEvent
@@ -36,7 +36,7 @@ def made(spark: SparkSession, as_messages: Messages) -> MemoryLake:
         for n in (1, 2, 3)
     ]
     made.write(klines.TABLE, klines.build(as_messages([kline(START, -1, -1, 0), *view])), {})
-    for module in (ohlcv_1m, ohlcv, indicators):
+    for module in (ohlcv_1m, quiet_intervals, ohlcv, indicators):
         refresh(made, module, NOW)
     return made
 
@@ -62,7 +62,7 @@ def change(lake: MemoryLake, module: ModuleType, **changes: Any) -> None:
 
 
 def test_what_follows_from_its_sources_is_equal(lake: MemoryLake) -> None:
-    for module, rows in ((ohlcv_1m, 3), (ohlcv, 6), (indicators, 9)):
+    for module, rows in ((ohlcv_1m, 3), (quiet_intervals, 1), (ohlcv, 6), (indicators, 9)):
         assert looked(lake, module) == Compared(rows)
 
 
