@@ -1,6 +1,6 @@
 """`docs/tables.md`: every table and view of the lake, as its contract has it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import NoReturn
 
@@ -48,6 +48,7 @@ def reference(modules: Mapping[str, ModuleType]) -> str:
     columns = columns_of(views, tables)
     used_by = _used_by(modules)
     parts = [_INTRODUCTION]
+    described: Sequence[Column]
     for layer in LAYERS:
         names = [name for name in modules if name.startswith(f"{layer}.")]
         contracts = {name: tables.get(name) or views[name] for name in names}

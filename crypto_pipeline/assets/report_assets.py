@@ -1,6 +1,7 @@
 """The report of each day, as an asset with a link to it."""
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 
@@ -23,8 +24,8 @@ class ReportConfig(dg.Config):
     kinds={"html"},
     description="**One page per portfolio and UTC day.**\n\nWhat `crypto report` writes: value, return, drawdown, "
     "risk, what moves together, movers, signals, anomalies, forecasts, and the condition of the data. The metadata "
-    "of each materialization has the links. They work for seven days without a password; the pages stay, in the bucket under "
-    "`reports/`. Where no portfolio is valued there is one page, of the markets.",
+    "of each materialization has the links. They work for seven days without a password; the pages stay, in the bucket "
+    "under `reports/`. Where no portfolio is valued there is one page, of the markets.",
     retry_policy=dg.RetryPolicy(max_retries=2, delay=60),
 )
 def daily(config: ReportConfig) -> dg.MaterializeResult[None]:
@@ -35,13 +36,13 @@ def daily(config: ReportConfig) -> dg.MaterializeResult[None]:
     where, now = settings(), datetime.now(UTC)
     day = date.fromisoformat(config.day) if config.day else now.date() - timedelta(days=1)
     names = [config.portfolio] if config.portfolio else reading.portfolios(where) or [""]
-    metadata: dict[str, object] = {"day": day.isoformat()}
+    metadata: dict[str, Any] = {"day": day.isoformat()}
     for name in names:
         metadata |= _kept(name, day, where, now)
     return dg.MaterializeResult(metadata=metadata)
 
 
-def _kept(portfolio: str, day: date, where: Settings, now: datetime) -> dict[str, object]:
+def _kept(portfolio: str, day: date, where: Settings, now: datetime) -> dict[str, Any]:
     """Uploads a portfolio's report, and says where it is and what it says first."""
     from crypto_pipeline.report import page, publish, reading
 

@@ -66,9 +66,7 @@ def _chosen(portfolio: str, where: "Settings") -> str:
         return portfolio
     if not portfolio and len(names) < 2:
         return names[0] if names else ""
-    there = (
-        f"There are: {', '.join(names)}." if names else "None is valued yet: without --portfolio you get the markets."
-    )
+    there = f"There are: {', '.join(names)}." if names else "None is yet: without it you get the markets."
     if portfolio:
         raise typer.BadParameter(f"--portfolio {portfolio!r} is not one that is valued. {there}")
     raise typer.BadParameter(f"Which one? Give --portfolio. {there}")

@@ -8,12 +8,12 @@ import io
 import re
 from collections.abc import Sequence
 from datetime import date, timedelta
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -25,7 +25,7 @@ _VARIABLES = {
     INK: "--ink", FAINT: "--faint", LINE: "--line", UP: "--up", DOWN: "--down", ACCENT: "--accent", OTHER: "--other",
     WARN: "--warn",
 }  # fmt: skip
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: it can be found, and takes the page's typeface
     "svg.hashsalt": "report",  # the same report is the same file
     "text.parse_math": False,  # a name may have dollars
@@ -134,9 +134,8 @@ _LABELLED = 16
 
 
 def _square(axes: Axes, row: int, column: int, value: float | None, *, is_labelled: bool) -> None:
-    is_known = value is not None and np.isfinite(value)
     square = mpl.patches.Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, linewidth=0)
-    if row == column or not is_known:
+    if row == column or value is None or not np.isfinite(value):
         square.set(facecolor="none", edgecolor=LINE, linewidth=0.6)
     else:
         square.set(facecolor=UP if value >= 0 else DOWN, alpha=0.08 + 0.72 * min(abs(value), 1))
@@ -177,7 +176,7 @@ def _label_end(
         last = int(known[-1])
         text = f"{_short(name)} {numbers.percent(values[last] / 100, 1)}"
         axes.annotate(
-            text, (date2num(days[last]), values[last]), xytext=(6, 0), textcoords="offset points", color=colour,
+            text, (_numbers(days)[last], values[last]), xytext=(6, 0), textcoords="offset points", color=colour,
             va="center", fontweight="bold", annotation_clip=False,
         )  # fmt: skip
 
@@ -196,7 +195,7 @@ def _dates(axes: Axes, days: Sequence[date]) -> None:
     step = -(-span // _MOST_DATES)
     marked = [first + timedelta(days=place) for place in range(0, span + 1, step)]
     is_long = span > 330
-    axes.set_xlim(date2num(first), date2num(first + timedelta(days=span)))
+    axes.set_xlim(*_numbers([first, first + timedelta(days=span)]))
     axes.set_xticks(_numbers(marked), [f"{day:%b %Y}" if is_long else f"{day.day} {day:%b}" for day in marked])
 
 
@@ -204,7 +203,11 @@ _MOST_DATES = 8
 
 
 def _numbers(days: Sequence[date]) -> list[float]:
-    return [float(date2num(day)) for day in days]
+    """The days as matplotlib counts them."""
+    return [float((day - _EPOCH).days) for day in days]
+
+
+_EPOCH = date(1970, 1, 1)
 
 
 def _percents(fractions: Sequence[float | None]) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
@@ -218,7 +221,8 @@ def _percent_tick(value: float, _place: int | None = None) -> str:
 def _svg(figure: Figure, name: str, told: str) -> str:
     """The figure as an element of a page: names in it are its own, and `told` is what it shows in words."""
     file = io.StringIO()
-    FigureCanvasSVG(figure).print_svg(file, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    canvas: Any = FigureCanvasSVG(figure)
+    canvas.print_svg(file, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = file.getvalue()
     text = text[text.index("<svg") :]
     for colour, variable in _VARIABLES.items():

@@ -299,7 +299,7 @@ def _correlations(asked: Asked, day: date) -> Sequence[Correlations]:
         markets = Counter((row["exchange"], row["quote_asset"]) for row in pairs if row["pearson"] is not None)
         told = f"{interval} returns over {window.replace('d', ' days').replace('h', ' hours')}"
         if not markets:
-            soonest = min(pairs, key=lambda row: (row["fills_at"] is None, row["fills_at"]))
+            soonest = min(pairs, key=lambda row: row["fills_at"] or datetime.max.replace(tzinfo=UTC))
             lacking.append(f"{told}: {_reason(soonest)}.")
             continue
         [(market, _)] = markets.most_common(1)

@@ -1,6 +1,5 @@
 """What a report takes from the tables, of rows that are known, asked by DuckDB."""
 
-from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -8,40 +7,21 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from crypto_pipeline import catalog
 from crypto_pipeline.lake_sql import Rows
-from crypto_pipeline.reader import LakeError, NotThereYetError
+from crypto_pipeline.reader import LakeError
 from crypto_pipeline.report import page, reading
 from crypto_pipeline.report.content import Absent, DataCondition, Performance, Report
 from crypto_pipeline.report.reading import Asked
 from shared.tables import Table
-from tests.crypto_pipeline.engines import Stored
+from tests.crypto_pipeline.report.lake import LakeInMemory
 
 DAY = date(2026, 11, 25)
 NOW = datetime(2026, 11, 26, 0, 16, tzinfo=UTC)
 MARKET = {"exchange": "binance", "symbol": "BTCUSDT"}
-_SOME: Mapping[str, Any] = {"string": "", "boolean": False, "double": None, "timestamp": None}
 
 
 def at(hour: int = 0, minute: int = 0, *, day: date = DAY) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(hours=hour, minutes=minute)
-
-
-class LakeInMemory:
-    """Tables by full name; one of which nothing is said is not there yet."""
-
-    def __init__(self, **rows: list[dict[str, Any]]) -> None:
-        self.rows = {name.replace("__", "."): each for name, each in rows.items()}
-        self.read: list[str] = []
-        for name in self.rows:
-            if name not in catalog.tables():
-                pytest.skip(f"{name} is not a table of this checkout")
-
-    def __call__(self, table: Table) -> Rows:
-        self.read.append(table.full_name)
-        if table.full_name not in self.rows:
-            raise NotThereYetError(f"{table.full_name} is not there yet.")
-        return Stored(table, self.rows[table.full_name])
 
 
 def report(portfolio: str = "main", day: date = DAY, **rows: list[dict[str, Any]]) -> Report:
@@ -281,7 +261,9 @@ def test_a_map_of_correlations_is_symmetrical_and_ordered_by_turnover() -> None:
 
 def test_without_one_correlation_it_says_when_there_will_be() -> None:
     short = {"reason": "too_few_observations", "fills_at": at(day=date(2026, 12, 11))}
-    found = report(gold__correlations=[pair("A", "B", None, **short)], silver__ohlcv=[]).correlations
+    never = pair("A", "C", None, reason="constant")
+    rows = [never, pair("A", "B", None, **short), never | {"symbol_b": "D"}]
+    found = report(gold__correlations=rows, silver__ohlcv=[]).correlations
     assert found == Absent("1h returns over 30 days: too few observations: fills on 2026-12-11 00:00 UTC.")
 
 
@@ -369,7 +351,7 @@ def test_a_forecast_stands_beside_its_baseline_with_what_the_scores_say() -> Non
 
 def test_only_the_columns_that_are_needed_are_read() -> None:
     class Watched(LakeInMemory):
-        def __call__(self, table: Table) -> Rows:
+        def __call__(self, table: Table, settings: object = None) -> Rows:
             rows = super().__call__(table)
 
             class Spy:
