@@ -216,7 +216,9 @@ class TableHealth:
     quarantined: int | None
     duplicates: int | None
     latency_ms: float | None
-    """The 95th percentile."""
+    """From the exchange into the table, the 95th percentile, of the slowest market."""
+    percent: float | None = None
+    """Of what should be there, from 0 to 100, of the market with the least."""
     condition: str = ""
 
 

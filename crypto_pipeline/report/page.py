@@ -442,19 +442,25 @@ _CONDITION_STYLES = {"available": "up", "pending": "faint", "degraded": "warn", 
 def _health(found: Iterable[TableHealth]) -> Grid:
     heads = [
         Head("Table"),
-        *(Head(text, is_number=True) for text in ("Rows", "Late", "Quarantined", "Duplicates", "Latency, p95")),
+        *(
+            Head(text, is_number=True)
+            for text in ("Rows", "Complete", "Late", "Quarantined", "Duplicates", "Latency, p95")
+        ),
         Head("Condition"),
     ]
     rows = [
         [
             Cell(one.table),
-            *(_number(numbers.amount(n, 0)) for n in (one.rows, one.late, one.quarantined, one.duplicates)),
+            _number(numbers.amount(one.rows, 0)),
+            _number(numbers.percent(None if one.percent is None else one.percent / 100, signed=False)),
+            *(_number(numbers.amount(n, 0)) for n in (one.late, one.quarantined, one.duplicates)),
             _number(_milliseconds(one.latency_ms)),
-            Cell(one.condition),
+            Cell(one.condition, _CONDITION_STYLES.get(one.condition, "")),
         ]
         for one in found
     ]
-    return _grid(heads, rows)
+    note = "Complete, latency and condition are those of the market that is worst off."
+    return _grid(heads, rows, [note])
 
 
 def _milliseconds(value: float | None) -> str:

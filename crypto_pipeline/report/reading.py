@@ -33,6 +33,7 @@ from crypto_pipeline.report.content import (
 )
 from crypto_pipeline.report.numbers import MINUS
 from crypto_pipeline.silver.candles import INTERVALS
+from crypto_pipeline.silver.rollup import CONDITIONS
 from shared.settings import Settings
 from shared.tables import Table, View
 
@@ -471,7 +472,33 @@ def _condition(asked: Asked, day: date) -> DataCondition:
 
 
 def _health(asked: Asked, day: date) -> Sequence[TableHealth]:
-    raise _Lacking(f"gold.data_quality is not there yet, of {day}.")
+    """Each table of the day: sums over its markets, and of latency, completeness and condition the worst."""
+    table = "gold.data_quality"
+    rows = asked.rows(_QUALITY, [table], month=_month(day), day=_midnight(day))
+    if not rows:
+        raise _Lacking(_nothing_of(asked, table, "day", day))
+    return [
+        TableHealth(
+            row["table_name"],
+            row["rows"],
+            row["late"],
+            row["quarantined"],
+            row["duplicates"],
+            row["latency_ms"],
+            row["percent"],
+            max((one for one in row["conditions"] or () if one in CONDITIONS), key=CONDITIONS.index, default=""),
+        )
+        for row in rows
+    ]
+
+
+_QUALITY = """
+    select table_name, cast(sum(rows) as bigint) as rows, cast(sum(late) as bigint) as late,
+        cast(sum(quarantined) as bigint) as quarantined, cast(sum(duplicates) as bigint) as duplicates,
+        min(completeness_percent) as percent, list(condition) as conditions,
+        max(if(table_name like 'bronze.%', latency_bronze_p95_ms, latency_silver_p95_ms)) as latency_ms
+    from gold.data_quality where month = $month and day = $day group by table_name order by table_name
+"""
 
 
 def _open_gaps(asked: Asked, day: date) -> int | None:

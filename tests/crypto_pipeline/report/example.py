@@ -132,7 +132,7 @@ def report(**changes: object) -> content.Report:
                 condition("ETHUSDT", "degraded", proven=1400, partial=25, missing=15),
                 condition("SOLUSDT", "pending", proven=1380, pending=60),
             ),
-            (content.TableHealth("bronze.trades", 512_345, 12, 0, 0, 412.0, "available"),),
+            (content.TableHealth("bronze.trades", 512_345, 12, 0, 0, 412.0, 99.98, "available"),),
             1,
         ),
     }

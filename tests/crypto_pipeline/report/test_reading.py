@@ -10,7 +10,7 @@ import pytest
 from crypto_pipeline.lake_sql import Rows
 from crypto_pipeline.reader import LakeError
 from crypto_pipeline.report import page, reading
-from crypto_pipeline.report.content import Absent, DataCondition, Performance, Report
+from crypto_pipeline.report.content import Absent, DataCondition, Performance, Report, TableHealth
 from crypto_pipeline.report.reading import Asked
 from shared.tables import Table
 from tests.crypto_pipeline.report.lake import LakeInMemory
@@ -346,6 +346,28 @@ def test_a_forecast_stands_beside_its_baseline_with_what_the_scores_say() -> Non
     assert [(one.symbol, one.value, one.baseline, one.verdict) for one in found] == [
         ("BTCUSDT", 0.004, 0.005, "of 7 d"),
         ("ETHUSDT", None, None, "last hour unknown"),
+    ]
+
+
+def test_of_a_tables_markets_counts_are_summed_and_the_worst_figure_stands() -> None:
+    of = {"exchange": "binance", "day": at(), "month": "2026-11"}
+    trades = {**of, "table_name": "bronze.trades", "rows": 100, "late": 1, "quarantined": 0, "duplicates": 0}
+    books = {**of, "table_name": "silver.order_book_1m", "symbol": "BTCUSDT", "rows": 5}
+    found = report(
+        silver__completeness=[minute(0)],
+        gold__data_quality=[
+            {**trades, "symbol": "BTCUSDT", "completeness_percent": 100.0, "condition": "available",
+             "latency_bronze_p95_ms": 300.0, "latency_silver_p95_ms": 9999.0},
+            {**trades, "symbol": "ETHUSDT", "completeness_percent": 98.5, "condition": "degraded",
+             "latency_bronze_p95_ms": 900.0},
+            {**trades, "symbol": "OLDUSDT", "day": at(-24), "condition": "missing"},
+            {**books, "latency_silver_p95_ms": 70.0},
+        ],
+    ).condition  # fmt: skip
+    assert isinstance(found, DataCondition)
+    assert found.tables == [
+        TableHealth("bronze.trades", 200, 2, 0, 0, 900.0, 98.5, "degraded"),
+        TableHealth("silver.order_book_1m", 5, None, None, None, 70.0, None, ""),
     ]
 
 
