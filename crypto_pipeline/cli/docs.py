@@ -8,7 +8,9 @@ def docs() -> None:
 
     Run it after you have changed a contract; a test says when it is due.
 
-    Example: `crypto docs`
+    Examples:
+
+    - `crypto docs`
     """
     from crypto_pipeline.catalog import table_modules
     from crypto_pipeline.table_docs import FILE, reference

@@ -235,7 +235,8 @@ def _svg(figure: Figure, name: str, told: str) -> str:
     text = re.sub(r" ?font-family: [^;\"]*;", "", text)
     text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)  # it would be the whole page's
     width = round(_PIXELS * 72 * figure.get_figwidth())
-    element = rf'<svg viewBox="\1" style="max-width: {width}px" role="img" aria-label="{_attribute(told)}">'
+    style = f"min-width: {round(0.6 * width)}px; max-width: {width}px"
+    element = rf'<svg viewBox="\1" style="{style}" role="img" aria-label="{_attribute(told)}">'
     return re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', element, text, count=1).replace("xlink:href", "href")
 
 

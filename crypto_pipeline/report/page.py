@@ -1,7 +1,7 @@
 """The page of a report: content in, one self-contained HTML out. It needs no network and no JavaScript."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -89,8 +89,8 @@ class Part:
     charts: Sequence[Chart] = ()
     tables: Sequence[Grid] = ()
     notes: Sequence[str] = ()
-    is_beside: bool = field(default=False)
-    """The tables stand beside the chart, not beneath it."""
+    is_beside: bool = False
+    """The first table stands beside the chart, not beneath it."""
 
 
 def rendered(report: Report) -> str:
@@ -332,7 +332,7 @@ def _signals(found: Sequence[Signal] | Absent) -> Part:
             Cell(one.interval),
             Cell(one.rule),
             Cell("retracted" if one.is_retracted else one.side, _side(one)),
-            _number(numbers.ratio(one.strength)),
+            _number(numbers.percent(one.strength, 3, signed=False)),
             Cell(one.why),
         ]
         for one in found
@@ -432,7 +432,7 @@ def _condition(found: DataCondition | Absent) -> Part:
         charts=[Chart(charts.conditions(found.markets))] if found.markets else [],
         tables=[_grid(heads, rows), *tables],
         notes=notes,
-        is_beside=not tables,
+        is_beside=bool(found.markets),
     )
 
 
@@ -452,7 +452,7 @@ def _health(found: Iterable[TableHealth]) -> Grid:
         [
             Cell(one.table),
             _number(numbers.amount(one.rows, 0)),
-            _number(numbers.percent(None if one.percent is None else one.percent / 100, signed=False)),
+            _number(_complete(one.percent)),
             *(_number(numbers.amount(n, 0)) for n in (one.late, one.quarantined, one.duplicates)),
             _number(_milliseconds(one.latency_ms)),
             Cell(one.condition, _CONDITION_STYLES.get(one.condition, "")),
@@ -461,6 +461,13 @@ def _health(found: Iterable[TableHealth]) -> Grid:
     ]
     note = "Complete, latency and condition are those of the market that is worst off."
     return _grid(heads, rows, [note])
+
+
+def _complete(percent: float | None) -> str:
+    """What lacks anything is never 100 %."""
+    if percent is None:
+        return numbers.UNKNOWN
+    return numbers.percent(percent / 100 if percent >= 100 else min(percent / 100, 0.9999), signed=False)
 
 
 def _milliseconds(value: float | None) -> str:

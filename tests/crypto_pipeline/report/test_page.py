@@ -147,6 +147,7 @@ def test_a_part_without_data_says_why(part: str) -> None:
 def test_a_report_without_any_data_is_a_page() -> None:
     found = seen(example.report(**dict.fromkeys(PARTS, Absent("Nothing yet."))))
     assert found.text.count("Nothing yet.") == len(PARTS)
+    assert "Nothing is known of this day yet; each part says why." in found.text
     assert "svg" not in found.tags
 
 
@@ -217,6 +218,12 @@ def test_movers_stand_from_the_best_to_the_worst() -> None:
     table = text[text.index("Market Close Change") :]
     places = [table.index(name) for name in ("SOLUSDT", "BTCUSDT", "BNBUSDT", "XRPUSDT", "ETHUSDT")]
     assert all(left < right for left, right in pairwise(places))
+
+
+@pytest.mark.parametrize(("percent", "told"), [(100.0, "100.00 %"), (99.9999, "99.99 %"), (98.504, "98.50 %")])
+def test_what_lacks_anything_is_never_a_hundred_percent(percent: float, told: str) -> None:
+    health = content.TableHealth("bronze.trades", 1, 0, 0, 0, 5.0, percent, "degraded")
+    assert told in only(condition=DataCondition([example.condition("BTCUSDT")], [health], 0))
 
 
 @pytest.mark.parametrize(("number", "told"), [(0, "no anomalies"), (1, "1 anomaly"), (2, "2 anomalies")])
