@@ -228,7 +228,7 @@ def test_risk_is_as_of_the_days_end_the_portfolio_first_and_then_by_turnover() -
 def pair(a: str, b: str, pearson: float | None, **changes: Any) -> dict[str, Any]:
     values = {
         "exchange": "binance", "quote_asset": "USDT", "symbol_a": a, "symbol_b": b, "return_interval": "1h",
-        "window": "30d", "confidence": 0.95, "as_of": at(24), "observations": 700, "pearson": pearson,
+        "window_length": "30d", "confidence": 0.95, "as_of": at(24), "observations": 700, "pearson": pearson,
         "month": "2026-11",
     }  # fmt: skip
     return {**values, **changes}
@@ -243,7 +243,7 @@ def test_a_map_of_correlations_is_symmetrical_and_ordered_by_turnover() -> None:
             pair("BTCUSDT", "SOLUSDT", -0.5, observations=650),
             pair("ETHUSDT", "SOLUSDT", None, reason="constant"),
             pair("ADABTC", "ETHBTC", 0.9, quote_asset="BTC"),
-            pair("BTCUSDT", "ETHUSDT", None, return_interval="1d", window="90d", reason="too_few_observations",
+            pair("BTCUSDT", "ETHUSDT", None, return_interval="1d", window_length="90d", reason="too_few_observations",
                  fills_at=at(day=date(2026, 12, 11))),
         ],
     ).correlations  # fmt: skip
@@ -337,9 +337,10 @@ def test_a_forecast_stands_beside_its_baseline_with_what_the_scores_say() -> Non
             {**of, **hour, "symbol": "ETHUSDT", "model": "har", "is_baseline": False, "reason": "last_hour_unknown"},
         ],
         gold__forecast_scores=[
-            {**score, "window": "7d", "verdict": "of 7 d"},
-            {**score, "window": "30d", "verdict": "too few", "reason": "too_few_hours"},
-            {**score, "window": "30d", "loss": "mse", "verdict": "not the one"},
+            {**score, "observations": 160, "verdict": "of 7 d"},
+            {**score, "observations": 100, "verdict": "of 4 d"},
+            {**score, "observations": 200, "verdict": "too few", "reason": "too_few_hours"},
+            {**score, "observations": 700, "loss": "mse", "verdict": "not the one"},
         ],
     ).forecasts
     assert isinstance(found, list)
