@@ -215,7 +215,7 @@ def steady(kafka: str, minutes: float, rate: int, symbols: Sequence[str]) -> Non
 
 
 def _latencies(kafka: str, topics: Sequence[str]) -> Iterator[tuple[float, float]]:
-    """When each message was sent, and how long it took into Kafka's log, in milliseconds."""
+    """When each trade was sent, and how long it took into Kafka's log, in milliseconds. Events of our own are none."""
     consumer = KafkaConsumer(bootstrap_servers=kafka, auto_offset_reset="earliest")
     partitions = [TopicPartition(topic, 0) for topic in topics]
     consumer.assign(partitions)
@@ -223,7 +223,7 @@ def _latencies(kafka: str, topics: Sequence[str]) -> Iterator[tuple[float, float
     while left:
         for messages in consumer.poll(timeout_ms=1000, max_records=20_000).values():
             left -= len(messages)
-            for message in messages:
+            for message in filter(lambda message: message.key == b"binance:trade", messages):
                 sent_at = json.loads(message.value)["published_at"] / 1000
                 yield sent_at, message.timestamp - sent_at
     consumer.close()
