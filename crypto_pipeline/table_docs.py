@@ -68,11 +68,16 @@ def reference(modules: Mapping[str, ModuleType]) -> str:
 
 def made_by(module: ModuleType) -> str:
     """Which job makes the table of a module, and how often."""
-    if not hasattr(module, "SOURCES") and not hasattr(module, "EVENT"):
+    if not hasattr(module, "SOURCES") and not _event(module):
         return "the run that writes the other tables of its layer"
     job = getattr(module, "JOB", "pipeline")
     cadence = CADENCES.get(job)
     return f"the job `{job}`" + (f", {cadence.expected}" if cadence else "")
+
+
+def _event(module: ModuleType) -> type | None:
+    """The class of the event that a bronze table is made from."""
+    return getattr(module, "EVENT", None) if module.TABLE.layer == "bronze" else None
 
 
 def columns_of(views: Mapping[str, View], tables: Mapping[str, Table]) -> dict[str, list[Column]]:
@@ -135,8 +140,8 @@ def _facts_of_table(module: ModuleType, table: Table, used_by: list[str]) -> Ite
     yield "Partitions", _listed(table.partitions) or "none"
     if table.ordering:
         yield "Of two rows of one key stays the one with the greater", _code(table.ordering)
-    if hasattr(module, "EVENT"):
-        yield "Made from", f"events of the kind `{module.EVENT.__name__}`, from Kafka"
+    if event := _event(module):
+        yield "Made from", f"events of the kind `{event.__name__}`, from Kafka"
     if sources := getattr(module, "SOURCES", ()):
         yield "Made from", _linked(source.full_name for source in sources)
     if used_by:

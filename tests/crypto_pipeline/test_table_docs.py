@@ -42,7 +42,7 @@ def page() -> str:
         {
             "bronze.trades": module("What traded.", TABLE=TRADES, EVENT=int),
             "silver.dear": module("What cost much.", VIEW=DEAR),
-            "gold.sums": module("Sums of all.", TABLE=SUMS, SOURCES=(TRADES,), JOB="analytics"),
+            "gold.sums": module("Sums of all.", TABLE=SUMS, SOURCES=(TRADES,), JOB="analytics", EVENT=["symbol"]),
         }
     )
 
