@@ -3,7 +3,7 @@
 import dagster as dg
 
 from crypto_pipeline import history_job, pipeline, rebuild_job
-from crypto_pipeline.assets import bronze_assets, gold_assets, silver_assets
+from crypto_pipeline.assets import bronze_assets, gold_assets, report_assets, silver_assets
 from crypto_pipeline.spark import SparkConnect, session_url
 from shared.settings import settings
 
@@ -15,6 +15,7 @@ defs = dg.Definitions(
         *silver_assets.ASSETS,
         *silver_assets.VIEWS,
         *gold_assets.ASSETS,
+        report_assets.daily,
         rebuild_job.silver_again,
     ],
     jobs=[
@@ -27,6 +28,7 @@ defs = dg.Definitions(
         history_job.history,
         history_job.repair_from_archives,
         rebuild_job.job,
+        report_assets.job,
     ],
     sensors=[pipeline.every_minute, history_job.history_of_new_symbols],
     schedules=[
@@ -35,6 +37,9 @@ defs = dg.Definitions(
         pipeline.training_when_due,
         pipeline.compaction,
         history_job.repairs,
+        pipeline.compaction,
+        history_job.repairs,
+        report_assets.schedule,
     ],
     # A step in a process of its own would cost more than its work: 7.8 s instead of 3.0 s for three trivial steps.
     executor=dg.in_process_executor,

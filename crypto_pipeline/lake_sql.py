@@ -161,10 +161,13 @@ class Lake:
     ) -> None:
         self._session.close()
 
-    def query(self, sql: str) -> pa.Table:
-        """The answer. Raises `SqlError` where the SQL is wrong, and `LakeError` where the lake cannot be read."""
+    def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
+        """The answer. Raises `SqlError` where the SQL is wrong, and `LakeError` where the lake cannot be read.
+
+        `parameters` are the values of what stands in the SQL as `$name`.
+        """
         try:
-            answer = self._session.sql(sql)
+            answer = self._session.sql(sql, params=parameters)
             return pa.table({}) if answer is None else answer.to_arrow_table()
         except duckdb.Error as error:
             for table in self._tables:

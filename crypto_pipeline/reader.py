@@ -38,6 +38,10 @@ class LakeError(Exception):
     """The lake cannot be read; the message says why, and the cure."""
 
 
+class NotThereYetError(LakeError):
+    """A table that has not been made yet."""
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """A table as it is when it is opened; later commits do not show."""
@@ -186,11 +190,11 @@ def _asked(question: Callable[[], Answer], table: Table, settings: Settings) -> 
     except Exception as error:  # noqa: BLE001 (hudi-rs does not export the class of its errors)
         text = str(error)
     if "not found" in text:
-        why = (
+        raise NotThereYetError(
             f"{table.full_name} is not there yet, in bucket {settings.bucket}: ./deploy.sh makes the tables, and the "
             "first rows come about two minutes later."
         )
-    elif "privileges" in text or "403" in text:
+    if "privileges" in text or "403" in text:
         why = f"The object store {settings.s3_url} refuses S3_ACCESS_KEY and S3_SECRET_KEY: mend them in .env."
     elif "error sending request" in text or "Generic S3 error" in text:
         why = f"The lake is not running: nothing answers at {settings.s3_url}. Start it with ./deploy.sh"

@@ -87,6 +87,8 @@ class View:
     tables: tuple[str, ...]
     """The tables that it reads, by full name."""
     sql: str
+    comments: Mapping[str, str] = field(default_factory=dict)
+    """What a column holds, with the unit, that no column of the same name in these tables explains."""
 
     @property
     def full_name(self) -> str:

@@ -13,7 +13,7 @@ second, `depth_seconds` and `ticker_seconds` are 60 times `minutes`; the longest
 - `pending`: a minute is not proven yet, and something may still come
 """
 
-from crypto_pipeline.silver.rollup import rolled_up
+from crypto_pipeline.silver.rollup import COMMENTS, rolled_up
 from shared.tables import View
 
 VIEW = View(
@@ -22,4 +22,5 @@ VIEW = View(
     grain="One row per exchange, symbol and day of which a minute stands in silver.completeness",
     tables=("silver.completeness",),
     sql=rolled_up("CAST(interval_start AS date)", "day"),
+    comments={"day": "UTC", **COMMENTS},
 )

@@ -4,7 +4,7 @@ The columns are those of `silver.completeness_daily`, which says what each means
 the others.
 """
 
-from crypto_pipeline.silver.rollup import rolled_up
+from crypto_pipeline.silver.rollup import COMMENTS, rolled_up
 from shared.tables import View
 
 VIEW = View(
@@ -13,4 +13,5 @@ VIEW = View(
     grain="One row per exchange, symbol and hour of which a minute stands in silver.completeness",
     tables=("silver.completeness",),
     sql=rolled_up("date_trunc('hour', interval_start)", "hour_start"),
+    comments={"hour_start": "UTC, inclusive", **COMMENTS},
 )

@@ -72,4 +72,8 @@ VIEW = View(
     SELECT {", ".join(f"{text} AS {name}" for name, text in _FILLED.items())}
     FROM ({_GAPS}) LEFT JOIN ({_REASONS}) USING (exchange, symbol, seconds, start)
     """,  # noqa: S608 (names of our own)
+    comments={
+        "is_filled": "there is no candle: the last close goes on",
+        "fill_reason": "why there is none, or unknown; null where there is one",
+    },
 )

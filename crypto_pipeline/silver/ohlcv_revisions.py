@@ -36,4 +36,8 @@ VIEW = View(
     grain="One row per exchange, symbol, interval, start and revision of a closed candle",
     tables=_TABLES,
     sql=" UNION ALL ".join(versions(table) for table in _TABLES),
+    comments={
+        "known_from": "when this version became known",
+        "known_to": "when the next one did; null: it is the current one",
+    },
 )

@@ -44,6 +44,22 @@ CONDITION = (
     f"WHEN {_PROVEN} + minutes_pending + minutes_partial = 0 THEN 'missing' "
     "WHEN minutes_partial + minutes_missing > 0 THEN 'degraded' ELSE 'pending' END"
 )
+COMMENTS: Mapping[str, str] = {
+    "minutes": "of the span that are over by now",
+    "minutes_expected": "of these, without those that are not_expected",
+    **{f"minutes_{status}": f"with the status {status}" for status in _STATUSES},
+    **{f"minutes_{reason}": f"with the reason {reason}" for reason in _REASONS},
+    "trades_expected": "of the minutes where something tells how many",
+    "trades_missing": "of these, neither received nor in a merged fill",
+    "depth_seconds": "in which the order book is known, of 60 a minute",
+    "depth_longest_silence_ms": "within a minute, the longest time without a book snapshot",
+    "ticker_seconds": "in which the ticker is known, of 60 a minute",
+    "ticker_longest_silence_ms": "within a minute, the longest time without a ticker",
+    "percent_proven": "of the expected minutes, those that are complete or repaired; null where none is expected",
+    "percent_received": "of the expected trades, those in bronze.trades; null where nothing tells how many",
+    "condition": "available, pending, degraded or missing, as silver.completeness_daily says",
+}
+"""What these columns hold, where silver.completeness does not say it."""
 
 
 def rolled_up(start: str, name: str) -> str:
