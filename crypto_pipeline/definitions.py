@@ -37,8 +37,6 @@ defs = dg.Definitions(
         pipeline.training_when_due,
         pipeline.compaction,
         history_job.repairs,
-        pipeline.compaction,
-        history_job.repairs,
         report_assets.schedule,
     ],
     # A step in a process of its own would cost more than its work: 7.8 s instead of 3.0 s for three trivial steps.

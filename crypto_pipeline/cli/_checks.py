@@ -105,6 +105,8 @@ def portfolios(settings: Settings) -> Iterator[Check]:
     yield from (Check("warning", "portfolios", one.why) for one in found.refused)
     if not found.refused:
         yield Check("ok", "portfolios", f"{len(found.accepted)} in {settings.portfolio_file}")
+
+
 def signals(settings: Settings) -> Iterator[Check]:
     """Whether the rules are right; those that are refused, one by one."""
     try:

@@ -1,9 +1,7 @@
 from pathlib import Path
 
-from crypto_pipeline.cli._checks import limits, portfolios
+from crypto_pipeline.cli._checks import limits, portfolios, signals
 from shared.settings import PROJECT, Settings
-from crypto_pipeline.cli._checks import limits, signals
-from shared.settings import Settings
 from shared.symbol_manager import Symbol
 
 
@@ -44,6 +42,8 @@ def test_a_portfolio_that_is_refused_is_a_warning_and_none_that_is_right(tmp_pat
     assert "transactions.csv cannot be read" in found[1].message
     [missing] = portfolios(right.model_copy(update={"portfolio_file": tmp_path / "none.yaml"}))
     assert (missing.state, "cannot be read" in missing.message) == ("warning", True)
+
+
 def test_each_rule_that_is_refused_is_said(tmp_path: Path) -> None:
     file = tmp_path / "signals.yaml"
     rule = "  - {name: NAME, side: buy, when: {above: [close, COLUMN]}}\n"
