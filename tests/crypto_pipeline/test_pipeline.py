@@ -131,7 +131,26 @@ def test_the_lineage_is_what_it_was() -> None:
         "gold/anomaly_baselines": measured,
         "gold/anomaly_samples": ["gold/anomaly_baselines", *measured],
         "gold/anomalies": ["gold/anomaly_baselines", "gold/anomaly_samples", *measured],
-        "reports/daily": ["bronze/gaps", "silver/completeness_daily", "silver/ohlcv"],
+        "gold/risk_metrics": ["silver/ohlcv", "silver/quiet_intervals"],
+        "gold/correlations": ["silver/completeness", *candles],
+        "reports/daily": [
+            "bronze/gaps",
+            *(
+                f"gold/{name}"
+                for name in (
+                    "anomalies",
+                    "correlations",
+                    "data_quality",
+                    "forecast_scores",
+                    "forecasts",
+                    "portfolio_performance",
+                    "risk_metrics",
+                    "signals",
+                )
+            ),
+            "silver/completeness_daily",
+            "silver/ohlcv",
+        ],
         "rebuild/silver": [],
     }
 
