@@ -9,8 +9,11 @@ from shared.tables import Table
 
 
 def frame(spark: SparkSession, rows: pd.DataFrame, schema: str) -> DataFrame:
-    """Rows as Spark has them; pandas does not know the types of the columns of none."""
-    return spark.createDataFrame(rows if len(rows) else [], schema)
+    """Rows as Spark has them. A column of which nothing is known has no type: as float64 it could not be a time."""
+    if rows.empty:
+        return spark.createDataFrame([], schema)
+    unknown = {str(name): None for name in rows.columns if rows[name].isna().all()}
+    return spark.createDataFrame(rows.assign(**unknown), schema)
 
 
 def as_rows(spark: SparkSession, rows: pd.DataFrame, table: Table) -> DataFrame:

@@ -136,7 +136,7 @@ def needs(keys: DataFrame, now: datetime) -> DataFrame:
 def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame, now: datetime) -> DataFrame:
     """The models of the series `keys`, trained until the hour of `now` and kept in the object store."""
     closed = sources["gold.forecast_inputs"].filter(
-        F.col("is_closed") & (F.col("interval_start") >= F.lit(_first(now)))
+        F.col("is_closed") & (F.col("interval_start") >= F.lit(_first(now).tz_localize(UTC).to_pydatetime()))
     )
     hours = closed.join(keys, on=SERIES, how="left_semi").toPandas()
     there = current.filter(F.col("uri").isNotNull() & (F.col("code_version") == VERSION))

@@ -47,7 +47,7 @@ TABLE = Table(
         Column("horizon", "string", "1h: the next hour"),
         Column("model", "string", "last_hour, har, base_rate, logistic or boosting"),
         Column("loss", "string", "qlike, mse, log_loss or brier"),
-        Column("window", "string", "7d or 30d, up to as_of"),
+        Column("window_days", "int", "7 or 30: days up to as_of"),
         Column("baseline", "string", "the model that it is compared with"),
         Column("as_of", "timestamp", "end of the last hour whose truth is known, UTC"),
         Column("observations", "int", "hours scored, of both models"),
@@ -65,7 +65,7 @@ TABLE = Table(
         Column("fills_at", "timestamp", "UTC; when there are enough, if every hour is known from now on"),
         Column("ingestion_ts", "timestamp", "when the row was written"),
     ),
-    key=("exchange", "symbol", "target", "horizon", "model", "loss", "window"),
+    key=("exchange", "symbol", "target", "horizon", "model", "loss", "window_days"),
     buckets=1,
     rules={
         "null_has_a_reason": "(mean_loss is null) = (reason is not null)",
@@ -76,8 +76,8 @@ TABLE = Table(
 SOURCES = (forecasts.TABLE, forecast_inputs.TABLE)
 JOB = "analytics"
 
-WINDOWS = {"7d": 168, "30d": 720}
-"""Hours of each window."""
+WINDOWS = {7: 168, 30: 720}
+"""Hours of each window, by its days."""
 _HOUR = pd.Timedelta(HORIZON)
 
 
@@ -148,7 +148,7 @@ def scored(said: pd.DataFrame, came: pd.DataFrame) -> pd.DataFrame:
             for window, span in WINDOWS.items():
                 within = np.asarray(hours >= as_of - span * _HOUR)
                 common: dict[str, Any] = {"exchange": exchange, "symbol": symbol, "target": target, "horizon": HORIZON}
-                common |= {"window": window, "baseline": names[0], "as_of": as_of}
+                common |= {"window_days": window, "baseline": names[0], "as_of": as_of}
                 for name in names:
                     pairs = within & np.isfinite(spoken[name]) & np.isfinite(spoken[names[0]]) & np.isfinite(true)
                     counts = {"observations": int(pairs.sum()), "hindcasts": int((pairs & late).sum())}
@@ -174,7 +174,7 @@ def truths(came: pd.DataFrame) -> pd.DataFrame:
 def _score(facts: Mapping[str, Any], spoken: Values, by_baseline: Values, true: Values) -> dict[str, Any]:
     """The figures of what a model and the baseline said of the hours of a window, or why there are none."""
     target, model, loss, baseline = (facts[name] for name in ("target", "model", "loss", "baseline"))
-    hours = WINDOWS[facts["window"]]
+    hours = WINDOWS[facts["window_days"]]
     needed = int(np.ceil(SHARE * hours))
     if len(true) < needed:
         fills_at = facts["as_of"] + (needed - len(true)) * _HOUR

@@ -157,8 +157,8 @@ def test_the_latest_model_is_used_for_seven_days_and_what_says_that_there_is_non
 
 
 def test_scores_are_the_losses_by_hand_and_stand_beside_the_baseline(week: pd.DataFrame, hours: pd.DataFrame) -> None:
-    rows = forecast_scores.scored(week, hours).set_index(["model", "loss", "window"])
-    har = rows.loc[("har", "qlike", "7d")]
+    rows = forecast_scores.scored(week, hours).set_index(["model", "loss", "window_days"])
+    har = rows.loc[("har", "qlike", 7)]
     variance = hours.set_index("interval_start")["realised_variance"]
     said = week[week["target"] == "volatility"].pivot_table(index="interval_start", columns="model", values="forecast")
     both = said.join(variance, how="inner")
@@ -171,22 +171,22 @@ def test_scores_are_the_losses_by_hand_and_stand_beside_the_baseline(week: pd.Da
     assert (har["ci_low"], har["p_value"]) == pytest.approx((expected.low, expected.p_value))
     assert har["beats_baseline"] == expected.beats
     assert har["as_of"] == FIRST + 720 * HOUR
-    assert rows.loc[("last_hour", "qlike", "7d"), "mean_loss"] == har["baseline_loss"]
+    assert rows.loc[("last_hour", "qlike", 7), "mean_loss"] == har["baseline_loss"]
 
 
 def test_brier_of_direction_is_by_hand(week: pd.DataFrame, hours: pd.DataFrame) -> None:
-    rows = forecast_scores.scored(week, hours).set_index(["model", "loss", "window"])
+    rows = forecast_scores.scored(week, hours).set_index(["model", "loss", "window_days"])
     rises = (hours["close"].diff() > 0).astype(float).set_axis(hours["interval_start"])
     said = week[week["model"] == "logistic"].set_index("interval_start")["forecast"]
     both = pd.concat([said, rises.rename("came")], axis=1, join="inner")
-    assert rows.loc[("logistic", "brier", "7d"), "mean_loss"] == pytest.approx(
+    assert rows.loc[("logistic", "brier", 7), "mean_loss"] == pytest.approx(
         ((both.iloc[:, 0] - both["came"]) ** 2).mean()
     )
 
 
 def test_a_window_that_is_not_full_says_when_it_will_be(week: pd.DataFrame, hours: pd.DataFrame) -> None:
     rows = forecast_scores.scored(week, hours)
-    short = rows[rows["window"] == "30d"]
+    short = rows[rows["window_days"] == 30]
     assert set(short["reason"]) == {"too_few_hours"}
     assert short["mean_loss"].isna().all()
     assert set(short["fills_at"]) == {FIRST + (720 + 648 - 168) * HOUR}
@@ -194,8 +194,8 @@ def test_a_window_that_is_not_full_says_when_it_will_be(week: pd.DataFrame, hour
 
 
 def test_what_does_not_beat_the_baseline_says_so(week: pd.DataFrame, hours: pd.DataFrame) -> None:
-    rows = forecast_scores.scored(week, hours).set_index(["model", "loss", "window"])
-    coin = rows.loc[("logistic", "log_loss", "7d")]
+    rows = forecast_scores.scored(week, hours).set_index(["model", "loss", "window_days"])
+    coin = rows.loc[("logistic", "log_loss", 7)]
     assert not coin["beats_baseline"]
     assert "does not beat base_rate" in coin["verdict"] or "is worse than base_rate" in coin["verdict"]
 
