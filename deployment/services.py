@@ -140,7 +140,7 @@ TABLE = (
         needs=("postgres",),
         ports=("dagster_code_port",),
         code=("crypto_pipeline", "config/indicators.yaml", "shared", "streaming", *_DAGSTER),
-        reads=(*_LAKE, *_EXCHANGE, "dagster_", "indicators_file", "pipeline_", "history_"),
+        reads=(*_LAKE, *_EXCHANGE, "dagster_", "indicators_file", "pipeline_", "portfolio_file", "history_"),
     ),
     Service(
         name="dagster-webserver",

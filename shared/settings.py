@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     active_symbols: Symbols = ""
     """Comma-separated symbols that are streamed instead of the enabled ones of `symbols.yaml`."""
     indicators_file: Path = PROJECT / "config" / "indicators.yaml"
+    portfolio_file: Path = PROJECT / "config" / "portfolio.yaml"
     stream_memory_mb: Annotated[int, Field(ge=8)] = 256
     """What the streaming service may hold in memory while Kafka is away; beyond it, events spool to disk, in order."""
     stream_spool_mb: Annotated[int, Field(ge=0)] = 20_000

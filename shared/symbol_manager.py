@@ -192,9 +192,14 @@ def load_watchlist(path: Path, active: str = "") -> Watchlist:
     return _chosen(path, _parsed(path), active)
 
 
+def named_entries(path: Path) -> tuple[Symbol | Selector, ...]:
+    """Every symbol and selector that the file names, also those with `enabled: false`. Raises `SymbolsFileError`."""
+    return tuple(_parsed(path))
+
+
 def named_symbols(path: Path) -> tuple[Symbol, ...]:
     """Every symbol that the file names, also those with `enabled: false`. Raises `SymbolsFileError`."""
-    return tuple(entry for entry in _parsed(path) if isinstance(entry, Symbol))
+    return tuple(entry for entry in named_entries(path) if isinstance(entry, Symbol))
 
 
 def resolved(watchlist: Watchlist, listed: Mapping[str, Iterable[Listed]]) -> Resolved:

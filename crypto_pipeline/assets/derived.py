@@ -1,6 +1,6 @@
 """The asset of a silver or gold table, made from its module: the same bookkeeping around every `build`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from types import ModuleType
 
@@ -13,6 +13,8 @@ from crypto_pipeline.refresh import Refreshed, refresh
 from crypto_pipeline.spark import SparkConnect
 from shared.settings import settings
 from shared.tables import Layer, Table
+
+_CONFIGURED = "its_file_is_right"
 
 
 class DerivedConfig(dg.Config):
@@ -63,6 +65,7 @@ def _asset(module: ModuleType) -> dg.AssetsDefinition:
         check_specs=[
             *specs.check_specs(module, blocking=True),
             _one_row_a_key(table),
+            *([_is_configured(table)] if hasattr(module, "refusals") else []),
             *([condition.spec(requires)] if is_judged else []),
         ],
         pool=table.full_name,
@@ -76,6 +79,8 @@ def _asset(module: ModuleType) -> dg.AssetsDefinition:
             if is_judged and done.is_sound:
                 days = condition.found(lake, datetime.now(UTC))
                 yield condition.result(days, condition.streamed(settings()), requires)
+            if hasattr(module, "refusals"):
+                yield _configured(table, module.refusals(lake, datetime.now(UTC)))
         yield from _checks(table, done)
         if not done.is_sound:
             raise dg.Failure(
@@ -96,6 +101,21 @@ def _asset(module: ModuleType) -> dg.AssetsDefinition:
 def _one_row_a_key(table: Table) -> dg.AssetCheckSpec:
     return dg.AssetCheckSpec(
         "one_row_a_key", asset=specs.key(table), description=f"`{', '.join(table.key)}` names one row", blocking=True
+    )
+
+
+def _is_configured(table: Table) -> dg.AssetCheckSpec:
+    description = "nothing of the file that people write for this table is refused; what is right goes on"
+    return dg.AssetCheckSpec(_CONFIGURED, asset=specs.key(table), description=description)
+
+
+def _configured(table: Table, refused: Sequence[str]) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name=_CONFIGURED,
+        asset_key=specs.key(table),
+        passed=not refused,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"refused": dg.MetadataValue.text("\n".join(refused) or "nothing")},
     )
 
 

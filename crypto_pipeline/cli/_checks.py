@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
+from crypto_pipeline.gold._portfolios import PortfolioFileError, chosen
 from crypto_pipeline.indicators._file import IndicatorsFileError
 from crypto_pipeline.indicators._file import load as load_plan
 from deployment import docker, health, ports, preflight, processes, services
@@ -43,6 +44,7 @@ def checks() -> Iterator[Check]:
     yield from _machine(settings)
     yield from _ports(settings)
     yield _indicators(settings)
+    yield from portfolios(settings)
     try:
         symbols, selectors, _ = load_watchlist(settings.symbols_file, settings.active_symbols)
         check_exchanges([*symbols, *selectors])
@@ -86,6 +88,20 @@ def _indicators(settings: Settings) -> Check:
     except IndicatorsFileError as error:
         return Check("fault", "indicators", str(error))
     return Check("ok", "indicators", f"{len(columns)} columns in {settings.indicators_file}")
+
+
+def portfolios(settings: Settings) -> Iterator[Check]:
+    """Whether the portfolios are right; those that are refused, one by one. What the data has against one shows in the
+    check of their table.
+    """
+    try:
+        found = chosen(settings)
+    except PortfolioFileError as error:
+        yield Check("warning", "portfolios", str(error))
+        return
+    yield from (Check("warning", "portfolios", one.why) for one in found.refused)
+    if not found.refused:
+        yield Check("ok", "portfolios", f"{len(found.accepted)} in {settings.portfolio_file}")
 
 
 def limits(symbols: Sequence[Symbol], settings: Settings, selectors: Sequence[Selector] = ()) -> Iterator[Check]:
