@@ -66,6 +66,7 @@ def test_the_lineage_is_what_it_was() -> None:
         "silver/completeness_hourly": ["silver/completeness"],
         "silver/completeness_daily": ["silver/completeness"],
         "gold/market_overview": ["silver/ohlcv_1m"],
+        "gold/risk_metrics": ["gold/portfolio_performance", "silver/ohlcv", "silver/quiet_intervals"],
         "rebuild/silver": [],
     }
 

@@ -415,10 +415,10 @@ class Followed:
             self.put(candles(symbol, 30, "1d", seed), "1d")
             self.put(candles(symbol, 6, "1h", seed).drop(index=[3]), "1h", first_trade_id=None)
 
-        total = {"asset": "TOTAL", "is_closed": True}
-        days = [
-            day | total | {"month": f"{day['day']:%Y-%m}"} for day in days_of(candles("BTCUSDT", 9)).to_dict("records")
-        ]
+        days = days_of(candles("BTCUSDT", 9)).to_dict("records")
+        for day in days:
+            day |= {"asset": "TOTAL", "is_closed": True, "day": day["day"].to_pydatetime()}
+            day |= {"month": f"{day['day']:%Y-%m}"}
         days[-1]["is_closed"] = False
         self.lake.put(portfolio_performance.TABLE, days)
 
@@ -464,6 +464,9 @@ def test_it_follows_its_candles_and_comes_out_the_same_from_scratch(spark: Spark
     written = table.lake.written[-1][1]
     assert {(row.subject, row.return_interval) for row in written} == {("BTCUSDT", "1h")}
     assert {row.as_of for row in written} == {(END - timedelta(hours=hours)).to_pydatetime() for hours in (0, 1)}
+
+    table.lake.put(quiet_intervals.TABLE, [quiet | {"symbol": "XRPUSDT"}])
+    assert table.run().rows == 0  # it has no candles
 
     followed = table.rows()
     writes = len(table.lake.written)
