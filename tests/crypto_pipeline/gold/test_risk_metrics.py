@@ -193,6 +193,37 @@ def test_a_back_test_fills_when_it_is_said_to() -> None:
         assert 0 <= last["conditional_coverage_p_value"] <= 1
 
 
+def walk(sizes: list[float], seed: int = 1) -> pd.DataFrame:
+    """Daily closes whose returns are normal, each with its size."""
+    return closes((100 * np.cumprod(1 + np.random.default_rng(seed).normal(0, sizes))).tolist())
+
+
+def test_the_back_test_is_a_plain_loop_over_forecasts_made_before_their_returns() -> None:
+    frame = walk([0.01] * 900)
+    returns = frame["close"].pct_change().to_numpy()
+    for confidence in (95, 99):
+        forecasts = exceptions = 0
+        for day in range(900 - 750, 900):
+            before = returns[max(day - 365, 0) : day]
+            before = before[np.isfinite(before)]
+            if len(before) >= 250:
+                forecasts += 1
+                exceptions += -returns[day] > -np.percentile(before, 100 - confidence)
+        row = last_of(rows_of(frame, since=END - pd.Timedelta(days=1)), "historical_var", "365d", confidence)
+        assert (row["backtest_forecasts"], row["backtest_exceptions"]) == (forecasts, exceptions)
+        assert forecasts > 500
+
+
+def test_forecasts_of_a_steady_market_pass_and_those_of_one_that_grew_wild_do_not() -> None:
+    last = END - pd.Timedelta(days=1)
+    steady, wild = (rows_of(walk(sizes), since=last) for sizes in ([0.01] * 900, [0.01] * 700 + [0.05] * 200))
+    for method in ("historical_var", "parametric_var"):
+        assert last_of(steady, method, "365d", 95)["conditional_coverage_p_value"] > 0.05
+        row = last_of(wild, method, "365d", 95)
+        assert row["kupiec_p_value"] < 0.001
+        assert row["conditional_coverage_p_value"] < 0.001
+
+
 def test_holes_in_a_long_history_are_called_so() -> None:
     prices = [100.0 + day % 7 if day % 2 else np.nan for day in range(500)]
     row = last_of(rows_of(closes(prices)), "sharpe", "90d")
