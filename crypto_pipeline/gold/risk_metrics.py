@@ -286,7 +286,7 @@ def of_portfolios(
     """
     spans, parts = _Spans(changed, "1d"), []
     of_bitcoin = candles[candles["symbol"] == _BITCOIN]
-    bitcoins = simple_returns(grid(of_bitcoin, pd.concat([quiet, between_ids(of_bitcoin, _DAY)]), _DAY))
+    bitcoins = grid(of_bitcoin, pd.concat([quiet, between_ids(of_bitcoin, _DAY)]), _DAY)
     for exchange, portfolio in days[["exchange", "portfolio"]].drop_duplicates().to_numpy():
         own = days[(days["exchange"] == exchange) & (days["portfolio"] == portfolio)]
         first = own["day"].min() - pd.Timedelta(days=1)
@@ -373,7 +373,7 @@ def _series(
             starts=starts,
             levels=level,
             returns=simple,
-            reference=None if bitcoin is None else returns[exchange, bitcoin].to_numpy(float),
+            reference=None if bitcoin is None else prices[exchange, bitcoin].to_numpy(float),
             parkinson=np.where(is_complete, ranges, when_quiet),
             garman_klass=np.where(is_complete, bodies, when_quiet),
             illiquidity=np.abs(simple) / own["quote_volume"],
