@@ -273,6 +273,13 @@ def test_bitcoin_is_that_of_the_same_exchange_and_quote_asset() -> None:
     assert last_of(rows, "beta_to_btc", "90d")["value"] == pytest.approx(1)
 
 
+def test_beta_counts_the_returns_that_are_known_of_both() -> None:
+    holed = candles("BTCUSDT", 100).drop(index=[50])
+    rows = rows_of(pd.concat([holed, candles("ETHUSDT", 100, seed=4)]))
+    assert last_of(rows, "beta_to_btc", "90d", symbol="ETHUSDT")["observations"] == 88
+    assert last_of(rows, "sharpe", "90d", symbol="ETHUSDT")["observations"] == 90
+
+
 @pytest.mark.parametrize("interval", ["1h", "1d"])
 def test_what_comes_later_changes_no_row(interval: str) -> None:
     frame = pd.concat([candles("BTCUSDT", 300, interval), candles("ETHUSDT", 300, interval, seed=4)])
