@@ -77,7 +77,7 @@ class Series:
     returns: Floats
     """Simple."""
     reference: Floats | None
-    """Simple returns of Bitcoin; none where there is no such market."""
+    """Prices of Bitcoin; none where there is no such market."""
     parkinson: Floats | None = None
     garman_klass: Floats | None = None
     illiquidity: Floats | None = None
@@ -187,7 +187,9 @@ def _ratios(rows: "_Rows", series: Series) -> None:
 
 
 def _relations(rows: "_Rows", series: Series) -> None:
-    reference = np.full(len(series.returns), np.nan) if series.reference is None else series.reference
+    prices = np.full(len(series.returns), np.nan) if series.reference is None else series.reference
+    is_lacking = _first_since(np.isfinite(prices), rows.ends, rows.cadence.reach) > rows.ends
+    reference = np.append(np.nan, prices[1:] / prices[:-1] - 1)
     both = np.where(np.isfinite(reference), series.returns, np.nan)
     for window, length in rows.cadence.spans.items():
         of_both = rows.windows(both, length), rows.windows(reference, length)
@@ -195,8 +197,7 @@ def _relations(rows: "_Rows", series: Series) -> None:
             ("beta_to_btc", _risk.beta(*of_both)),
             ("correlation_to_btc", _risk.correlation(*of_both)),
         ):
-            lacking = "no_reference" if series.reference is None else None
-            rows.add(metric, rows.interval, window, length, estimate, both, lacking=lacking)
+            rows.add(metric, rows.interval, window, length, estimate, both, is_lacking=is_lacking)
 
 
 @dataclass
@@ -226,27 +227,29 @@ class _Rows:
         must_span: bool = True,
         confidence: int = 0,
         undefined: str = "no_variation",
-        lacking: str | None = None,
+        is_lacking: Flags | None = None,
         test: tuple[Backtest, Floats] | None = None,
     ) -> None:
         """A metric of the windows of `length` of the values that it `rests_on`.
 
         There must be `needed` of these (two thirds), and with `must_span` the first as long ago as the window is.
-        `undefined`: why there is no figure although there is enough; `lacking`: why there can be none.
+        `undefined`: why there is no figure although there is enough. `is_lacking`: there is nothing to relate it to.
         """
         needed = two_thirds(length) if needed is None else needed
+        is_lacking = np.zeros(len(self.ends), dtype=bool) if is_lacking is None else is_lacking
         known = np.isfinite(rests_on)
         sums = np.concatenate([[0], np.cumsum(known)])
         n = sums[self.ends + 1] - sums[np.maximum(self.ends + 1 - length, 0)]
         room = length - np.maximum(self.ends - self._begin(known) + 1, 0)
         is_short = (n < needed) | (must_span & (room > 0))
         steps = np.maximum(needed - n, room if must_span else 0)
-        fills = self._after(steps, is_short & (room > 0) & (steps <= room) & (lacking is None))
+        fills = self._after(steps, is_short & (room > 0) & (steps <= room) & ~is_lacking)
         is_defined = ~is_short & np.isfinite(estimate.value)
         reason = np.full(len(self.ends), undefined, dtype=object)
         reason[is_defined] = None
-        reason[is_short & (room > 0)] = lacking or "too_little_history"
-        reason[is_short & (room <= 0)] = lacking or "missing_returns"
+        reason[is_short & (room > 0)] = "too_little_history"
+        reason[is_short & (room <= 0)] = "missing_returns"
+        reason[is_lacking] = "no_reference"
         part = {
             "metric": metric,
             "horizon": horizon,

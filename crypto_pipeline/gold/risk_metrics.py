@@ -1,11 +1,12 @@
-"""How risky each market is: volatility, value at risk with its back-test, drawdown, ratios, beta to Bitcoin, liquidity.
+"""How risky markets and portfolios are: volatility, value at risk and its back-test, drawdown, ratios, beta, liquidity.
 
 A row is one metric of one window that ends at `as_of`; nothing later goes into it. Hourly returns give a row at the end
 of each hour, daily ones (UTC) at the end of each day, if a candle ends there. A return is one between adjacent closed
 candles. An interval without a candle is quiet, a return of 0, where the trade ids on its two sides follow each other or
 the exchange's klines say so (`silver.quiet_intervals`); else it is missing, and so is the return after it. Returns r
 are simple, but volatility rests on logarithmic ones. P is the number of intervals in a year of 365 days. A loss is
-positive; the riskless rate is 0.
+positive; the riskless rate is 0. A portfolio (`subject_kind`) has the daily metrics of its closed days' time-weighted
+returns, all but liquidity.
 
 - `realised_volatility`: √(P × mean of squared log returns), close to close
 - `parkinson_volatility`: √(P × mean of ln(high / low)² / (4 ln 2)), of complete candles (Parkinson 1980)
@@ -22,7 +23,8 @@ positive; the riskless rate is 0.
   until it was reached again, or to `as_of`
 - `sharpe`: √365 × mean / standard deviation; `sortino`: √365 × mean / √(mean of min(r, 0)²); `calmar`: growth per year
   / `max_drawdown`. Of daily returns
-- `beta_to_btc`, `correlation_to_btc`: with Bitcoin's returns on the same exchange in the same quote asset
+- `beta_to_btc`, `correlation_to_btc`: with Bitcoin's returns on the same exchange in the same quote asset (of a
+  portfolio in USDT)
 - `amihud_illiquidity`: mean of |r| / quote volume, for a million of the quote asset (Amihud 2002); quiet intervals are
   left out
 
@@ -33,7 +35,8 @@ historical value at risk and drawdown, of which it cannot be told without suppos
 A window is measured if it lies wholly in the market's history and nine tenths (volatility) or two thirds of its returns
 are there; value at risk as soon as there are as many returns as said. Else `value` is null, and `reason` says why:
 `too_little_history` (`fills_at`: when it will be enough, if none is missing), `missing_returns`, `no_reference` (no
-Bitcoin in that quote asset), `no_variation`, `no_losses`, `no_drawdown` (nothing stands below the line).
+Bitcoin in that quote asset), `no_variation`, `no_losses`, `no_drawdown` (nothing stands below the line), `retracted`
+(the portfolio has that day no more).
 
 The back-test compares each value at risk of the latest 750 intervals, made of what was known then, with the return that
 followed. `kupiec_p_value`: how likely at least as odd a number of exceptions is if the confidence is right (Kupiec
@@ -48,6 +51,7 @@ before for midnight alone; what was made stays, and late candles change it too.
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,10 +60,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline.frames import added, differing
-from crypto_pipeline.gold import _risk
+from crypto_pipeline.gold import _risk, portfolio_performance
 from crypto_pipeline.gold._prices import SERIES, candles, grid, simple_returns
 from crypto_pipeline.gold._risk import Flags
 from crypto_pipeline.gold._risk_rows import CADENCES, Series, measured
+from crypto_pipeline.gold._valuation import RETRACTED, TOTAL
 from crypto_pipeline.silver import ohlcv, quiet_intervals
 from shared.tables import Column, Table
 
@@ -68,9 +73,9 @@ TABLE = Table(
     name="risk_metrics",
     grain="One row per exchange, subject, as_of, metric, return interval, horizon, window and confidence",
     columns=(
-        Column("exchange", "string", "the market"),
-        Column("subject_kind", "string", "symbol"),
-        Column("subject", "string", "canonical symbol"),
+        Column("exchange", "string", "the market; of a portfolio that whose prices count"),
+        Column("subject_kind", "string", "symbol or portfolio"),
+        Column("subject", "string", "canonical symbol, or the portfolio's name"),
         Column("as_of", "timestamp", "end of the window, UTC: of an hour, or of a day where returns are daily"),
         Column("metric", "string", "what is measured, as the table's description lists it"),
         Column("return_interval", "string", "of the returns or candles that it rests on: 1h or 1d"),
@@ -95,7 +100,7 @@ TABLE = Table(
             "reason",
             "string",
             "why value is null: too_little_history, missing_returns, no_reference, no_variation, no_losses, "
-            "no_drawdown",
+            "no_drawdown, retracted",
         ),
         Column("fills_at", "timestamp", "when there will be enough history, if no candle is missing; null: not known"),
         Column("backtest_forecasts", "int", "of value at risk: forecasts out of sample that were compared"),
@@ -104,7 +109,7 @@ TABLE = Table(
         Column("kupiec_p_value", "double", "0 to 1, of the number of exceptions if the confidence is right"),
         Column("independence_p_value", "double", "0 to 1, of their coming together, if they are independent"),
         Column("conditional_coverage_p_value", "double", "0 to 1, of both (Christoffersen)"),
-        Column("backtest_reason", "string", "why the p-values are null: too_few_forecasts"),
+        Column("backtest_reason", "string", "why the p-values are null: too_few_forecasts, retracted"),
         Column("backtest_fills_at", "timestamp", "when there will be enough forecasts; null: not known"),
         Column("ingestion_ts", "timestamp", "when the row was written"),
         Column("month", "string", "partition: UTC month of as_of, yyyy-MM"),
@@ -133,41 +138,65 @@ TABLE = Table(
         "exceptions_are_forecasts": "coalesce(backtest_exceptions <= backtest_forecasts, true)",
     },
 )
-SOURCES = (ohlcv.TABLE, quiet_intervals.TABLE)
+SOURCES = (ohlcv.TABLE, quiet_intervals.TABLE, portfolio_performance.TABLE)
 JOB = "analytics"
 
 _SUBJECT = ("exchange", "subject_kind", "subject")
 _EACH_HOUR = timedelta(days=7)
+_BITCOIN = "BTCUSDT"
+_DAY = 86400
 _ADDED_AT_LAST = ("ingestion_ts", "month")
 
 
 def touched(changes: Mapping[str, DataFrame], _current: DataFrame, _now: datetime) -> DataFrame:
-    """From the first to the last changed candle or quiet interval of each symbol and interval of returns."""
+    """From the first to the last changed candle or quiet interval of each symbol and interval of returns.
+
+    And from the first to the last changed day of each portfolio.
+    """
     candles = changes["silver.ohlcv"].filter("is_closed").select(*SERIES, "interval", "interval_start")
     quiet = changes["silver.quiet_intervals"].select(*SERIES, "interval", "interval_start")
     of_returns = candles.unionByName(quiet).filter(F.col("interval").isin(list(CADENCES)))
-    return of_returns.groupBy(
+    days = _closed_days(changes["gold.portfolio_performance"])
+    of_portfolios = days.select(
+        "exchange",
+        F.lit("portfolio").alias("subject_kind"),
+        F.col("portfolio").alias("subject"),
+        F.lit("1d").alias("return_interval"),
+        F.col("day").alias("interval_start"),
+    )
+    of_symbols = of_returns.select(
         "exchange",
         F.lit("symbol").alias("subject_kind"),
         F.col("symbol").alias("subject"),
         F.col("interval").alias("return_interval"),
-    ).agg(F.min("interval_start").alias("first_changed"), F.max("interval_start").alias("last_changed"))
+        "interval_start",
+    )
+    return (
+        of_symbols.unionByName(of_portfolios)
+        .groupBy(*_SUBJECT, "return_interval")
+        .agg(F.min("interval_start").alias("first_changed"), F.max("interval_start").alias("last_changed"))
+    )
 
 
 def needs(keys: DataFrame, now: datetime) -> DataFrame:
-    """What the rows rest on that rest on changed candles, and those rows."""
+    """What the rows rest on that rest on changed candles or days, and those rows."""
     step, reach = _of_interval("seconds"), _of_interval("reach")
     end = F.least(F.timestamp_seconds(F.unix_seconds("last_changed") + step * (reach + 1)), F.lit(now)).alias("end")
     before = F.timestamp_seconds(F.unix_seconds("first_changed") - step * (reach + 2)).alias("start")
-    names = F.explode(F.array(*[F.lit(source.full_name) for source in SOURCES])).alias("source")
-    read = keys.select(names, F.col("return_interval").alias("interval"), before, end)
-    own = keys.select(
-        F.lit(TABLE.full_name).alias("source"),
-        F.lit(None).cast("string").alias("interval"),
-        F.col("first_changed").alias("start"),
-        end,
+    interval, every = F.col("return_interval").alias("interval"), F.lit(None).cast("string").alias("interval")
+    of_candles = F.explode(F.array(F.lit(ohlcv.TABLE.full_name), F.lit(quiet_intervals.TABLE.full_name)))
+    of_days = F.lit(portfolio_performance.TABLE.full_name)
+    first = F.col("first_changed").alias("start")
+    return (
+        keys.select(of_candles.alias("source"), interval, before, end)
+        .unionByName(keys.filter("return_interval = '1d'").select(of_days.alias("source"), every, before, end))
+        .unionByName(keys.select(F.lit(TABLE.full_name).alias("source"), every, first, end))
+        .distinct()
     )
-    return read.unionByName(own).distinct()
+
+
+def _closed_days(portfolios: DataFrame) -> DataFrame:
+    return portfolios.filter((F.col("asset") == TOTAL) & F.col("is_closed"))
 
 
 def _of_interval(name: str) -> Expression:
@@ -177,7 +206,7 @@ def _of_interval(name: str) -> Expression:
 
 
 def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame, now: datetime) -> DataFrame:
-    """The rows that rest on changed candles, as far as they differ from the current ones."""
+    """The rows that rest on changed candles or days, as far as they differ from the current ones."""
     spark = keys.sparkSession
     changed = keys.toPandas()
     naive = pd.Timestamp(now.astimezone(UTC).replace(tzinfo=None))
@@ -189,17 +218,13 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
     parts = []
     for interval in sorted(set(changed["return_interval"])):
         of_interval = changed[changed["return_interval"] == interval]
-        quiet = sources["silver.quiet_intervals"].filter(F.col("interval") == interval)
-        parts.append(
-            of_symbols(
-                candles(sources, interval, _CANDLE_COLUMNS),
-                quiet.select(*SERIES, "interval_start").toPandas(),
-                of_interval,
-                interval,
-                each_hour_from,
-                made,
-            )
-        )
+        closed = candles(sources, interval, _CANDLE_COLUMNS)
+        of_quiet = sources["silver.quiet_intervals"].filter(F.col("interval") == interval)
+        quiet = of_quiet.select(*SERIES, "interval_start").toPandas()
+        parts.append(of_symbols(closed, quiet, of_interval, interval, each_hour_from, made))
+        if interval == "1d":
+            days = _closed_days(sources["gold.portfolio_performance"]).select(*_DAY_COLUMNS).toPandas()
+            parts.append(of_portfolios(days, closed, quiet, of_interval))
     fields = [c for c in TABLE.columns if c.name not in _ADDED_AT_LAST]
     rows = pd.concat(parts, ignore_index=True)[[c.name for c in fields]]
     counts = ("backtest_forecasts", "backtest_exceptions")
@@ -209,6 +234,7 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
     return differing(dated, current, TABLE)
 
 
+_DAY_COLUMNS = ("exchange", "portfolio", "day", "return_day", "growth", "reason")
 _CANDLE_COLUMNS = (
     "base_asset",
     "quote_asset",
@@ -238,25 +264,76 @@ def of_symbols(
     `each_hour_from` are made for midnight, and where there is one already (`made`: exchange, subject_kind, subject,
     `as_of`).
     """
-    reach = pd.Timedelta(seconds=CADENCES[interval].reach * CADENCES[interval].seconds)
-    spans = {
-        (exchange, symbol): (first, last)
-        for exchange, symbol, first, last in changed[
-            ["exchange", "subject", "first_changed", "last_changed"]
-        ].to_numpy()
-    }
-    parts = []
+    spans, parts = _Spans(changed, interval), []
     for (exchange, symbol), bitcoin, series, has_candle in _series(candles, quiet, interval):
-        mine = [spans[key] for key in ((exchange, symbol), (exchange, bitcoin)) if key in spans]
-        if not mine:
-            continue
-        first, last = min(first for first, _ in mine), max(last for _, last in mine)
-        is_wanted = has_candle & (series.starts >= first) & (series.starts <= last + reach)
+        is_wanted = has_candle & spans.reach(series.starts, (exchange, "symbol", symbol), (exchange, "symbol", bitcoin))
         if interval == "1h":
             is_wanted &= _kept(series.starts, each_hour_from, made, (exchange, "symbol", symbol))
+        if not is_wanted.any():
+            continue
         rows = measured(series, np.flatnonzero(is_wanted), interval)
         parts.append(rows.assign(exchange=exchange, subject_kind="symbol", subject=symbol))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_NAMES)
+
+
+def of_portfolios(
+    days: pd.DataFrame, candles: pd.DataFrame, quiet: pd.DataFrame, changed: pd.DataFrame
+) -> pd.DataFrame:
+    """The rows of every portfolio that rest on its changed days, or on changed candles of BTCUSDT.
+
+    `days`: exchange, portfolio, day, return_day, growth and reason of closed ones; `candles` and `quiet` of a day each,
+    and `changed`, as `of_symbols` has them.
+    """
+    spans, parts = _Spans(changed, "1d"), []
+    of_bitcoin = candles[candles["symbol"] == _BITCOIN]
+    bitcoins = grid(of_bitcoin, pd.concat([quiet, between_ids(of_bitcoin, _DAY)]), _DAY)
+    for exchange, portfolio in days[["exchange", "portfolio"]].drop_duplicates().to_numpy():
+        own = days[(days["exchange"] == exchange) & (days["portfolio"] == portfolio)]
+        first = own["day"].min() - pd.Timedelta(days=1)
+        on = own.set_index("day").reindex(pd.date_range(first, own["day"].max()))
+        levels, returns = on["growth"].to_numpy(float), on["return_day"].to_numpy(float)
+        levels[0] = levels[1] / (1 + returns[1])
+        starts = pd.DatetimeIndex(on.index)
+        bitcoin = (exchange, _BITCOIN)
+        reference = bitcoins[bitcoin].reindex(starts).to_numpy(float) if bitcoin in bitcoins.columns else None
+        series = Series(starts=starts, levels=levels, returns=returns, reference=reference)
+        is_reached = spans.reach(starts, (exchange, "portfolio", portfolio), (exchange, "symbol", _BITCOIN))
+        is_wanted = on["portfolio"].notna().to_numpy() & is_reached
+        if not is_wanted.any():
+            continue
+        rows = measured(series, np.flatnonzero(is_wanted), "1d")
+        gone = starts[on["reason"] == RETRACTED] + pd.Timedelta(days=1)
+        _retract(rows, rows["as_of"].isin(gone))
+        parts.append(rows.assign(exchange=exchange, subject_kind="portfolio", subject=portfolio))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_NAMES)
+
+
+def _retract(rows: pd.DataFrame, where: pd.Series) -> None:
+    """Take back what these rows say."""
+    p_values = ["kupiec_p_value", "independence_p_value", "conditional_coverage_p_value"]
+    rows.loc[where, ["value", "standard_error", *p_values]] = np.nan
+    rows.loc[where, ["fills_at", "backtest_fills_at"]] = pd.NaT
+    rows.loc[where, "reason"] = RETRACTED
+    rows.loc[where & rows["backtest_forecasts"].notna(), "backtest_reason"] = RETRACTED
+
+
+class _Spans:
+    """What changed, by subject, and how far that reaches."""
+
+    def __init__(self, changed: pd.DataFrame, interval: str) -> None:
+        cadence = CADENCES[interval]
+        self._reach = pd.Timedelta(seconds=cadence.reach * cadence.seconds)
+        columns = [*_SUBJECT, "first_changed", "last_changed"]
+        self._spans = {tuple(subject): (first, last) for *subject, first, last in changed[columns].to_numpy()}
+
+    def reach(self, starts: pd.DatetimeIndex, *subjects: tuple[Any, ...]) -> Flags:
+        """Which of the starts rest on what changed of any of the subjects."""
+        mine = [self._spans[subject] for subject in subjects if subject in self._spans]
+        if not mine:
+            return np.zeros(len(starts), dtype=bool)
+        first, last = min(first for first, _ in mine), max(last for _, last in mine)
+        is_reached: Flags = (starts >= first) & (starts <= last + self._reach)
+        return is_reached
 
 
 def _kept(
@@ -296,7 +373,7 @@ def _series(
             starts=starts,
             levels=level,
             returns=simple,
-            reference=None if bitcoin is None else returns[exchange, bitcoin].to_numpy(float),
+            reference=None if bitcoin is None else prices[exchange, bitcoin].to_numpy(float),
             parkinson=np.where(is_complete, ranges, when_quiet),
             garman_klass=np.where(is_complete, bodies, when_quiet),
             illiquidity=np.abs(simple) / own["quote_volume"],

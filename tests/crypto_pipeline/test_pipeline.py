@@ -131,7 +131,7 @@ def test_the_lineage_is_what_it_was() -> None:
         "gold/anomaly_baselines": measured,
         "gold/anomaly_samples": ["gold/anomaly_baselines", *measured],
         "gold/anomalies": ["gold/anomaly_baselines", "gold/anomaly_samples", *measured],
-        "gold/risk_metrics": ["silver/ohlcv", "silver/quiet_intervals"],
+        "gold/risk_metrics": ["gold/portfolio_performance", "silver/ohlcv", "silver/quiet_intervals"],
         "gold/correlations": ["silver/completeness", *candles],
         "reports/daily": [
             "bronze/gaps",

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 
-from crypto_pipeline.gold import risk_metrics
+from crypto_pipeline.gold import portfolio_performance, risk_metrics
 from crypto_pipeline.gold._risk_rows import CADENCES, nine_tenths, two_thirds
-from crypto_pipeline.gold.risk_metrics import TABLE, between_ids, of_symbols
+from crypto_pipeline.gold.risk_metrics import TABLE, between_ids, of_portfolios, of_symbols
 from crypto_pipeline.refresh import Refreshed, refresh
 from crypto_pipeline.silver import ohlcv, quiet_intervals
 from crypto_pipeline.silver.candles import INTERVALS
@@ -193,6 +193,37 @@ def test_a_back_test_fills_when_it_is_said_to() -> None:
         assert 0 <= last["conditional_coverage_p_value"] <= 1
 
 
+def walk(sizes: list[float], seed: int = 1) -> pd.DataFrame:
+    """Daily closes whose returns are normal, each with its size."""
+    return closes((100 * np.cumprod(1 + np.random.default_rng(seed).normal(0, sizes))).tolist())
+
+
+def test_the_back_test_is_a_plain_loop_over_forecasts_made_before_their_returns() -> None:
+    frame = walk([0.01] * 900)
+    returns = frame["close"].pct_change().to_numpy()
+    for confidence in (95, 99):
+        forecasts = exceptions = 0
+        for day in range(900 - 750, 900):
+            before = returns[max(day - 365, 0) : day]
+            before = before[np.isfinite(before)]
+            if len(before) >= 250:
+                forecasts += 1
+                exceptions += -returns[day] > -np.percentile(before, 100 - confidence)
+        row = last_of(rows_of(frame, since=END - pd.Timedelta(days=1)), "historical_var", "365d", confidence)
+        assert (row["backtest_forecasts"], row["backtest_exceptions"]) == (forecasts, exceptions)
+        assert forecasts > 500
+
+
+def test_forecasts_of_a_steady_market_pass_and_those_of_one_that_grew_wild_do_not() -> None:
+    last = END - pd.Timedelta(days=1)
+    steady, wild = (rows_of(walk(sizes), since=last) for sizes in ([0.01] * 900, [0.01] * 700 + [0.05] * 200))
+    for method in ("historical_var", "parametric_var"):
+        assert last_of(steady, method, "365d", 95)["conditional_coverage_p_value"] > 0.05
+        row = last_of(wild, method, "365d", 95)
+        assert row["kupiec_p_value"] < 0.001
+        assert row["conditional_coverage_p_value"] < 0.001
+
+
 def test_holes_in_a_long_history_are_called_so() -> None:
     prices = [100.0 + day % 7 if day % 2 else np.nan for day in range(500)]
     row = last_of(rows_of(closes(prices)), "sharpe", "90d")
@@ -242,10 +273,18 @@ def test_bitcoin_is_that_of_the_same_exchange_and_quote_asset() -> None:
     assert last_of(rows, "beta_to_btc", "90d")["value"] == pytest.approx(1)
 
 
+def test_beta_counts_the_returns_that_are_known_of_both() -> None:
+    holed = candles("BTCUSDT", 100).drop(index=[50])
+    rows = rows_of(pd.concat([holed, candles("ETHUSDT", 100, seed=4)]))
+    assert last_of(rows, "beta_to_btc", "90d", symbol="ETHUSDT")["observations"] == 88
+    assert last_of(rows, "sharpe", "90d", symbol="ETHUSDT")["observations"] == 90
+
+
 @pytest.mark.parametrize("interval", ["1h", "1d"])
 def test_what_comes_later_changes_no_row(interval: str) -> None:
     frame = pd.concat([candles("BTCUSDT", 300, interval), candles("ETHUSDT", 300, interval, seed=4)])
-    frame = frame[np.random.default_rng(1).random(len(frame)) > 0.05]
+    is_later = (frame["symbol"] == "BTCUSDT") & (frame["interval_start"] < frame["interval_start"].iloc[120])
+    frame = frame[(np.random.default_rng(1).random(len(frame)) > 0.05) & ~is_later]
     whole = rows_of(frame, interval)
     for before in (40, 100, 299):
         cut = END - pd.Timedelta(seconds=(300 - before) * INTERVALS[interval])
@@ -325,6 +364,73 @@ def test_sixty_of_ninety_days_are_enough() -> None:
     assert (two_thirds(90), two_thirds(365), nine_tenths(24)) == (60, 244, 22)
 
 
+def days_of(frame: pd.DataFrame, name: str = "mine") -> pd.DataFrame:
+    """The days of a portfolio that holds what these candles are of from the second one on."""
+    returns = frame["close"].pct_change().iloc[1:]
+    return pd.DataFrame(
+        {
+            "exchange": "binance",
+            "portfolio": name,
+            "day": frame["interval_start"].iloc[1:],
+            "return_day": returns,
+            "growth": (1 + returns).cumprod(),
+            "reason": None,
+        }
+    )
+
+
+def portfolio_change(first: pd.Timestamp) -> pd.DataFrame:
+    return change("mine", first).assign(subject_kind="portfolio")
+
+
+def test_a_portfolio_of_bitcoin_alone_is_as_risky_as_bitcoin() -> None:
+    frame = candles("BTCUSDT", 800)
+    market_rows = rows_of(frame).reset_index()
+    rows = of_portfolios(days_of(frame), frame, NONE_QUIET, portfolio_change(EVER))
+    assert set(rows["subject_kind"]) == {"portfolio"}
+    assert set(market_rows["metric"]) - set(rows["metric"]) == {"amihud_illiquidity"}
+    key = ["as_of", "metric", "return_interval", "horizon", "window_length", "confidence"]
+    of_both = rows.merge(market_rows, on=key, suffixes=("", "_market"))
+    assert len(of_both) == len(rows)
+    for name in ("value", "standard_error", "kupiec_p_value", "backtest_exceptions"):
+        np.testing.assert_allclose(of_both[name], of_both[f"{name}_market"], rtol=1e-6, atol=1e-7, err_msg=name)
+    for name in ("observations", "fills_at", "reason", "backtest_forecasts", "backtest_fills_at"):
+        pd.testing.assert_series_equal(of_both[name], of_both[f"{name}_market"], check_names=False)
+
+
+def test_the_fall_of_a_portfolio_s_first_day_counts() -> None:
+    days = days_of(closes([100.0, 50.0, *[60.0] * 100]))
+    rows = of_portfolios(days, candles("BTCUSDT", 102), NONE_QUIET, portfolio_change(EVER))
+    fall = rows[(rows["metric"] == "max_drawdown") & (rows["window_length"] == "90d")].set_index("as_of")["value"]
+    assert fall[days["day"].min() + pd.Timedelta(days=90)] == pytest.approx(0.5)
+    assert fall.iloc[-1] == 0
+
+
+def test_a_portfolio_follows_its_own_days_and_bitcoin_s_candles() -> None:
+    frame = candles("BTCUSDT", 100)
+    last = END - pd.Timedelta(days=1)
+    for changed in (portfolio_change(last), change("BTCUSDT", last)):
+        rows = of_portfolios(days_of(frame), frame, NONE_QUIET, changed)
+        assert set(rows["as_of"]) == {END}
+    assert of_portfolios(days_of(frame), frame, NONE_QUIET, change("ETHUSDT", last)).empty
+    without = of_portfolios(days_of(frame), frame.iloc[:0], NONE_QUIET, portfolio_change(last))
+    assert (without.loc[without["metric"] == "beta_to_btc", "reason"] == "no_reference").all()
+
+
+def test_of_a_day_that_a_portfolio_has_no_more_nothing_is_said() -> None:
+    frame = candles("BTCUSDT", 400)
+    days = days_of(frame)
+    days.loc[days.index[-1:], ["return_day", "growth"]] = np.nan
+    days.loc[days.index[-1:], "reason"] = "retracted"
+    rows = of_portfolios(days, frame, NONE_QUIET, portfolio_change(EVER))
+    gone = rows[rows["as_of"] == END]
+    assert gone["value"].isna().all()
+    assert gone["standard_error"].isna().all()
+    assert gone["fills_at"].isna().all()
+    assert (gone["reason"] == "retracted").all()
+    assert (rows.loc[rows["as_of"] < END, "reason"] != "retracted").all()
+
+
 NOW = datetime(2026, 11, 26, 0, 4, tzinfo=UTC)
 DECIMALS = ("open", "high", "low", "close", "volume", "quote_volume")
 
@@ -348,6 +454,13 @@ class Followed:
             self.put(candles(symbol, 30, "1d", seed), "1d")
             self.put(candles(symbol, 6, "1h", seed).drop(index=[3]), "1h", first_trade_id=None)
 
+        days = days_of(candles("BTCUSDT", 9)).to_dict("records")
+        for day in days:
+            day |= {"asset": "TOTAL", "is_closed": True, "day": day["day"].to_pydatetime()}
+            day |= {"month": f"{day['day']:%Y-%m}"}
+        days[-1]["is_closed"] = False
+        self.lake.put(portfolio_performance.TABLE, days)
+
     def put(self, frame: pd.DataFrame, interval: str, **changes: Any) -> None:
         self.lake.put(ohlcv.TABLE, stored(frame, interval, **changes))
 
@@ -364,6 +477,8 @@ def test_it_follows_its_candles_and_comes_out_the_same_from_scratch(spark: Spark
     first = table.run()
     assert first.is_sound
     assert first.rows == len(table.rows()) > 2 * 27 * 30
+    mine = {row["as_of"] for row in table.rows() if row["subject_kind"] == "portfolio"}
+    assert mine == {(END - timedelta(days=days)).to_pydatetime() for days in range(1, 8)}
 
     writes = len(table.lake.written)
     assert table.run().rows == 0
@@ -388,6 +503,9 @@ def test_it_follows_its_candles_and_comes_out_the_same_from_scratch(spark: Spark
     written = table.lake.written[-1][1]
     assert {(row.subject, row.return_interval) for row in written} == {("BTCUSDT", "1h")}
     assert {row.as_of for row in written} == {(END - timedelta(hours=hours)).to_pydatetime() for hours in (0, 1)}
+
+    table.lake.put(quiet_intervals.TABLE, [quiet | {"symbol": "XRPUSDT"}])
+    assert table.run().rows == 0  # it has no candles
 
     followed = table.rows()
     writes = len(table.lake.written)
