@@ -65,6 +65,7 @@ def test_the_lineage_is_what_it_was() -> None:
         "silver/completeness_hourly": ["silver/completeness"],
         "silver/completeness_daily": ["silver/completeness"],
         "gold/market_overview": ["silver/ohlcv_1m"],
+        "gold/correlations": ["silver/completeness", *candles],
         "rebuild/silver": [],
     }
 
