@@ -230,7 +230,7 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
     ]
     figures = [rows for rows in made if len(rows)]
     schema = ", ".join(f"`{c.name}` {c.type}" for c in TABLE.columns if c.name in _FIGURES)
-    rows = keys.sparkSession.createDataFrame(pd.concat(figures) if figures else [], schema)
+    rows = keys.sparkSession.createDataFrame(pd.concat(figures, ignore_index=True) if figures else [], schema)
     return differing(added(rows, month=F.date_format("as_of", "yyyy-MM")), current, TABLE)
 
 

@@ -258,7 +258,7 @@ def test_a_run_makes_what_changed_candles_touch_and_from_scratch_it_is_the_same(
 
     quiet = {"exchange": "binance", "symbol": "ETHUSDT", "reason": "no_trades", "proof": "trade_ids"}
     minute = START.replace(tzinfo=None) + timedelta(minutes=600)
-    lake.put(completeness.TABLE, [{**quiet, "interval_start": minute, "date": "2026-11-19"}])
+    lake.put(completeness.TABLE, [{**quiet, "interval_start": minute, "month": "2026-11"}])
     refresh(lake, correlations, NOW + timedelta(minutes=15))
     written = lake.written[-1][1]
     assert min(row.as_of for row in written) == datetime(2026, 11, 19, 11)  # noqa: DTZ001
