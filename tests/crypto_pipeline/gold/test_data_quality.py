@@ -224,7 +224,7 @@ def test_hours_and_days_are_counted_and_only_what_is_new_is_counted_again(spark:
     assert [(row.table_name, row.rows) for row in follow(lake)] == [("bronze.trades", 3), ("bronze.trades", 5)]
 
     anew = MemoryLake(spark)
-    anew.like(lake, {*data_quality_hourly.SOURCES, *data_quality.SOURCES[1:]})
+    anew.like(lake, [*data_quality_hourly.SOURCES, *data_quality.SOURCES[1:]])
     follow(anew, from_scratch=True)
     assert says(anew) == says(lake)
 
