@@ -58,7 +58,8 @@ def touched(changes: Mapping[str, DataFrame], _current: DataFrame, _now: datetim
     """
     keys = [*SERIES, "interval_seconds", "interval_start"]
     candles = changes["silver.ohlcv_1m"].select(*keys).unionByName(changes["silver.ohlcv"].select(*keys))
-    seconds = F.element_at(F.create_map(*[F.lit(each) for pair in INTERVALS.items() for each in pair]), F.col("interval"))
+    lengths = F.create_map(*[F.lit(each) for pair in INTERVALS.items() for each in pair])
+    seconds = F.element_at(lengths, F.col("interval"))
     candles = candles.unionByName(added(changes["silver.quiet_intervals"], interval_seconds=seconds).select(*keys))
     in_time = Window.partitionBy(*SERIES).orderBy("interval_start")
     since_last = F.unix_seconds("interval_start") - F.lag(F.unix_seconds("interval_start")).over(in_time)
