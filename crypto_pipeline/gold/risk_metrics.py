@@ -226,6 +226,7 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
             days = _closed_days(sources["gold.portfolio_performance"]).select(*_DAY_COLUMNS).toPandas()
             parts.append(of_portfolios(days, closed, quiet, of_interval))
     fields = [c for c in TABLE.columns if c.name not in _ADDED_AT_LAST]
+    parts = [part for part in parts if len(part)] or parts[:1]
     rows = pd.concat(parts, ignore_index=True)[[c.name for c in fields]]
     counts = ("backtest_forecasts", "backtest_exceptions")
     rows = rows.astype(dict.fromkeys(counts, "Int32"))
