@@ -54,13 +54,18 @@ class Cadence:
     """An asset that is older is a reason for alarm, once the services run for longer than that."""
 
 
-CADENCES = {
-    "pipeline": Cadence("a run a minute", "the sensor every_minute", 300),
-    "evidence": Cadence("a run each five minutes", "the schedule every_five_minutes", 900),
-    "analytics": Cadence("a run each five minutes", "the schedule analytics_every_five_minutes", 900),
-    "training": Cadence("a run a day", "the schedule training_when_due", 26 * 3600),
-}
-"""Of the jobs that make assets by themselves."""
+def cadences(analytics_minutes: int) -> Mapping[str, Cadence]:
+    """Of the jobs that make assets by themselves, by name. `analytics_minutes` as the setting `ANALYTICS_MINUTES`."""
+    analytics = f"a run each {analytics_minutes} minutes"
+    return {
+        "pipeline": Cadence("a run a minute", "the sensor every_minute", 300),
+        "evidence": Cadence("a run each five minutes", "the schedule every_five_minutes", 900),
+        "analytics": Cadence(analytics, "the schedule analytics_when_due", analytics_minutes * 180),
+        "training": Cadence("a run a day", "the schedule training_when_due", 26 * 3600),
+    }
+
+
+_JOBS = cadences(5).keys()
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,8 @@ class Facts:
 
     mode: Literal["demo", "live"]
     at: datetime
+    analytics_minutes: int = 5
+    """The setting `ANALYTICS_MINUTES`."""
     one_topic: str = ""
     """The setting `KAFKA_TOPIC`."""
     deployed: bool = True
@@ -184,6 +191,7 @@ def collect(settings: Settings) -> Status:
         Facts(
             mode=settings.mode,
             at=datetime.now(UTC),
+            analytics_minutes=int(settings.analytics_minutes),
             one_topic=settings.kafka_topic,
             deployed=settings.containers or Supervisor(settings.state).running(),
             services=services.result,
@@ -248,7 +256,7 @@ def _reasons(facts: Facts) -> Iterable[str]:
         yield f"The last run of the pipeline, {facts.last_run.run_id[:8]}, ended with {facts.last_run.status}."
     uptimes = [service.uptime_seconds for service in facts.services or () if service.uptime_seconds is not None]
     for asset in facts.assets or ():
-        cadence = CADENCES[asset.job]
+        cadence = cadences(facts.analytics_minutes)[asset.job]
         if min(uptimes, default=float("inf")) <= cadence.stale_seconds:
             continue
         if asset.age_seconds is None:
@@ -336,7 +344,7 @@ def _taken_in(settings: Settings) -> Offsets:
 def _pipeline(settings: Settings) -> tuple[list[Asset], Run | None]:
     found = probes.graphql(settings, _ASSETS)
     # What is of none of these jobs is a view, or made when someone asks for it.
-    nodes = [node for node in found["assetNodes"] if CADENCES.keys() & set(node["jobNames"])]
+    nodes = [node for node in found["assetNodes"] if _JOBS & set(node["jobNames"])]
     keys = " ".join(f"{{path:{json.dumps(node['assetKey']['path'])}}}" for node in nodes)
     latest = probes.graphql(
         settings, f"{{assetsLatestInfo(assetKeys:[{keys}]){{assetKey{{path}} latestRun{{status}}}}}}"
@@ -351,7 +359,7 @@ def _pipeline(settings: Settings) -> tuple[list[Asset], Run | None]:
 def asset(node: Mapping[str, Any], run_status: str | None, now: float) -> Asset:
     """An asset from its node in Dagster's GraphQL; `now` in seconds since 1970."""
     name = ".".join(node["assetKey"]["path"])
-    [job] = CADENCES.keys() & set(node["jobNames"])
+    [job] = _JOBS & set(node["jobNames"])
     if not node["assetMaterializations"]:
         return Asset(name, job, None, None, run_status, None)
     made = node["assetMaterializations"][0]

@@ -98,11 +98,11 @@ def gathering(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipR
 
 
 @dg.schedule(
-    name="analytics_every_five_minutes",
+    name="analytics_when_due",
     job=analytics,
-    cron_schedule="2-59/5 * * * *",
+    cron_schedule=f"2-59/{settings().analytics_minutes} * * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Brings gold up to date, one run at a time.",
+    description="Brings gold up to date each ANALYTICS_MINUTES, one run at a time.",
 )
 def analysing(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """One run. While one is under way none is added: the next takes in all that has come."""

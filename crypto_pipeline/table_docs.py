@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from crypto_pipeline.catalog import LAYERS
 from crypto_pipeline.lake_sql import Lake
-from crypto_pipeline.monitoring import CADENCES
+from crypto_pipeline.monitoring import cadences
 from crypto_pipeline.reader import LakeError
 from shared.settings import PROJECT
 from shared.tables import Column, Table, View
@@ -71,7 +71,7 @@ def made_by(module: ModuleType) -> str:
     if not hasattr(module, "SOURCES") and not _event(module):
         return "the run that writes the other tables of its layer"
     job = getattr(module, "JOB", "pipeline")
-    cadence = CADENCES.get(job)
+    cadence = cadences(5).get(job)
     return f"the job `{job}`" + (f", {cadence.expected}" if cadence else "")
 
 

@@ -143,6 +143,7 @@ TABLE = (
         reads=(
             *_LAKE,
             *_EXCHANGE,
+            "analytics_",
             "dagster_",
             "history_",
             "indicators_file",

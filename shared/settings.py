@@ -112,6 +112,8 @@ class Settings(BaseSettings):
     (in this order). Empty: always; what is not available only warns."""
     pipeline_seconds_after_minute: Annotated[int, Field(ge=0, le=55)] = 5
     """When in each minute the sensor starts the pipeline: late enough for the closed klines to be there."""
+    analytics_minutes: Literal["5", "10", "15", "20", "30", "60"] = "5"
+    """How often gold is made. On two cores each run of it makes the minute's runs beside it slower."""
 
     @property
     def state(self) -> Path:
