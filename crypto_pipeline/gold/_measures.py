@@ -122,12 +122,13 @@ def _is_quiet() -> Expression:
 
 def in_hours(column: str, hours: Collection[datetime]) -> Expression:
     """The time lies in one of these hours (UTC, without a zone): a range for those that follow each other."""
-    number = F.floor(F.unix_seconds(column) / 3600)
+    if not hours:
+        return F.lit(False)
     wanted = np.array(sorted({int(pd.Timestamp(hour).timestamp()) // 3600 for hour in hours}))
-    condition = F.lit(False)
-    for run in np.split(wanted, np.where(np.diff(wanted) > 1)[0] + 1) if len(wanted) else ():
-        condition = condition | number.between(int(run[0]), int(run[-1]))
-    return condition
+    runs = np.split(wanted, np.where(np.diff(wanted) > 1)[0] + 1)
+    number = f"unix_seconds({column}) div 3600"
+    # As text: Spark Connect refuses an expression that is nested more than a hundred deep.
+    return F.expr(" or ".join(f"{number} between {run[0]} and {run[-1]}" for run in runs))
 
 
 def _doubles() -> list[Expression]:

@@ -78,7 +78,7 @@ def test_a_table_is_described_whole(page: str) -> None:
         "| `price` | `decimal(38,18)` | in the quote asset |",
         "| `price_is_low` | `price < 1` |",
         "- Made from: [`bronze.trades`](#bronze.trades)",
-        "- Made by: the job `analytics`, a run each five minutes",
+        "- Made by: the job `analytics`, a run each 5 minutes",
     ):
         assert f"{line}\n" in page
 
