@@ -85,11 +85,11 @@ def touched(changes: Mapping[str, DataFrame], _current: DataFrame, now: datetime
     """The hours up to this one that rest on changed closed hours, or that new models are used for."""
     rows = changes["gold.forecast_inputs"].filter("is_closed").select(*SERIES, "interval_start")
     models = changes["gold.forecast_models"].select(*SERIES, "usable_from").distinct()
-    hours = reached(rows.toPandas(), models.toPandas(), now)
+    hours = hours_reached(rows.toPandas(), models.toPandas(), now)
     return frame(rows.sparkSession, hours, "exchange string, symbol string, interval_start timestamp")
 
 
-def reached(inputs: pd.DataFrame, models: pd.DataFrame, now: datetime) -> pd.DataFrame:
+def hours_reached(inputs: pd.DataFrame, models: pd.DataFrame, now: datetime) -> pd.DataFrame:
     """SERIES and `interval_start` of the hours that changed `inputs` and new `models` reach, up to that of `now`."""
     this = pd.Timestamp(now.astimezone(UTC).replace(tzinfo=None)).floor("h")
     changed, usable = pd.to_datetime(inputs["interval_start"]), pd.to_datetime(models["usable_from"])

@@ -13,7 +13,7 @@ from crypto_pipeline.gold import _model_store, forecast_inputs, forecast_models,
 from crypto_pipeline.gold._forecasting import MODELS
 from crypto_pipeline.gold._losses import compared, qlike
 from crypto_pipeline.gold._prices import SERIES
-from crypto_pipeline.gold.forecasts import made, reached, used
+from crypto_pipeline.gold.forecasts import hours_reached, made, used
 from crypto_pipeline.refresh import Refreshed, refresh
 from tests.crypto_pipeline.gold.forecasting import FIRST, HOUR, MemoryStore, market
 from tests.crypto_pipeline.gold.test_forecast_models import NONE, at
@@ -42,7 +42,10 @@ def models(hours: pd.DataFrame, store: MemoryStore) -> pd.DataFrame:
 def week(hours: pd.DataFrame, models: pd.DataFrame, store: MemoryStore) -> pd.DataFrame:
     """The forecasts that are made then."""
     return made(
-        reached(hours[[*SERIES, "interval_start"]], models[[*SERIES, "usable_from"]], at(720)), hours, models, store
+        hours_reached(hours[[*SERIES, "interval_start"]], models[[*SERIES, "usable_from"]], at(720)),
+        hours,
+        models,
+        store,
     )
 
 
@@ -57,14 +60,14 @@ def keys(*places: int, symbol: str = "BTCUSDT") -> pd.DataFrame:
 
 
 def test_a_changed_hour_reaches_those_that_look_back_on_it_and_none_to_come() -> None:
-    found = reached(keys(10, 400), keys().rename(columns={"interval_start": "usable_from"}), at(402))
+    found = hours_reached(keys(10, 400), keys().rename(columns={"interval_start": "usable_from"}), at(402))
     assert found["interval_start"].tolist() == hour_starts(*range(11, 11 + 169), 401, 402)
 
 
 def test_a_new_model_reaches_the_hours_from_which_it_is_used() -> None:
     models = keys(400).rename(columns={"interval_start": "usable_from"})
-    assert reached(keys().head(0), models, at(402))["interval_start"].tolist() == hour_starts(400, 401, 402)
-    assert reached(keys().head(0), models, at(399)).empty
+    assert hours_reached(keys().head(0), models, at(402))["interval_start"].tolist() == hour_starts(400, 401, 402)
+    assert hours_reached(keys().head(0), models, at(399)).empty
 
 
 def test_the_week_before_the_first_training_is_forecast_by_models_that_knew_nothing_of_it(week: pd.DataFrame) -> None:
@@ -126,7 +129,7 @@ def test_without_any_training_there_are_no_rows_and_without_hours_they_say_why(
     assert made(keys(700), hours, models.head(0), store).empty
     assert made(keys(700), hours, untyped, store).empty
     assert made(keys(500), hours, models, store).empty, "no model was there yet"
-    assert reached(pd.DataFrame(columns=keys(1).columns), untyped, at(700)).empty
+    assert hours_reached(pd.DataFrame(columns=keys(1).columns), untyped, at(700)).empty
     rows = made(keys(700), hours.head(0), models, store)
     assert set(rows["reason"]) == {"last_hour_unknown"}
 
