@@ -287,7 +287,7 @@ def of_portfolios(
     """
     spans, parts = _Spans(changed, "1d"), []
     of_bitcoin = candles[candles["symbol"] == _BITCOIN]
-    bitcoins = grid(of_bitcoin, pd.concat([quiet, between_ids(of_bitcoin, _DAY)]), _DAY)
+    bitcoins = grid(of_bitcoin, _known_quiet(of_bitcoin, quiet, _DAY), _DAY)
     for exchange, portfolio in days[["exchange", "portfolio"]].drop_duplicates().to_numpy():
         own = days[(days["exchange"] == exchange) & (days["portfolio"] == portfolio)]
         first = own["day"].min() - pd.Timedelta(days=1)
@@ -354,7 +354,7 @@ def _series(
 ) -> Iterator[tuple[tuple[str, str], str | None, Series, Flags]]:
     """Each market, the symbol of Bitcoin in its quote asset, its series, and where it has a candle."""
     seconds = CADENCES[interval].seconds
-    prices = grid(candles, pd.concat([quiet, between_ids(candles, seconds)]), seconds)
+    prices = grid(candles, _known_quiet(candles, quiet, seconds), seconds)
     returns = simple_returns(prices)
     values = {name: _on(prices, candles, name) for name in ("open", "high", "low", "close", "quote_volume")}
     completeness = _on(prices, candles.assign(complete=candles["status"].isin(("complete", "repaired"))), "complete")
@@ -380,6 +380,12 @@ def _series(
             illiquidity=np.abs(simple) / own["quote_volume"],
         )
         yield market, bitcoin, series, has_candle
+
+
+def _known_quiet(candles: pd.DataFrame, quiet: pd.DataFrame, seconds: int) -> pd.DataFrame:
+    """Where nothing traded, as the klines say (`quiet`) or the ids of the trades around it."""
+    said = [rows for rows in (quiet, between_ids(candles, seconds)) if len(rows)]
+    return pd.concat(said) if said else quiet
 
 
 def between_ids(candles: pd.DataFrame, seconds: int) -> pd.DataFrame:

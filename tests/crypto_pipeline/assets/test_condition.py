@@ -13,7 +13,7 @@ from crypto_pipeline.assets.derived import derived_assets
 from crypto_pipeline.spark import SparkConnect
 from shared import settings as all_settings
 
-GOLD = dg.AssetKey(["gold", "market_overview"])
+GOLD = dg.AssetKey(["gold", "risk_metrics"])
 
 
 def day(symbol: str, says: str) -> Row:
@@ -101,7 +101,7 @@ def test_gold_is_not_made_of_data_below_what_is_required() -> None:
         spark = Unasked(spark_config={}, url="", bucket="", buckets=1)
         result = dg.materialize([gold_asset()], resources={"spark": spark}, instance=instance, raise_on_error=False)
         [failure] = [event for event in result.all_events if event.is_step_failure]
-    assert "gold.market_overview was left as it was" in str(failure.event_specific_data)
+    assert "gold.risk_metrics was left as it was" in str(failure.event_specific_data)
 
 
 @pytest.mark.usefixtures("requires_available")

@@ -193,9 +193,10 @@ def test_a_refused_portfolio_keeps_its_rows_and_the_others_go_on(there: Lake) ->
     assert sale.startswith(f"{lines}:5: traded: sell 3 ETH: there is too little for it")
     assert "what is held then is 109 USDT, 2 ETH." in sale
     there.define(HALVES.replace("0.5}", "0.4}"), HELD)
-    assert there.run(NOW + MINUTE)["held", "05", "TOTAL"].value == 145
+    there.close(ohlcv_1m, "BTCUSDT", FIRST + 4 * DAY + 9 * HOUR + 2 * MINUTE, "150")
+    assert there.run(NOW + 2 * MINUTE)["held", "05", "TOTAL"].value == 155, "mended, it goes on with the next minute"
 
     (there.folder / "portfolio.yaml").unlink()
-    assert there.run(NOW + MINUTE) == {}, "without a file nothing is touched"
+    assert there.run(NOW + 2 * MINUTE) == {}, "without a file nothing is touched"
     [why] = portfolio_performance.refusals(there.lake, now)
     assert "cannot be read" in why

@@ -451,7 +451,7 @@ class Followed:
     def __init__(self, spark: SparkSession) -> None:
         self.lake = MemoryLake(spark)
         for seed, symbol in enumerate(("BTCUSDT", "ETHUSDT")):
-            self.put(candles(symbol, 30, "1d", seed), "1d")
+            self.put(candles(symbol, 100, "1d", seed), "1d")
             self.put(candles(symbol, 6, "1h", seed).drop(index=[3]), "1h", first_trade_id=None)
 
         days = days_of(candles("BTCUSDT", 9)).to_dict("records")
@@ -487,7 +487,7 @@ def test_it_follows_its_candles_and_comes_out_the_same_from_scratch(spark: Spark
     assert table.run().rows == 0
     assert sum(len(rows) for _, rows in table.lake.written[writes:]) == 0
 
-    late = candles("ETHUSDT", 30, "1d", 1).iloc[[25]].assign(close=lambda frame: frame["low"])
+    late = candles("ETHUSDT", 100, "1d", 1).iloc[[95]].assign(close=lambda frame: frame["low"])
     table.put(late, "1d")
     again = table.run()
     assert again.is_sound
