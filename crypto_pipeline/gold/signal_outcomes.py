@@ -166,7 +166,7 @@ def _outcomes(hours: pd.DataFrame, sources: Mapping[str, DataFrame], costs: Cost
         return sources[name].filter((F.col(time) >= F.lit(start)) & (F.col(time) < F.lit(end)))
 
     minutes = {name: of(name, "interval_start", last + reach) for name in ("silver.ohlcv_1m", "silver.completeness")}
-    columns = [*signals.EVENT, "interval_end", "revision", "side", "is_retraction", "bridged"]
+    columns = [*signals.SIGNAL, "interval_end", "revision", "side", "is_retraction", "bridged"]
     of_signals = of("gold.signals", "interval_end", last).select(*columns).toPandas()
     spreads = {
         name: of(f"silver.{name}", "interval_start", last + pd.Timedelta(minutes=CARRIED))

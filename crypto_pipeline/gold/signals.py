@@ -94,7 +94,7 @@ BOOKKEEPING = tuple(name for name in TABLE.column_names if name not in TABLE.key
 """A first row stays as it was written. Made anew, it says what is known today: what is compared is that it is there."""
 
 SERIES = ["exchange", "symbol", "interval"]
-EVENT = [*SERIES, "interval_start", "rule"]
+SIGNAL = [*SERIES, "interval_start", "rule"]
 APART = 60
 """Intervals to the candle before, at most: an hour of minutes, ten days of four hours."""
 SAME = 1e-6
@@ -187,7 +187,7 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
 
 def latest(rows: pd.DataFrame) -> pd.DataFrame:
     """Of each signal the row that counts, a retraction too."""
-    return rows.sort_values("revision").drop_duplicates(EVENT, keep="last")
+    return rows.sort_values("revision").drop_duplicates(SIGNAL, keep="last")
 
 
 def reopened(candles: pd.DataFrame, chunks: pd.DataFrame) -> pd.Series:
@@ -268,13 +268,13 @@ def further(
     now = {rule.name: rule.definition for rule in rules}
     # A rule that is refused, or gone, says nothing of what it said before.
     mine = standing[standing["rule"].isin(list(now))].merge(evaluated, on=[*SERIES, "interval_start"])
-    both = events.merge(mine, how="outer", on=EVENT, suffixes=("", "_old"), indicator="where")
+    both = events.merge(mine, how="outer", on=SIGNAL, suffixes=("", "_old"), indicator="where")
     is_there, was_there = both["where"] != "right_only", both["is_retraction"].eq(False)
     is_over = was_there & ~is_there
     is_new = is_there & ~(was_there & _says_the_same(both, prices))
     rows, over = both[is_new | is_over].copy(), is_over[is_new | is_over]
     for name in _OF_SIGNAL:
-        if name not in EVENT:
+        if name not in SIGNAL:
             rows[name] = rows[name].where(~over, rows[f"{name}_old"])
     changed = rows["definition_old"] != rows["rule"].map(now)
     rows["reason"] = changed.map({True: "rule_changed", False: "late_data"}).where(over, None)

@@ -4,7 +4,7 @@ Rows that the table's next run will make anyway are passed over: of these silver
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from types import ModuleType
@@ -64,9 +64,17 @@ def parts(
 
 
 def compared(
-    lake: Lakehouse, module: ModuleType, hours: Sequence[datetime], symbols: Collection[str], now: datetime, limit: int
+    lake: Lakehouse,
+    module: ModuleType,
+    hours: Sequence[datetime],
+    symbols: Collection[str],
+    clock: Callable[[], datetime],
+    limit: int,
 ) -> Compared:
-    """The table's rows of some hours beside those that its sources give today; `limit` examples at most."""
+    """The table's rows of some hours beside those that its sources give today; `limit` examples at most.
+
+    What a row says may depend on the time: it is made as of no earlier than the stored one was.
+    """
     table: Table = module.TABLE
     note = lake.note(table, MARKS)  # before the rows: what is followed meanwhile counts as still to come
 
@@ -82,7 +90,7 @@ def compared(
     until = max(hours) + timedelta(hours=1) if hours else None
     with (
         lake.pinned(mine(lake.read(table, hours) if hours else lake.read(table)), at_once=True) as stored,
-        built(lake, module, changes, hours, now, until=until, anew=True) as made,
+        built(lake, module, changes, hours, clock(), until=until, anew=True) as made,
     ):
         if made is None:
             return Compared()
@@ -97,7 +105,7 @@ def compared(
         with lake.pinned(unlike, at_once=True) as found:
             if not found.limit(1).count():
                 return Compared(count)
-            return _still(lake, module, found, note, now, count, limit)
+            return _still(lake, module, found, note, clock(), count, limit)
 
 
 def _still(

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -229,7 +230,7 @@ def _made_again(
         for part, hours in enumerate(parts):
             of_hours = f" of {hours[0]:%Y-%m-%d}" if hours else ""
             progress(f"{name}{of_hours}, made again", (number + part / len(parts)) / len(modules))
-            done = rebuilt.compared(lake, module, hours, symbols, now, EXAMPLES)
+            done = rebuilt.compared(lake, module, hours, symbols, partial(datetime.now, UTC), EXAMPLES)
             found.add(done.rows, done.examples, done.differing)
     return every
 

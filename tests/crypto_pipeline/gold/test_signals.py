@@ -15,7 +15,7 @@ from pyspark.sql import Row, SparkSession
 
 from crypto_pipeline.gold import signals
 from crypto_pipeline.gold._rules import Known, Rule
-from crypto_pipeline.gold.signals import EVENT, SERIES, further, latest, reopened, signals_of
+from crypto_pipeline.gold.signals import SERIES, SIGNAL, further, latest, reopened, signals_of
 from crypto_pipeline.indicators import compute, study
 from crypto_pipeline.indicators._file import plan
 from crypto_pipeline.refresh import refresh
@@ -148,8 +148,8 @@ def test_bar_by_bar_they_are_those_computed_at_once() -> None:
         *[part[part["interval_start"] == candles["interval_start"].iloc[n]] for n, part in enumerate(parts)]
     )
     pd.testing.assert_frame_equal(
-        bar_by_bar.sort_values(EVENT, ignore_index=True),
-        signals_of(candles, RULES, KNOWN).sort_values(EVENT, ignore_index=True),
+        bar_by_bar.sort_values(SIGNAL, ignore_index=True),
+        signals_of(candles, RULES, KNOWN).sort_values(SIGNAL, ignore_index=True),
     )
 
 
@@ -196,7 +196,7 @@ def test_a_signal_that_late_data_overturns_is_retracted_and_one_that_holds_again
     assert rows["is_retraction"].tolist() == [False, True, False]
     assert rows["reason"].tolist() == [None, "late_data", None]
     assert (rows["known_at"] - NOW).dt.total_seconds().tolist() == [0, 3600, 7200]
-    assert rows[EVENT].drop_duplicates().shape[0] == 1
+    assert rows[SIGNAL].drop_duplicates().shape[0] == 1
     assert retraction["caused_by"].tolist() == first["caused_by"].tolist(), "it says what it retracts"
     assert revised(not_up, both(first, retraction), rules).empty, "what is retracted is not retracted again"
     assert revised(up, rows, rules).empty
@@ -244,8 +244,8 @@ def test_however_data_came_what_counts_is_what_is_computed_at_once(seeds: list[i
         rows = both(*[each for each in (rows, new) if len(each)]) if len(rows) + len(new) else NO_ROWS
     assert not rows.duplicated(list(signals.TABLE.key)).any()
     counts = latest(rows)
-    counts = counts[~counts["is_retraction"].astype(bool)].sort_values(EVENT)[[*EVENT, "side", "caused_by"]]
-    expected = signals_of(candles, RULES, KNOWN).sort_values(EVENT)[[*EVENT, "side", "caused_by"]]
+    counts = counts[~counts["is_retraction"].astype(bool)].sort_values(SIGNAL)[[*SIGNAL, "side", "caused_by"]]
+    expected = signals_of(candles, RULES, KNOWN).sort_values(SIGNAL)[[*SIGNAL, "side", "caused_by"]]
     pd.testing.assert_frame_equal(counts.reset_index(drop=True), expected.reset_index(drop=True), check_dtype=False)
 
 
@@ -261,7 +261,7 @@ def put(lake: MemoryLake, candles: pd.DataFrame, *, is_closed: bool = True) -> N
 
 def standing(lake: MemoryLake) -> list[Row]:
     """Of each signal the row that counts, where it is none that retracts."""
-    last = {tuple(row[name] for name in EVENT): row for row in lake.rows(signals.TABLE)}
+    last = {tuple(row[name] for name in SIGNAL): row for row in lake.rows(signals.TABLE)}
     return [row for row in last.values() if not row.is_retraction]
 
 

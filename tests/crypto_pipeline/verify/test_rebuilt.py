@@ -50,7 +50,7 @@ def lake(made: MemoryLake) -> MemoryLake:
 
 
 def looked(lake: MemoryLake, module: ModuleType, **options: Any) -> Compared:
-    return compared(lake, module, DAY, options.get("symbols", ()), NOW, options.get("limit", 5))
+    return compared(lake, module, DAY, options.get("symbols", ()), lambda: NOW, options.get("limit", 5))
 
 
 def change(lake: MemoryLake, module: ModuleType, **changes: Any) -> None:
