@@ -32,8 +32,9 @@ IN_DAY = "between getvariable('day') and getvariable('day_end') - 1"
 
 
 def make(bench: Workbench) -> None:
-    """Of the tables `trades`, `merged`, `klines` and `candles`: `judged`, a row for each minute of the day that has a
-    candle or should have one (`s_` is what is stored, `e_` what is expected), and `longer_judged` beside `longer`.
+    """Of the tables `trades`, `merged`, `klines`, `quiet_minutes` and `candles`: `judged`, a row for each minute of the
+    day that has a candle or should have one (`s_` is what is stored, `e_` what is expected), and `longer_judged` beside
+    `longer`.
 
     Minutes and intervals that still move are left out: they end after `horizon` (`longer_horizon`), or hold rows that a
     commit in `unfollowed` wrote; `moving` has the minutes of these.
@@ -252,9 +253,10 @@ with moving_minutes as (
     _moving(
         "silver.ohlcv",
         ("candles", "interval_start", "silver.ohlcv_1m"),
-        ("klines", "open_time", "bronze.klines"),
+        ("quiet_minutes", "interval_start", "silver.quiet_intervals"),
     )
 }
+    union {_moving("silver.quiet_intervals", ("klines", "open_time", "bronze.klines"))}
 ), stored as (
     select *, interval as longer, interval_start as start from longer where interval_start {IN_DAY}
 ), paired as (

@@ -19,7 +19,7 @@ from crypto_pipeline.catalog import tables as contracts
 from crypto_pipeline.lakehouse import Lakehouse
 from crypto_pipeline.reader import Filter
 from crypto_pipeline.refresh import MARKS
-from crypto_pipeline.silver import completeness, ohlcv, ohlcv_1m
+from crypto_pipeline.silver import completeness, ohlcv, ohlcv_1m, quiet_intervals
 from crypto_pipeline.verify import candles, rebuilt
 from crypto_pipeline.verify.candles import ASSETS, DAY, IN_DAY, KEY, MINUTE, SAYS
 from crypto_pipeline.verify.promises import CHECKS
@@ -298,12 +298,14 @@ class _Look:
         here: list[Filter] = [("month", "=", f"{days[0]:%Y-%m}")]
         around = sorted({f"{day:%Y-%m}" for day in (days[0] - timedelta(days=1), *days, days[-1] + timedelta(days=1))})
         followed = {}
-        for table in (self._contracts[COMPLETENESS], ohlcv.TABLE, ohlcv_1m.TABLE):
+        for table in (self._contracts[COMPLETENESS], ohlcv.TABLE, quiet_intervals.TABLE, ohlcv_1m.TABLE):
             followed[table.full_name] = Followed.by(tables, table)
             if table is ohlcv_1m.TABLE:
                 bench.bring("candles", table, _CANDLES, [("month", "IN", ",".join(around))])
             elif table is ohlcv.TABLE:
                 bench.bring("longer", table, _CANDLES, here)
+            elif table is quiet_intervals.TABLE:
+                bench.bring("quiet_minutes", table, table.key, [("interval", "=", "1m"), *here])
             else:
                 bench.bring("completeness", table, _COMPLETENESS, here)
         bench.bring("klines", klines.TABLE, _KLINES, here, "is_closed and interval = '1m'")

@@ -17,7 +17,7 @@ from crypto_pipeline.bronze import agg_trades, connections, depth, gaps, klines,
 from crypto_pipeline.catalog import tables
 from crypto_pipeline.reader import WRITTEN_BY, Filter, arrow_schema
 from crypto_pipeline.refresh import MARKS
-from crypto_pipeline.silver import ohlcv, ohlcv_1m
+from crypto_pipeline.silver import ohlcv, ohlcv_1m, quiet_intervals
 from shared.events import AnyEvent, ConnectionReport, DepthSnapshot, Gap, Ticker
 from shared.tables import OFFSETS, Notes, Table
 from tests.crypto_pipeline.conftest import MINUTE, START, agg_trade, kline, trade
@@ -27,6 +27,9 @@ NOW = datetime.fromtimestamp(START / 1e6, UTC) + timedelta(minutes=20)
 """When silver was made last."""
 EARLY, LATE = "20260806072000000", "20260806072500000"
 """The commit that silver has followed, and one that was done since."""
+
+SILVER = (ohlcv_1m, quiet_intervals, ohlcv)
+"""Each after what it is made from."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +94,11 @@ def stored(spark: SparkSession, as_messages: Messages, events: Sequence[Any], no
     for module in (trades, agg_trades, klines, gaps, depth, tickers, connections):
         mine = [event for event in events if isinstance(event, module.EVENT)]
         rows[module.TABLE.full_name] = collected(module.build(as_messages(mine)), module.TABLE) if mine else []
-    for module in (ohlcv_1m, ohlcv):
+    for module in SILVER:
         rows[module.TABLE.full_name] = made(spark, module, rows, now)
     marks = {
         module.TABLE.full_name: {MARKS: json.dumps({source.full_name: EARLY for source in module.SOURCES})}
-        for module in (ohlcv_1m, ohlcv)
+        for module in SILVER
     }
     offsets = {name: {OFFSETS: "{}"} for name in rows if name.startswith("bronze.")}
     written = {name: [{**row, WRITTEN_BY.name: EARLY} for row in found] for name, found in rows.items()}
