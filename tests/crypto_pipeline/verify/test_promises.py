@@ -13,7 +13,7 @@ from crypto_pipeline.bronze import connections, depth, gaps, klines, tickers, tr
 from crypto_pipeline.catalog import tables
 from crypto_pipeline.reader import WRITTEN_BY
 from crypto_pipeline.refresh import MARKS
-from crypto_pipeline.silver import ohlcv, ohlcv_1m
+from crypto_pipeline.silver import ohlcv, ohlcv_1m, quiet_intervals
 from crypto_pipeline.verify import verdict as looking
 from crypto_pipeline.verify.promises import CHECKS
 from crypto_pipeline.verify.verdict import Found, Verdict, VerifyError, verify
@@ -276,6 +276,18 @@ def test_a_table_without_offsets_and_files_that_nobody_merges_are_found(lake: Me
 
 class TestMoving:
     """What silver has not followed yet is counted, and not judged."""
+
+    @pytest.mark.parametrize(
+        ("table", "row"),
+        [(klines.TABLE, {"open_time": moment(2)}), (quiet_intervals.TABLE, {"interval": "1m", **QUIET})],
+        ids=["its kline has come", "its kline is followed by the quiet minutes, and not yet by the candles"],
+    )
+    def test_a_longer_candle_does_not_know_of_a_quiet_minute_that_has_just_come(
+        self, lake: MemoryTables, table: Table, row: dict[str, Any]
+    ) -> None:
+        wrong = lake.but(ohlcv.TABLE, changed(FIVE, high=Decimal(99)))
+        assert looked(wrong).broken == [5]
+        assert looked(wrong.but(table, changed(row, **{WRITTEN_BY.name: LATE}))).broken == []
 
     def test_a_minute_that_got_a_trade_since(self, lake: MemoryTables) -> None:
         late = {WRITTEN_BY.name: LATE, "trade_id": 20, "event_time": moment(6) + timedelta(seconds=5)}
