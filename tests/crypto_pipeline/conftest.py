@@ -39,6 +39,8 @@ def spark() -> Iterator[SparkSession]:
         .getOrCreate()
     )
     session.sparkContext.setLogLevel("ERROR")
+    jvm = session.sparkContext._jvm
+    jvm.functions = jvm.functions  # else each function of a column looks for its class in hundreds of archives
     yield session
     session.stop()
 

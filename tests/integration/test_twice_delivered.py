@@ -16,8 +16,9 @@ from streaming.feed import Feed
 from tests.system import System, wait_for
 
 PAIR = Symbol(symbol="TWICEUSDT", name="delivered twice")
-HOUR = (int(time.time()) // 86_400 * 24 - 11) * 3_600_000_000
-"""Yesterday's 13:00 UTC, in microseconds. Much earlier is dear: of each minute since it is said that nothing came."""
+HOUR = (int(time.time()) // 3_600 - 3) * 3_600_000_000
+"""Three hours ago, in microseconds. Much earlier is dear: of each minute since it is said that nothing came."""
+BEFORE, AFTER = (time.strftime("%H", time.gmtime(HOUR / 1e6 - one)) for one in (1, 0))
 EARLIER, LATER = HOUR - 400, HOUR + 300
 
 
@@ -90,7 +91,7 @@ def test_a_trade_that_two_connections_and_rest_deliver_across_an_hour_is_one_row
         for row in delivery.rows("trades", "trade_id, source, connection_id, hour, epoch_us(received_at) as received")
         if row["trade_id"] == 7
     ]
-    assert (row["source"], row["connection_id"], row["received"], row["hour"]) == ("websocket", "one", EARLIER, "12")
+    assert (row["source"], row["connection_id"], row["received"], row["hour"]) == ("websocket", "one", EARLIER, BEFORE)
 
 
 def test_a_snapshot_that_two_connections_deliver_across_an_hour_is_one_row(delivery: Delivery) -> None:
@@ -107,4 +108,4 @@ def test_a_snapshot_that_two_connections_deliver_across_an_hour_is_one_row(deliv
     feed.close()
     delivery.bring(*snapshots)
     rows = sorted((row["update_id"], row["hour"]) for row in delivery.rows("depth", "update_id, hour"))
-    assert rows == [(5, "12"), (6, "13")]
+    assert rows == [(5, BEFORE), (6, AFTER)]

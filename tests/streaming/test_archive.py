@@ -20,8 +20,8 @@ from streaming.archive import HOUR, OTHER, Archive, Line, Uploader, encoded, pla
 from streaming.metrics import Metrics
 from tests.servers import MinioServer
 
-NOW = (time.time_ns() // 1000 // HOUR + 1) * HOUR + 60_000_000
-"""In the hour that comes: that is not over before the tests are."""
+NOW = (time.time_ns() // 1000 // HOUR + 6) * HOUR + 60_000_000
+"""In an hour to come that is not over before the tests are: this is read first, and these may be the last to run."""
 FRAME = b'{"stream":"btcusdt@trade","data":{"e":"trade","s":"BTCUSDT","t":%d,"p":"60000.63000000","q":"0.00012000"}}'
 
 

@@ -23,9 +23,9 @@ from streaming.metrics import Metrics
 from streaming.replay import Range, ReplayError, Store, replay
 from tests.servers import KafkaServer, MinioServer
 
-NOW = (time.time_ns() // 1000 // HOUR + 1) * HOUR + 60_000_000
-"""In the hour that comes: that is not over before the tests are."""
-PAST = NOW - 3 * HOUR
+NOW = (time.time_ns() // 1000 // HOUR + 6) * HOUR + 60_000_000
+"""In an hour to come that is not over before the tests are: this is read first, and these may be the last to run."""
+PAST = NOW - 9 * HOUR
 
 
 def trade(symbol: str, number: int) -> bytes:
