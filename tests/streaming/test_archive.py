@@ -117,7 +117,7 @@ def test_an_hour_that_is_over_is_uploaded_and_removed_here(
     settings: Settings, minio_server: MinioServer, archives: Callable[..., Archive], until: Callable[..., None]
 ) -> None:
     archive = archives()
-    past = NOW - 3 * HOUR
+    past = NOW - 9 * HOUR
     archive.append(b"{}", past, "c1", "binance", "币安USDT")
     archive.append(b"\xff not JSON", past + 1, "c1", "binance", OTHER)
     archive.append(b"now", NOW, "c1", "binance", "BTCUSDT")
@@ -166,7 +166,7 @@ def test_without_the_object_store_files_wait_and_go_when_it_is_back(
     minio_server.kill()
     try:
         archive = archives()
-        archive.append(b"{}", NOW - 3 * HOUR, "c1", "binance", "BTCUSDT")
+        archive.append(b"{}", NOW - 9 * HOUR, "c1", "binance", "BTCUSDT")
         until(lambda: "it waits on the disk" in caplog.text)
         time.sleep(0.5)  # some more attempts
         assert len(local(settings)) == 1
@@ -185,7 +185,7 @@ def test_what_others_left_in_the_folder_keeps_nothing_waiting_and_stays(
     for path in foreign:
         path.write_bytes(b"not ours")
     archive = archives()
-    archive.append(b"{}", NOW - 3 * HOUR, "c1", "binance", "BTCUSDT")
+    archive.append(b"{}", NOW - 9 * HOUR, "c1", "binance", "BTCUSDT")
     until(lambda: len(minio_server.keys()) == 1)
     until(lambda: local(settings) == sorted(foreign))
 
