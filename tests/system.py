@@ -43,8 +43,11 @@ Gold is made when a test asks for it: two cores have enough to do.
 """
 
 
-def wait_for(what: str, condition: Callable[[], Any], seconds: float, every: float = 0.5) -> Any:
-    """The first true value of `condition`; fails the test when the time is over."""
+def wait_for(what: str, condition: Callable[[], Any], seconds: float, every: float = 3) -> Any:
+    """The first true value of `condition`; fails the test when the time is over.
+
+    Seldom asked: a question to the lake takes CPU from the system that is to answer it.
+    """
     deadline = time.monotonic() + seconds
     while True:
         if value := condition():
@@ -97,6 +100,17 @@ class System:
         launched = probes.graphql(self.settings(), asked)["launchRun"]
         assert "run" in launched, launched
         return str(launched["run"]["runId"])
+
+    def run(self, job: str, config: dict[str, Any], tags: dict[str, str], seconds: float = 900) -> None:
+        """Have Dagster run a job, and wait until it has succeeded."""
+        run = self.launch(job, config, tags)
+
+        def ended() -> str | None:
+            asked = f'{{runOrError(runId: "{run}") {{... on Run {{status}}}}}}'
+            status = str(probes.graphql(self.settings(), asked)["runOrError"]["status"])
+            return status if status in ("SUCCESS", "FAILURE", "CANCELED") else None
+
+        assert wait_for(f"{job} has ended", ended, seconds, every=3) == "SUCCESS", f"the run {run} of {job} failed"
 
     def query(self, sql: str, *, exact: bool = False) -> list[dict[str, Any]]:
         """The rows of an SQL query, as `crypto query --format json` prints them, with `--exact` or without.

@@ -34,13 +34,14 @@ def spark() -> Iterator[SparkSession]:
         # Compiling a plan costs more than running it over a few rows; the integration tests run what is compiled.
         .config("spark.sql.codegen.wholeStage", "false")
         .config("spark.sql.codegen.factoryMode", "NO_CODEGEN")
+        .config("spark.sql.adaptive.enabled", "false")  # to plan again costs more than it gains, for the same reason
         .config("spark.sql.decimalOperations.allowPrecisionLoss", "false")
         .config("spark.sql.execution.arrow.pyspark.enabled", "true")
         .getOrCreate()
     )
     session.sparkContext.setLogLevel("ERROR")
     jvm = session.sparkContext._jvm
-    jvm.functions = jvm.functions  # else each function of a column looks for its class in hundreds of archives
+    jvm.functions = jvm.functions  # else every use looks for it in all archives
     yield session
     session.stop()
 
