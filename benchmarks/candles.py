@@ -13,13 +13,11 @@ than a gigabyte of memory or the executor more than two.
 
 The data is made from a seed and written once, with the columns and decimals of the tables. Each engine has a process of
 its own. Its first run is not timed and gives the result, and all results must be equal, exactly (indicators to 1e-9),
-or it ends with 1. A timed run computes every column. Peak memory is the greatest that each process ever held. Polars is
-no dependency of this project: where it is not installed, it is not compared.
+or it ends with 1. A timed run computes every column. Peak memory is the greatest that each process ever held.
 """
 # ruff: noqa: S608 (the names and paths in the queries are our own)
 
 import argparse
-import importlib.util
 import multiprocessing
 import os
 import re
@@ -47,7 +45,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from crypto_pipeline.frames import added
 from crypto_pipeline.indicators._file import plan
 from crypto_pipeline.indicators._series import over_series
-from crypto_pipeline.silver import indicators, ohlcv, ohlcv_1m
+from crypto_pipeline.silver import indicators, ohlcv, ohlcv_1m, quiet_intervals
 from crypto_pipeline.silver.candles import LONGER as LONGER_INTERVALS
 from crypto_pipeline.silver.candles import PRICES_AND_VOLUMES, in_every_interval
 
@@ -266,6 +264,7 @@ def spark_timeframes(data: Path, result: Path) -> list[Step]:
             name: spark.read.parquet(str(path)) for name, path in zip(names, (data, result / "candles"), strict=True)
         }
         nothing = sources["silver.ohlcv_1m"].limit(0)
+        sources["silver.quiet_intervals"] = nothing.select(*quiet_intervals.TABLE.key)
         # By way of this process, as `refresh` does it; what a series rests on before its first candle is nothing.
         stretches = indicators.touched(sources, nothing, now).toPandas()
         first, last = stretches["interval_start"], stretches["last_changed"]
@@ -349,7 +348,8 @@ def of_every_series(candles: pd.DataFrame) -> pd.DataFrame:
     def one(rows: pd.DataFrame) -> pd.DataFrame:
         start, named = rows["interval_start"], rows.iloc[0]
         lookback = plan().lookback(named["symbol"], named["interval"], int(named["interval_seconds"]))
-        whole = rows.assign(wanted_from=start.min(), last_changed=start.max(), until=pd.NaT, lookback=lookback)
+        stretch = {"wanted_from": start.min(), "last_changed": start.max(), "until": pd.NaT, "lookback": lookback}
+        whole = rows.assign(**stretch, is_quiet=False)
         return over_series(whole, plan())
 
     with ThreadPoolExecutor(THREADS) as pool:
@@ -367,7 +367,7 @@ def keep(values: pd.DataFrame, result: Path) -> None:
 
 def polars_minutes(data: Path, result: Path) -> list[Step]:
     """One lazy frame."""
-    import polars as pl
+    import polars as pl  # it takes the threads that its process is told, so no earlier
 
     bought = ~pl.col("is_buyer_maker")
     candles = (
@@ -395,7 +395,7 @@ def polars_minutes(data: Path, result: Path) -> list[Step]:
 
 def polars_timeframes(data: Path, result: Path) -> list[Step]:
     """A lazy frame for the longer candles, and one to read all of them for the indicators."""
-    import polars as pl
+    import polars as pl  # it takes the threads that its process is told, so no earlier
 
     path = result / "candles" / "all.parquet"
     path.parent.mkdir()
@@ -567,9 +567,6 @@ def main() -> int:
         )
         found: dict[str, Measured] = {}
         for name, prepares in ENGINES.items():
-            if not importlib.util.find_spec("pyspark" if name == "Spark" else name.lower()):
-                print(f"{name:7} is not installed, and so not compared")
-                continue
             prepare = prepares[asked.timeframes]
             if name == "Spark" and asked.large:
                 prepare = partial(spark_minutes, is_large=True)
