@@ -5,6 +5,7 @@ is its own: data as class attributes, behaviour as short methods.
 """
 
 import pkgutil
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -51,7 +52,7 @@ class Answer:
     """Why not; empty where it was granted."""
 
 
-class Exchange:
+class Exchange(ABC):
     """One venue, its limits, and how its messages are written and read.
 
     A *channel* is one stream of one symbol by the venue's own name, such as `btcusdt@trade`.
@@ -108,9 +109,9 @@ class Exchange:
             for stream in STREAMS:
                 self.channels[self.channel(symbol, stream)] = (stream, symbol)
 
+    @abstractmethod
     def native(self, base: str, quote: str) -> str:
         """How the venue spells a pair."""
-        raise NotImplementedError
 
     def canonical(self, native: str) -> Symbol:
         """The symbol that the venue spells so, the inverse of `native`.
@@ -122,41 +123,41 @@ class Exchange:
         except KeyError:
             raise UnparsableMessage(f"nobody asked for {native!r}") from None
 
+    @abstractmethod
     def channel(self, symbol: Symbol, stream: str) -> str:
         """The venue's name of a stream of a symbol."""
-        raise NotImplementedError
 
+    @abstractmethod
     def address(self, channels: Sequence[str]) -> str:
         """Where to connect to receive `channels`; it may ask REST first, and may name some of them already."""
-        raise NotImplementedError
 
     def greeting(self, channels: Sequence[str]) -> list[Ask]:
         """What to send once connected to `address(channels)`; the subscriptions that the address does not carry."""
         return self.subscribe(channels)
 
+    @abstractmethod
     def subscribe(self, channels: Sequence[str]) -> list[Ask]:
         """The messages that add channels to a live connection."""
-        raise NotImplementedError
 
+    @abstractmethod
     def unsubscribe(self, channels: Sequence[str]) -> list[Ask]:
         """The messages that take channels from a live connection."""
-        raise NotImplementedError
 
     def answer(self, frame: bytes) -> Answer | None:  # noqa: ARG002
         """What a frame answers to one of our messages; none for every other frame."""
         return None
 
     def keep_alive(self) -> str:
-        """The message that is sent every `keep_alive_seconds`."""
-        raise NotImplementedError
+        """The message that is sent every `keep_alive_seconds`; none where the exchange pings us."""
+        return ""
 
+    @abstractmethod
     def clock_address(self) -> str:
         """Where the exchange tells its time, by REST and without a key."""
-        raise NotImplementedError
 
+    @abstractmethod
     def clock(self, reply: bytes) -> int:
         """The time in microseconds of a reply from `clock_address`. Raises `UnparsableMessage` where it has none."""
-        raise NotImplementedError
 
     def says_goodbye(self, frame: bytes) -> bool:  # noqa: ARG002
         """Whether the exchange announces that it ends this connection: its replacement is opened at once."""
@@ -164,52 +165,52 @@ class Exchange:
 
     # --- REST, without a key. A request is built here and sent by `streaming.rest`, which keeps to the limits.
 
+    @abstractmethod
     def trades_request(self, symbol: Symbol, from_id: int) -> Request:
         """Asks for single trades from an id on, the oldest first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def recent_trades_request(self, symbol: Symbol) -> Request:
         """Asks for the last single trades, as many as the exchange gives."""
-        raise NotImplementedError
 
+    @abstractmethod
     def agg_trades_request(self, symbol: Symbol, from_time: int) -> Request:
         """Asks for merged fills from a time (microseconds) on, the oldest first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def klines_request(self, symbol: Symbol, start: int, end: int) -> Request:
         """Asks for one-minute klines that open in `[start, end)` (microseconds), the oldest first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def instruments_request(self) -> Request:
         """Asks for every pair that the exchange lists."""
-        raise NotImplementedError
 
+    @abstractmethod
     def volumes_request(self) -> Request:
         """Asks for the turnover of the last 24 hours of every pair."""
-        raise NotImplementedError
 
+    @abstractmethod
     def trades(self, reply: bytes, symbol: Symbol) -> list[Trade]:
         """The trades of a reply, by id. A row that is not understood is left out and named in the log.
 
         Raises `UnparsableMessage` where that are all, or the reply is none; so do the readers below.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def agg_trades(self, reply: bytes, symbol: Symbol) -> list[AggTrade]:
         """The merged fills of a reply, by id."""
-        raise NotImplementedError
 
+    @abstractmethod
     def klines(self, reply: bytes, symbol: Symbol, now: int) -> list[Kline]:
         """The finished klines of a reply, by time; one that is still open at `now` (microseconds) is left out."""
-        raise NotImplementedError
 
+    @abstractmethod
     def instruments(self, reply: bytes) -> list[Instrument]:
         """Every pair of a reply."""
-        raise NotImplementedError
 
+    @abstractmethod
     def volumes(self, reply: bytes) -> dict[str, Decimal]:
         """The 24-hour turnover in the quote asset, by native symbol."""
-        raise NotImplementedError
 
     def unread_places(self, reply: bytes, stream: StreamName, symbol: Symbol) -> dict[int, str]:  # noqa: ARG002
         """The ids of trades, or minutes of klines, that `trades` or `klines` left out of a reply, and why.
@@ -222,12 +223,12 @@ class Exchange:
         """The symbols that `instruments` left out of a reply; an empty one for pairs without a name."""
         return set()
 
+    @abstractmethod
     def parse(self, frame: bytes, received_at: int, connection_id: str) -> list[LiveEvent]:
         """The events of one message; none for an answer to one of ours. Changes nothing.
 
         Raises `UnparsableMessage` with the reason.
         """
-        raise NotImplementedError
 
 
 @lru_cache(maxsize=1)
