@@ -107,7 +107,10 @@ class System:
 
         def ended() -> str | None:
             asked = f'{{runOrError(runId: "{run}") {{... on Run {{status}}}}}}'
-            status = str(probes.graphql(self.settings(), asked)["runOrError"]["status"])
+            try:
+                status = str(probes.graphql(self.settings(), asked)["runOrError"]["status"])
+            except probes.UnhealthyError:  # slow to answer while much is computed
+                return None
             return status if status in ("SUCCESS", "FAILURE", "CANCELED") else None
 
         assert wait_for(f"{job} has ended", ended, seconds, every=3) == "SUCCESS", f"the run {run} of {job} failed"
