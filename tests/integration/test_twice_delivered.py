@@ -71,20 +71,35 @@ class Delivery:
 
 @pytest.fixture(scope="module")
 def delivery(system: System) -> Iterator[Delivery]:
+    """All of it delivered, in three micro-batches."""
     made = Delivery(system)
-    yield made
-    made.producer.close()
-
-
-def test_a_trade_that_two_connections_and_rest_deliver_across_an_hour_is_one_row(delivery: Delivery) -> None:
     at = HOUR - 1_000
     by_one = trade(7, at, "websocket", "one", EARLIER)
     by_another = trade(7, at, "websocket", "another", LATER)
     by_rest = trade(7, at, "rest", "rest", None)
     next_hour = trade(8, HOUR, "websocket", "another", LATER)
-    delivery.bring(by_rest)
-    delivery.bring(by_another, next_hour)
-    delivery.bring(by_one, by_rest)
+    first, *others = snapshots()
+    made.bring(by_rest, first)
+    made.bring(by_another, next_hour, *others)
+    made.bring(by_one, by_rest)
+    yield made
+    made.producer.close()
+
+
+def snapshots() -> list[DepthSnapshot]:
+    """What the streaming service makes of a snapshot that two connections deliver, and of the next."""
+    exchange = Binance()
+    exchange.learn([PAIR])
+    body = b'{"stream":"twiceusdt@depth5","data":{"lastUpdateId":%d,"bids":[["1.0","2.0"]],"asks":[["1.1","2.0"]]}}'
+    received = ((5, EARLIER, "one"), (5, LATER, "another"), (6, LATER, "another"))
+    feed = Feed(Settings(mode="demo"))
+    frames = [Frame(exchange, body % number, at, connection) for number, at, connection in received]
+    made = [event for frame in frames for event in feed.events(frame) if isinstance(event, DepthSnapshot)]
+    feed.close()
+    return made
+
+
+def test_a_trade_that_two_connections_and_rest_deliver_across_an_hour_is_one_row(delivery: Delivery) -> None:
     assert sorted(number for number in delivery.trade_ids() if number < 1_000) == [7, 8]
     [row] = [
         row
@@ -95,17 +110,5 @@ def test_a_trade_that_two_connections_and_rest_deliver_across_an_hour_is_one_row
 
 
 def test_a_snapshot_that_two_connections_deliver_across_an_hour_is_one_row(delivery: Delivery) -> None:
-    exchange = Binance()
-    exchange.learn([PAIR])
-    body = b'{"stream":"twiceusdt@depth5","data":{"lastUpdateId":%d,"bids":[["1.0","2.0"]],"asks":[["1.1","2.0"]]}}'
-    frames = [
-        Frame(exchange, body % 5, EARLIER, "one"),
-        Frame(exchange, body % 5, LATER, "another"),
-        Frame(exchange, body % 6, LATER, "another"),
-    ]
-    feed = Feed(Settings(mode="demo"))
-    snapshots = [event for frame in frames for event in feed.events(frame) if isinstance(event, DepthSnapshot)]
-    feed.close()
-    delivery.bring(*snapshots)
     rows = sorted((row["update_id"], row["hour"]) for row in delivery.rows("depth", "update_id, hour"))
     assert rows == [(5, BEFORE), (6, AFTER)]
