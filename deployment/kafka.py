@@ -56,8 +56,7 @@ def _format(config: Path) -> None:
         *_classpath(),
         "kafka.tools.StorageTool",
         "format",
-        "--cluster-id",
-        cluster,
+        f"--cluster-id={cluster}",  # one in 64 begins with a dash: as a word of its own it would be an option
         "--config",
         str(config),
     ]

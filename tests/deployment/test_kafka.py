@@ -1,3 +1,7 @@
+from uuid import UUID
+
+import pytest
+
 from deployment import kafka
 from shared.settings import Settings
 
@@ -30,3 +34,9 @@ def test_in_docker_other_containers_are_told_a_name_that_they_can_reach(demo: Se
     made = properties(demo.model_copy(update={"containers": True, "bind_address": "0.0.0.0"}))
     assert made["advertised.listeners"] == "PLAINTEXT://127.0.0.1:9092,INTERNAL://kafka:9094"
     assert made["inter.broker.listener.name"] == "INTERNAL"
+
+
+def test_a_cluster_whose_id_begins_with_a_dash_is_formatted(demo: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka.uuid, "uuid4", lambda: UUID(int=0xF8 << 120))  # `-AAA...`: one in 64
+    kafka.command(demo)
+    assert list(demo.state.rglob("meta.properties"))
