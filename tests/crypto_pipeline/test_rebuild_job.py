@@ -99,7 +99,7 @@ def test_the_run_says_how_many_rows_it_wrote_and_how_long_that_took(made: Made) 
 @pytest.mark.parametrize(
     ("config", "says"),
     [
-        ({"tables": "silver.ohlcv_2m"}, "silver.ohlcv_2m cannot be rebuilt; there is silver."),
+        ({"tables": "silver.ohlcv_2m"}, "silver.ohlcv_2m cannot be rebuilt; there is silver.quiet_intervals, "),
         ({"from_hour": 12, "to_hour": 12}, "Nothing lies between 2026-08-06 12:00 and 2026-08-06 12:00"),
     ],
 )
@@ -115,8 +115,8 @@ def test_rows_that_break_a_rule_end_the_run_before_what_rests_on_them(
     made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rebuild_job, "rebuild", lambda *_: Refreshed(rows=3, broken={"high_is_highest": 2, "other": 0}))
-    result = run({"tables": "silver.ohlcv_1m,silver.ohlcv"})
+    result = run({})
     assert not result.success
     [failure] = [event for event in result.all_events if event.is_step_failure]
     said = str(failure.step_failure_data.user_failure_data)
-    assert "silver.ohlcv_1m was left as it was: rows break its rule high_is_highest." in said
+    assert "silver.quiet_intervals was left as it was: rows break its rule high_is_highest." in said
