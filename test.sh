@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 chosen=()
 case "${1:-}" in
   --unit) shift; chosen=(-m "not integration") ;;
-  --chaos) shift; chosen=(tests/chaos tests/integration/test_twice_delivered.py --minutes 10) ;;
+  --chaos) shift; set -- tests/chaos tests/integration/test_twice_delivered.py --minutes 10 "$@" ;;
 esac
 python3 -m deployment.install python-environment
 source .venv/bin/activate
@@ -16,4 +16,5 @@ ruff format --check .
 mypy
 lint-imports
 for script in ./*.sh .ci/run; do bash -n "$script"; done
+[ $# -gt 0 ] || chosen+=(-n 2 --dist loadgroup)  # one works, the other has what mostly waits: see tests/conftest.py
 exec pytest "${chosen[@]}" "$@"

@@ -7,11 +7,28 @@ import pytest
 
 from tests.servers import KafkaServer, MinioServer
 
+SYSTEM_LAST = ("crypto_pipeline", "chaos", "integration")
+"""The order of what wants the whole machine: it is one worker's, so that no two of it run at once."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How long the chaos suite disturbs the system, and by which seed."""
     parser.addoption("--minutes", type=float, default=3.0, help="of faults and kills in tests/chaos")
     parser.addoption("--seed", type=int, default=1, help="of the faults and kills in tests/chaos")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With two workers (`-n 2 --dist loadgroup`), one has Spark and the deployed systems, the other what only waits."""
+
+    def place(item: pytest.Item) -> int:
+        part = item.path.relative_to(Path(__file__).parent).parts[0]
+        if part == "crypto_pipeline" and not {"spark", "engine"} & set(item.fixturenames):
+            return -1
+        return SYSTEM_LAST.index(part) if part in SYSTEM_LAST else -1
+
+    items.sort(key=place)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("waits" if place(item) < 0 else "works"))
 
 
 @pytest.fixture(scope="session", autouse=True)

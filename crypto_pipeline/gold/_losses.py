@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 
 Values = npt.NDArray[np.float64]
 
@@ -95,8 +95,8 @@ def compared(losses: Values, baseline_losses: Values) -> Comparison | None:
     means = (count, float(ours.mean()), float(theirs.mean()), mean)
     if error <= 1e-12 * max(abs(mean), 1e-300):
         return Comparison(*means, None, None, None, None)
-    reach = float(stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1)) * error
-    p_value = float(2 * stats.t.sf(abs(mean / error), count - 1))
+    reach = float(stdtrit(count - 1, 0.5 + CONFIDENCE / 2)) * error
+    p_value = float(2 * stdtr(count - 1, -abs(mean / error)))
     return Comparison(*means, mean - reach, mean + reach, mean / error, p_value)
 
 

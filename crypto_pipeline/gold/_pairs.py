@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import erfc, ndtri
-from scipy.stats import rankdata
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -47,6 +46,8 @@ def spearman(values: Floats) -> Floats:
     does all such pairs. For any other pair both are ranked anew: each column is sorted once, and the rank of a value
     among the rows of another is then how many of these came before it, so that no pair is sorted by itself.
     """
+    from scipy.stats import rankdata
+
     found = pearson(rankdata(values, axis=0, nan_policy="omit"))
     known = ~np.isnan(values)
     count = observations(values)

@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import xlogy
-from scipy.stats import chi2, norm
+from scipy.special import chdtrc, ndtri, xlogy
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -142,8 +141,8 @@ def parametric(returns: Floats, confidences: Sequence[int]) -> dict[int, Tail]:
     tails = {}
     for confidence in confidences:
         tail = (100 - confidence) / 100
-        z = norm.ppf(tail)
-        factors = (-z, norm.pdf(z) / tail)
+        z = ndtri(tail)
+        factors = (-z, np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) / tail)
         var, shortfall = (
             Estimate(-average + factor * deviation, deviation * np.sqrt(_over(1 + factor**2 / 2, n)))
             for factor in factors
@@ -289,7 +288,7 @@ def backtest(value_at_risk: Floats, returns: Floats, ends: Integers, span: int, 
     independence = 2 * (each - _likelihood(calm_calm + hit_calm, calm_hit + hit_hit))
     p_values = ((kupiec, 1), (independence, 1), (kupiec + independence, 2))
     return Backtest(
-        n, x, *(np.where(n > 0, chi2.sf(np.maximum(ratio, 0), freedom), np.nan) for ratio, freedom in p_values)
+        n, x, *(np.where(n > 0, chdtrc(freedom, np.maximum(ratio, 0)), np.nan) for ratio, freedom in p_values)
     )
 
 

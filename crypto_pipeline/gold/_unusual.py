@@ -3,15 +3,17 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.ensemble import IsolationForest
 
 from crypto_pipeline.gold._measures import AWAY, CARRIED, MEASURES, RETURN, TRADED, WINDOW, Measure, Wide
 from crypto_pipeline.gold._prices import SERIES
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import IsolationForest
 
 THRESHOLDS = {"return": 10.0, "volume": 6.0, "trade_size": 6.0, "spread": 6.0, "imbalance": 6.0, "away": 10.0}
 """Robust z-scores from which on a minute is unusual. docs/decisions/anomalies.md has the measurements behind them."""
@@ -50,7 +52,7 @@ OF_MANY, OF_A_SHARE = "of_many_measures", "of_a_share"
 class Forest:
     """An isolation forest and the score from which on it finds a minute unusual."""
 
-    trees: IsolationForest
+    trees: "IsolationForest"
     threshold: float
     ordinary: float
     observations: int
@@ -98,6 +100,8 @@ def forest_of(sample: pd.DataFrame) -> Forest | None:
 
     Liu, Ting and Zhou, Isolation Forest, 2008: 100 trees of 256 minutes each; a score is 2^(-mean depth / expected).
     """
+    from sklearn.ensemble import IsolationForest
+
     if len(sample) < LEAST:
         return None
     ordered = sample.sort_values([*SERIES, "interval_start"])[list(FEATURES)].to_numpy(dtype=float)

@@ -512,10 +512,11 @@ def counted(minute: int, ids: list[int], source: str) -> Rows:
     return kline(minute, len(ids), ids[0] if ids else None, source)
 
 
-@pytest.mark.parametrize("seed", [randrange(2**32)])  # another each time; its name has it, so that it can be repeated
 def test_whatever_comes_when_the_table_is_as_from_scratch_and_never_says_complete_falsely(
-    spark: SparkSession, seed: int
+    spark: SparkSession,
 ) -> None:
+    seed = randrange(2**32)  # another each time; pytest shows it where the test fails, so that it can be repeated
+    print(f"{seed = }")
     random = Random(seed)
     worlds = {f"W{number:02}": world(random) for number in range(SYMBOLS)}
     lake = MemoryLake(spark)
