@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Install, lint, type-check and test: ./test.sh [--unit | --chaos [--minutes N] [--seed S]] [pytest arguments]
-# Without --unit the whole system is deployed too, on other ports and in throw-away folders, and stopped again; last
-# it is disturbed and killed for three minutes. --chaos: that alone, for ten minutes.
+# Without --unit the whole system is deployed too, on other ports and in throw-away folders, and stopped again; for
+# three minutes it is disturbed and killed. --chaos: that alone, for ten minutes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 chosen=()
