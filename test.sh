@@ -16,5 +16,5 @@ ruff format --check .
 mypy
 lint-imports
 for script in ./*.sh .ci/run; do bash -n "$script"; done
-[ $# -gt 0 ] || chosen+=(-n 2 --dist loadgroup)  # one works, the other has what mostly waits: see tests/conftest.py
+[ $# -gt 0 ] || chosen+=(-n 2 --dist loadscope)  # what wants the whole machine beside what mostly waits: tests/conftest.py
 exec pytest "${chosen[@]}" "$@"

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.servers import KafkaServer, MinioServer
 
-SYSTEM_LAST = ("crypto_pipeline", "chaos", "integration")
-"""The order of what wants the whole machine: it is one worker's, so that no two of it run at once."""
+WORKS = ("crypto_pipeline", "chaos", "integration")
+"""What wants the whole machine, in the order in which it runs, one after the other."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -17,19 +19,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, default=1, help="of the faults and kills in tests/chaos")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
+class ByMachine(LoadScopeScheduling):
+    """One of two workers has Spark and the deployed systems, the other what mostly waits."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "works" if nodeid.split("/")[1] in WORKS else "waits"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByMachine:
+    """How `-n 2` distributes the tests. (`--dist loadgroup` of xdist 3.8 sees no groups under pytest 9.2.)"""
+    return ByMachine(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With two workers (`-n 2 --dist loadgroup`), one has Spark and the deployed systems, the other what only waits."""
-
-    def place(item: pytest.Item) -> int:
-        part = item.path.relative_to(Path(__file__).parent).parts[0]
-        if part == "crypto_pipeline" and not {"spark", "engine"} & set(item.fixturenames):
-            return -1
-        return SYSTEM_LAST.index(part) if part in SYSTEM_LAST else -1
-
-    items.sort(key=place)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("waits" if place(item) < 0 else "works"))
+    """The deployed systems come last."""
+    here = Path(__file__).parent
+    order = {part: place for place, part in enumerate(WORKS)}
+    items.sort(key=lambda item: order.get(item.path.relative_to(here).parts[0], -1))
 
 
 @pytest.fixture(scope="session", autouse=True)
