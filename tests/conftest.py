@@ -1,6 +1,8 @@
 """What tests of every part share."""
 
+import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,11 +21,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, default=1, help="of the faults and kills in tests/chaos")
 
 
+@cache
+def works(path: str) -> bool:
+    """Does a file of tests, by its path from the project's root, need a deployed system, or the fixtures of Spark?"""
+    part = path.split("/")[1]
+    return part in WORKS[1:] or (
+        part == WORKS[0] and bool(re.search(r"spark|engine|as_messages|\b(lake|world)\b", Path(path).read_text()))
+    )
+
+
 class ByMachine(LoadScopeScheduling):
     """One of two workers has Spark and the deployed systems, the other what mostly waits."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "works" if nodeid.split("/")[1] in WORKS else "waits"
+        return "works" if works(nodeid.partition("::")[0]) else "waits"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByMachine:
@@ -33,9 +44,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByMachi
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The deployed systems come last."""
-    here = Path(__file__).parent
     order = {part: place for place, part in enumerate(WORKS)}
-    items.sort(key=lambda item: order.get(item.path.relative_to(here).parts[0], -1))
+    items.sort(key=lambda item: order.get(item.nodeid.split("/")[1], -1))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,11 +3,16 @@
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal, localcontext
-from functools import lru_cache
+from functools import lru_cache, partial
+from tempfile import NamedTemporaryFile
 from types import ModuleType
+from typing import Any
 
+import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.pandas.types import to_arrow_schema
+from pyspark.sql.types import StructType, _parse_datatype_string
 
 from shared.events import AggTrade, AnyEvent, Kline, Trade, encode, exact_product
 from tests.crypto_pipeline.engines import DuckDb, Engine, Spark
@@ -20,13 +25,35 @@ EIGHTEEN_PLACES = Decimal("1e-18")
 MESSAGE_COLUMNS = "value string, stream string, topic string, partition int, offset bigint, kafka_time timestamp"
 
 
+parsed = lru_cache(maxsize=None)(_parse_datatype_string)  # Spark reads the text
+
+
+def local_frame(session: SparkSession, otherwise: Callable[..., DataFrame], data: Any, schema: Any = None) -> DataFrame:
+    """Rows in the plan itself, by Arrow, as a Connect client makes them.
+
+    A classic session has a Python process unpickle and pickle them, whenever they are asked for.
+    """
+    if not isinstance(data, list) or not isinstance(schema, str | StructType):
+        return otherwise(data, schema)
+    struct = parsed(schema) if isinstance(schema, str) else schema
+    fields = to_arrow_schema(struct)
+    columns = zip(*data, strict=True) if data else [()] * len(fields)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, fields, strict=True)]
+    with NamedTemporaryFile(suffix=".arrow") as file:
+        with pa.ipc.new_stream(file.name, fields) as stream:
+            stream.write_batch(pa.record_batch(arrays, schema=fields))
+        utils = session.sparkContext._jvm.PythonSQLUtils
+        batches = utils.readArrowStreamFromFile(file.name)
+        return DataFrame(utils.toDataFrame(batches, struct.json(), session._jsparkSession), session)
+
+
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     """Spark in this process, set as the Connect server is."""
     session = (
         SparkSession.builder.master("local[2]")
         .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.driver.extraJavaOptions", "-Duser.timezone=UTC")
+        .config("spark.driver.extraJavaOptions", "-Duser.timezone=UTC -XX:MetaspaceSize=256m -Xms1g")
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.ui.enabled", "false")
@@ -42,6 +69,7 @@ def spark() -> Iterator[SparkSession]:
     session.sparkContext.setLogLevel("ERROR")
     jvm = session.sparkContext._jvm
     jvm.functions = jvm.functions  # else every use looks for it in all archives
+    session.createDataFrame = partial(local_frame, session, session.createDataFrame)  # type: ignore[method-assign]
     yield session
     session.stop()
 
