@@ -113,3 +113,33 @@ def test_every_table_of_silver_is_made_again_by_sql_or_by_its_own_code() -> None
     names = {module.TABLE.full_name for module in rebuilt.modules()}
     assert {"silver.instruments", "silver.indicators"} <= names
     assert not names & {"silver.ohlcv_1m", "silver.ohlcv"}
+
+
+@pytest.mark.parametrize(
+    ("marks", "differing", "asked"),
+    [
+        (["1", "1"], [3], 1),
+        (["1", "2", "2", "2"], [3, 0], 2),
+        (["1", "2", "2", "2"], [3, 3], 2),
+        ([str(n) for n in range(8)], [3, 3, 3, 3], 4),
+        (["1"], [0], 1),
+    ],
+    ids=["stands still", "mended meanwhile", "not mended", "always runs", "equal"],
+)
+def test_where_a_run_of_the_table_came_between_it_is_compared_again_some_times(
+    monkeypatch: pytest.MonkeyPatch, marks: list[str], differing: list[int], asked: int
+) -> None:
+    notes, answers, compared_as_of = iter(marks), iter(differing), []
+
+    class Noted(MemoryLake):
+        def note(self, _table: Any, _name: str) -> str | None:
+            return next(notes)
+
+    def once(*arguments: Any) -> Compared:
+        compared_as_of.append(arguments[-1])
+        return Compared(9, next(answers))
+
+    monkeypatch.setattr(rebuilt, "_compared", once)
+    found = looked(Noted(None), ohlcv_1m)  # type: ignore[arg-type]  # no rows are read
+    assert found == Compared(9, differing[asked - 1])
+    assert len(compared_as_of) == asked
