@@ -33,8 +33,8 @@ _MEMORY = {"6g": ("768m", "768m"), "8g": ("1g", "1g")}
 _JAVA = "-Duser.timezone=UTC -XX:+UseSerialGC -XX:MetaspaceSize=256m"
 """Hudi names its commits in the JVM's zone. On a heap this small the serial collector holds the least beside it.
 
-Classes take 200 MB in either JVM. Up to the size that is named they grow without a full collection at each step: in the
-first four minutes these took the driver five seconds and the executor two.
+Up to MetaspaceSize classes grow without a full collection at each step: where it was not named, full collections took
+the driver five seconds of the first four minutes and the executor two.
 """
 
 

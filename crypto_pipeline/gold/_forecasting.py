@@ -104,10 +104,10 @@ def _base_rate(fitted: Fitted, rows: pd.DataFrame) -> Values:
 
 def _fit_logistic(rows: pd.DataFrame) -> Fitted:
     """Logistic regression with a ridge penalty on standardised features; the base rate where all went one way."""
-    from sklearn.linear_model import LogisticRegression
-
     if rows["went_up"].nunique() < 2:
         return _fit_base_rate(rows)
+    from sklearn.linear_model import LogisticRegression
+
     given = _given(rows)
     mean, scale = given.mean(axis=0), given.std(axis=0)
     scale[scale < 1e-12] = 1.0
@@ -124,10 +124,10 @@ def _logistic(fitted: Fitted, rows: pd.DataFrame) -> Values:
 
 
 def _fit_boosted_direction(rows: pd.DataFrame) -> Fitted:
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
     if rows["went_up"].nunique() < 2:
         return _fit_base_rate(rows)
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
     return as_numbers(HistGradientBoostingClassifier(**_BOOSTING).fit(_given(rows), rows["went_up"].astype(int)))
 
 

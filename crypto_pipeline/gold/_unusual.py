@@ -100,10 +100,10 @@ def forest_of(sample: pd.DataFrame) -> Forest | None:
 
     Liu, Ting and Zhou, Isolation Forest, 2008: 100 trees of 256 minutes each; a score is 2^(-mean depth / expected).
     """
-    from sklearn.ensemble import IsolationForest
-
     if len(sample) < LEAST:
         return None
+    from sklearn.ensemble import IsolationForest
+
     ordered = sample.sort_values([*SERIES, "interval_start"])[list(FEATURES)].to_numpy(dtype=float)
     chosen = ordered[:: -(-len(ordered) // MOST)]
     trees = IsolationForest(n_estimators=_TREES, max_samples=LEAST, random_state=_RANDOM_STATE).fit(chosen)
