@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
@@ -58,6 +59,15 @@ _WRITE_OPTIONS = _GUARDS | {
     "hoodie.clean.automatic": "false",
     "hoodie.archive.automatic": "false",
 }
+
+_IS_THERE = {"hoodie.query.as.ro.table": "false"}
+"""Makes a second name, read as usual, for a table that is there, and does not list every partition that it ever had.
+
+Listing them grows with the history. On a lake of a quarter of an hour a killed server was back after 40 to 56 s on two
+cores, and is after 25 to 29 with this.
+"""
+_IS_NOT_THERE = "need the existence of the base table"
+"""How Hudi refuses that where the table was never made."""
 
 _FILES_OF_COMMITS = 40
 """Cleaning leaves the files that the latest so many commits need."""
@@ -125,18 +135,26 @@ class Lakehouse:
         Raises `BucketsChangedError` where its rows lie in another number of files than its contract or LAKE_BUCKETS
         says.
         """
+        try:
+            self._register(table, _IS_THERE)
+        except AnalysisException as error:
+            if _IS_NOT_THERE not in str(error):
+                raise
+            self._register(table, {})
+        self._check_buckets(table)
+        self._add_new_columns(table)
+
+    def _register(self, table: Table, properties: dict[str, str]) -> None:
         columns = ", ".join(f"`{c.name}` {c.type} COMMENT {_literal(c.comment)}" for c in table.columns)
-        options = {"type": "mor", "primaryKey": ",".join(table.key)} | self._table_options(table)
+        options = {"type": "mor", "primaryKey": ",".join(table.key)} | self._table_options(table) | properties
         if table.ordering:
             options["preCombineField"] = table.ordering
-        properties = ", ".join(f"'{name}' = '{value}'" for name, value in options.items())
+        listed = ", ".join(f"'{name}' = '{value}'" for name, value in options.items())
         partitioned = f"PARTITIONED BY ({', '.join(table.partitions)})" if table.partitions else ""
         self.spark.sql(
             f"CREATE TABLE IF NOT EXISTS {table.full_name} ({columns}) USING hudi {partitioned} "
-            f"COMMENT {_literal(table.grain)} LOCATION '{self.path(table)}' TBLPROPERTIES ({properties})"
+            f"COMMENT {_literal(table.grain)} LOCATION '{self.path(table)}' TBLPROPERTIES ({listed})"
         )
-        self._check_buckets(table)
-        self._add_new_columns(table)
 
     def _check_buckets(self, table: Table) -> None:
         try:

@@ -143,7 +143,9 @@ def main() -> None:
     seen["files_removed"] = lake.clean(TABLE)
     seen["rows_after_cleaning"] = lake.read(TABLE).count()
     wider = replace(TABLE, columns=(*TABLE.columns, Column("added", "double", "a later thought")))
+    spark.sql(f"DROP TABLE {TABLE.full_name}")  # its name alone, as on a server that was started anew
     lake.create(wider)
+    seen["rows_by_its_name"] = spark.table(TABLE.full_name).count()
     seen["added_column"] = sorted({row.added for row in lake.read(wider).collect()}, key=str)
     kept = lake.spark.createDataFrame(
         [("BTCUSDT", 500, 2, 1.0), ("BTCUSDT", 501, 2, 1.0)],

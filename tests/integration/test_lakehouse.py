@@ -55,6 +55,10 @@ def test_an_empty_commit_keeps_its_note(seen: dict[str, Any]) -> None:
     assert seen["note_of_an_empty_commit"] == "empty"
 
 
+def test_a_new_server_knows_a_table_that_is_there_by_its_name(seen: dict[str, Any]) -> None:
+    assert seen["rows_by_its_name"] == seen["rows_after_cleaning"]
+
+
 def test_a_column_added_to_the_contract_is_null_in_the_rows_that_were_there(seen: dict[str, Any]) -> None:
     assert seen["added_column"] == [None]
 
