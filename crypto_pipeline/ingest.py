@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from types import ModuleType
@@ -25,8 +25,10 @@ CHUNK = 200_000
 """Messages a commit at most: a long backlog is caught up in steps that each stay done."""
 UNMERGED = 250_000
 """Rows of a backlog that a table has in log files at most: a million in those of one hour fill the executor's heap."""
+NOTED_AT = "noted_at"
+"""When a table's own offsets were noted, to the microsecond: it names them, also in the commits that hand them on."""
 QUIET = "quiet"
-"""The note by which a commit says of other tables that nothing came for them since their own commit of this name, up to
+"""The note by which a commit says of other tables that nothing came for them between their own offsets, noted then, and
 the offsets of this one: so a table that has no rows need not be written. docs/decisions/hudi.md proves it."""
 NOTED_EVERY = timedelta(hours=1)
 """A quiet table is written all the same so often, so that its own offsets never come near Kafka's retention."""
@@ -50,16 +52,16 @@ class Ingested:
 
 @dataclass(frozen=True)
 class Place:
-    """How far a table is: the next offsets, and its own latest commit that says so (empty where there is none)."""
+    """How far a table is: the next offsets, and when its own were noted (empty where it has none)."""
 
     offsets: Offsets
-    commit: str
+    noted_at: str
     ids: Ids = field(default_factory=dict)
     """Of the topics; none of those that were last read before ids were noted."""
 
     def noted(self) -> dict[str, str]:
         """As a commit keeps it."""
-        return {OFFSETS: json.dumps(self.offsets), TOPIC_IDS: json.dumps(self.ids)}
+        return {OFFSETS: json.dumps(self.offsets), TOPIC_IDS: json.dumps(self.ids), NOTED_AT: self.noted_at}
 
 
 def sources() -> list[ModuleType]:
@@ -85,7 +87,8 @@ def ingest(
     ids = kafka_source.topic_ids(servers)  # before the offsets: of a topic made anew in between they are not its own
     first, end = kafka_source.bounds(servers, topic, *_named_topics())
     run = _Run(lake, modules, servers, ids, working_on)
-    merged = Counter[str]()
+    # What earlier runs left, that were killed in their backlog, nobody has counted: it is merged after the first step.
+    merged = {_name(module): -UNMERGED for module in modules}
     while not run.step(first, end, skip_expired=skip_expired):
         progress(f"read to {json.dumps(run.read_to)}")
         for module in modules:
@@ -161,19 +164,20 @@ class _Run:
             if set(found) - set(known):
                 self._lake.write(quarantine.TABLE, quarantine.unknown(messages, known), {})
             streams = {_name(module): _stream(module) for module in self._modules}
+            now = datetime.now(UTC)
             # A table that goes on after a loss says so itself.
-            written = to_write(streams, found, read, ends, topics, datetime.now(UTC)).union(skipped)
+            written = to_write(streams, found, read, ends, topics, now).union(skipped)
             work = []
             for module in self._modules:
                 name = _name(module)
                 if name in written:
                     quiet = {
-                        other: read[other].commit
+                        other: read[other].noted_at
                         for other in read
                         if other not in written and _can_tell(name, other, ends, topics)
                     }
                     ids = {**read[name].ids, **{one: self._ids[one] for one in ends[name] if one in self._ids}}
-                    notes = {**Place(ends[name], "", ids).noted(), QUIET: json.dumps(quiet)}
+                    notes = {**Place(ends[name], _stamp(now), ids).noted(), QUIET: json.dumps(quiet)}
                     work.append((module, messages, bool(found.get(streams[name])), notes))
             with ThreadPoolExecutor(_AT_ONCE) as pool:
                 list(pool.map(lambda job: self._write(*job), work))
@@ -207,10 +211,10 @@ class _Run:
         name = gaps.TABLE.full_name
         place = read.get(name) or places(self._lake, [gaps])[name]
         now = datetime.now(UTC)
-        rows = [expired(table, one, read[table].commit, now) for table, losses in lost.items() for one in losses]
+        rows = [expired(table, one, read[table].noted_at, now) for table, losses in lost.items() for one in losses]
         columns = gaps.TABLE.columns
         frame = self._lake.spark.createDataFrame(rows, ", ".join(f"`{c.name}` {c.type}" for c in columns))
-        self._lake.write(gaps.TABLE, frame, place.noted())
+        self._lake.write(gaps.TABLE, frame, replace(place, noted_at=_stamp(now)).noted())
 
 
 def places(lake: Lakehouse, modules: Sequence[ModuleType]) -> dict[str, Place]:
@@ -232,14 +236,20 @@ def places_by_notes(notes: Mapping[str, Notes | None]) -> dict[str, Place]:
         if name not in notes:
             continue
         own = notes[name]
-        commit, offsets, ids = own.commit if own else "", offsets_of[name], _ids(own)
+        # Before there was a note of the time, the commit's name stood for it.
+        noted_at = own.values.get(NOTED_AT, own.commit) if own else ""
+        offsets, ids = offsets_of[name], _ids(own)
         for other, noted in notes.items():
-            if noted and json.loads(noted.values.get(QUIET, "{}")).get(name) == commit:
+            if noted and json.loads(noted.values.get(QUIET, "{}")).get(name) == noted_at:
                 said = kafka_source.only(offsets_of[other], _topics(module, there))
                 offsets = kafka_source.furthest(offsets, said)
                 ids |= {topic: number for topic, number in _ids(noted).items() if topic in said}
-        result[name] = Place(offsets, commit, ids)
+        result[name] = Place(offsets, noted_at, ids)
     return result
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.strftime("%Y%m%d%H%M%S%f")
 
 
 def _ids(notes: Notes | None) -> dict[str, str]:
@@ -261,7 +271,7 @@ def to_write(
     """
     moved = [name for name in streams if ends[name] != read[name].offsets]
     oldest = (now - NOTED_EVERY).strftime("%Y%m%d%H%M%S")
-    written = {name for name in streams if found.get(streams[name]) or (name in moved and read[name].commit < oldest)}
+    written = {name for name in streams if found.get(streams[name]) or (name in moved and read[name].noted_at < oldest)}
     for name in moved:
         if not any(_can_tell(other, name, ends, topics) for other in written):
             written.add(name)
@@ -277,8 +287,8 @@ def _can_tell(name: str, other: str, ends: Mapping[str, Offsets], topics: Mappin
 def expired(table: str, lost: Lost, since: str, now: datetime) -> tuple[object, ...]:
     """The row of `bronze.gaps` for messages that Kafka dropped before a table read them.
 
-    Its hole begins when the table was last written (`since`, the name of that commit), which does not change while the
-    table stands still: so the row is the same however often the run is repeated.
+    Its hole begins when the table's offsets were noted (`since`), which does not change while the table stands still:
+    so the row is the same however often the run is repeated.
     """
     begin = datetime.strptime(since[:14] or "19700101000000", "%Y%m%d%H%M%S").replace(tzinfo=UTC)
     stream = next(_stream(module) for module in sources() if _name(module) == table)

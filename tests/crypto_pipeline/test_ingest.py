@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crypto_pipeline.bronze import gaps, trades
-from crypto_pipeline.ingest import QUIET, Place, _Run, expired, places, sources, to_write
+from crypto_pipeline.ingest import NOTED_AT, QUIET, Place, _Run, expired, places, sources, to_write
 from crypto_pipeline.kafka_source import ExpiredOffsetsError, Lost, Offsets, furthest
 from shared.tables import OFFSETS, TOPIC_IDS, Notes, Table
 
@@ -57,6 +57,11 @@ def test_what_was_said_of_a_commit_that_is_not_the_latest_any_more_counts_for_no
     assert place_of_gaps(notes) == at(60)
 
 
+def test_what_was_said_of_a_table_still_counts_after_a_commit_that_hands_its_offsets_on() -> None:
+    handed_on = Notes("c7", {**noted("c5", 50).values, NOTED_AT: "c5"})
+    assert place_of_gaps({"bronze.trades": noted("c9", 90, {"bronze.gaps": "c5"}), "bronze.gaps": handed_on}) == at(90)
+
+
 def test_a_table_that_was_made_anew_reads_from_the_beginning() -> None:
     assert place_of_gaps({"bronze.trades": noted("c9", 90, {"bronze.gaps": "c5"})}) == {}
 
@@ -74,7 +79,7 @@ def test_the_ids_of_topics_are_those_of_the_commit_that_said_last_how_far_a_tabl
     lake: Any = Notebook({"bronze.trades": told, "bronze.gaps": own})
     place = places(lake, [trades, gaps])["bronze.gaps"]
     assert place.ids == {TOPIC: "b", "gone": "d"}
-    assert place.noted() == {OFFSETS: json.dumps(at(90)), TOPIC_IDS: json.dumps(place.ids)}
+    assert place.noted() == {OFFSETS: json.dumps(at(90)), TOPIC_IDS: json.dumps(place.ids), NOTED_AT: "c5"}
 
 
 class Recorder(Notebook):
@@ -105,7 +110,8 @@ def test_a_run_stops_at_a_topic_made_anew_with_a_gap_and_forgets_no_id(known: Ma
         run.step(at(0), at(70), skip_expired=False)
     [(table, rows, notes)] = lake.written
     assert (table, len(rows)) == ("bronze.gaps", 1)
-    assert notes == {OFFSETS: json.dumps(at(50)), TOPIC_IDS: json.dumps(known)}
+    assert notes[NOTED_AT] > FRESH
+    assert notes == {OFFSETS: json.dumps(at(50)), TOPIC_IDS: json.dumps(known), NOTED_AT: notes[NOTED_AT]}
 
 
 def written(found: Mapping[str, int], gaps_commit: str = FRESH, gaps_at: int = 50) -> set[str]:
@@ -135,11 +141,14 @@ def test_a_table_that_is_further_than_this_step_looked_says_nothing_of_others() 
     assert "bronze.trades" in written({"gap": 1}, gaps_at=99), "it moved, and gaps, which is ahead, cannot tell"
 
 
-@given(st.lists(st.tuples(st.sampled_from(["trade", "gap", "ticker"]), st.booleans(), st.integers(0, 2)), max_size=40))
+@given(st.lists(st.tuples(st.sampled_from(["trade", "gap", "ticker"]), st.booleans(), st.integers(0, 3)), max_size=40))
 def test_whatever_is_killed_whenever_every_message_comes_to_its_table(
     story: list[tuple[str, bool, int]],
 ) -> None:
-    """A model of runs: each message is one offset; of what a run writes, only so many commits are done."""
+    """A model of runs: each message is one offset; of what a run writes, only so many commits are done.
+
+    Where it says three, a repair has written gaps, and handed their notes on.
+    """
     log: list[str] = []
     notes: dict[str, Notes] = {}
     stored: dict[str, set[int]] = {name: set() for name in STREAMS}
@@ -153,12 +162,14 @@ def test_whatever_is_killed_whenever_every_message_comes_to_its_table(
         wanted = to_write(STREAMS, found, read, ends, TOPICS, NOW)
         for name in sorted(wanted)[:commits]:
             stored[name] |= {offset for offset in range(start, len(log)) if log[offset] == STREAMS[name]}
-            quiet = {other: read[other].commit for other in read if other not in wanted}
-            values = {OFFSETS: json.dumps(ends[name]), QUIET: json.dumps(quiet)}
-            notes[name] = Notes(f"{NOW:%Y%m%d}{len(log):09}{name}", values)
+            quiet = {other: read[other].noted_at for other in read if other not in wanted}
+            commit = f"{NOW:%Y%m%d}{len(log):09}{name}"
+            notes[name] = Notes(commit, {OFFSETS: json.dumps(ends[name]), QUIET: json.dumps(quiet), NOTED_AT: commit})
 
     for stream, runs, commits in story:
         log.append(stream)
+        if commits == 3 and "bronze.gaps" in notes:
+            notes["bronze.gaps"] = Notes(f"repair{len(log)}", notes["bronze.gaps"].values)
         if runs:
             run(commits)
     run(None)
