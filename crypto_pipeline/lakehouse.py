@@ -64,7 +64,7 @@ _IS_THERE = {"hoodie.query.as.ro.table": "false"}
 """Makes a second name, read as usual, for a table that is there, and does not list every partition that it ever had.
 
 Listing them grows with the history. On a lake of a quarter of an hour a killed server was back after 40 to 56 s on two
-cores, and is after 25 to 29 with this.
+cores, and is after 25 to 41 with this, the more of the runs that it ended try again meanwhile.
 """
 _IS_NOT_THERE = "need the existence of the base table"
 """How Hudi refuses that where the table was never made."""
