@@ -1,0 +1,23 @@
+"""Kinds of rules, one a file, found by looking: each class of a module here that names its `kind`."""
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from functools import cache
+from typing import get_args
+
+from alerts.kinds._kind import Rule
+
+
+@cache
+def found() -> Mapping[str, type[Rule]]:
+    """Each kind by its name."""
+    names = [each.name for each in pkgutil.iter_modules(__path__) if not each.name.startswith("_")]
+    modules = [importlib.import_module(f"{__name__}.{name}") for name in names]
+    classes = [
+        value
+        for module in modules
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Rule) and value.__module__ == module.__name__
+    ]
+    return {get_args(each.model_fields["kind"].annotation)[0]: each for each in classes}
