@@ -2,7 +2,6 @@
 
 import logging
 import re
-import threading
 from typing import Literal, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
@@ -18,8 +17,7 @@ _TYPES = {
 _SHORTEST_SECRET = 4
 """A shorter part of an address is no secret, and stands in many words."""
 
-_log = logging.getLogger("apprise")
-_log.propagate = False  # what it says is in the answer, where addresses are taken out
+logging.getLogger("apprise").propagate = False  # what it says is in the answer, where addresses are taken out
 
 
 class Message(NamedTuple):
@@ -33,26 +31,6 @@ class Message(NamedTuple):
     """The same each time the message is sent: by it a webhook tells that it has it already."""
 
 
-class _Said(logging.Handler):
-    """What apprise says in this thread: other destinations are served beside it."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.lines: list[str] = []
-        self._thread = threading.get_ident()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.thread == self._thread:
-            self.lines.append(record.getMessage())
-
-    def __enter__(self) -> "_Said":
-        _log.addHandler(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        _log.removeHandler(self)
-
-
 def is_address(url: str) -> bool:
     """Whether apprise knows how to send there."""
     return apprise.Apprise.instantiate(url) is not None
@@ -60,22 +38,20 @@ def is_address(url: str) -> bool:
 
 def send(url: str, message: Message) -> str:
     """Send it; empty where the destination took it, else a sentence that says why not."""
-    with _Said() as said:
-        try:
-            destination = apprise.Apprise.instantiate(_with_key(url, message))
-            if "overflow=" not in url:  # a message that is too long is sent in parts
-                destination.overflow_mode = apprise.OverflowMode.SPLIT
-            sender = apprise.Apprise(destination)
-            is_taken = sender.notify(
-                title=message.title,
-                body=message.body,
-                notify_type=apprise.NotifyType.SUCCESS if message.about == "resolved" else _TYPES[message.severity],
-            )
-        except Exception as error:  # noqa: BLE001 (a plugin may raise anything; its message is tried again)
-            return without_secrets(f"{type(error).__name__}: {error}", url)
-    if is_taken:
-        return ""
-    return without_secrets(" ".join(said.lines) or "The destination did not take it.", url)
+    try:
+        destination = apprise.Apprise.instantiate(_with_key(url, message))
+        if "overflow=" not in url:  # a message that is too long is sent in parts
+            destination.overflow_mode = apprise.OverflowMode.SPLIT
+        result = apprise.Apprise(destination).notify(
+            title=message.title,
+            body=message.body,
+            notify_type=apprise.NotifyType.SUCCESS if message.about == "resolved" else _TYPES[message.severity],
+            log_level=logging.WARNING,
+        )
+        said = "" if result else " ".join(entry.message for entry in result.logs()) or "The destination did not take it."
+    except Exception as error:  # noqa: BLE001 (a plugin may raise anything; its message is tried again)
+        said = f"{type(error).__name__}: {error}"
+    return without_secrets(said, url)
 
 
 def _with_key(url: str, message: Message) -> str:

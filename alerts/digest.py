@@ -69,7 +69,7 @@ def text(facts: Facts) -> str:
     ]
     parts = (
         ("Alerts in the last 24 hours", fired, _count(facts.fired)),
-        (f"Proven complete on {facts.yesterday}", complete, len(complete)),
+        (f"Markets and their minutes proven complete on {facts.yesterday}", complete, len(complete)),
         ("Open gaps", gaps, _count(facts.gaps)),
     )
     return "\n\n".join(_part(*part) for part in parts)

@@ -18,6 +18,11 @@ def found() -> Mapping[str, type[Rule]]:
         value
         for module in modules
         for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Rule) and value.__module__ == module.__name__
+        if isinstance(value, type) and issubclass(value, Rule) and _names(value)
     ]
-    return {get_args(each.model_fields["kind"].annotation)[0]: each for each in classes}
+    return {_names(each)[0]: each for each in classes}
+
+
+def _names(rule: type[Rule]) -> tuple[str, ...]:
+    """The literal that its `kind` is; none for what kinds are made of."""
+    return get_args(rule.model_fields["kind"].annotation)
