@@ -1,6 +1,7 @@
 """The alerts service, `python -m alerts.service`: evaluates the rules of `config/alerts.yaml` and sends what they say."""
 
 import logging
+import shutil
 import signal
 import sys
 import threading
@@ -14,7 +15,7 @@ from alerts.asking import Asking
 from alerts.evaluation import Evaluation
 from alerts.heartbeat import Heartbeat
 from alerts.metrics import Metrics, Pages
-from alerts.rules import AlertsFile, AlertsFileError, Watched
+from alerts.rules import AlertsFile, AlertsFileError, Watched, load
 from alerts.sending import Sending
 from alerts.sources import Market
 from alerts.store import NotAloneError, Store
@@ -37,6 +38,7 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._watched = Watched(settings.alerts_file)
+        self._last_right = settings.state / "alerts" / "alerts.yaml"
         self._file = AlertsFile()
         self._next_look = 0.0
         self._metrics = Metrics()
@@ -55,7 +57,7 @@ class Service:
 
     def run(self) -> None:
         """Evaluate and send. Raises `AlertsFileError` or `SettingsError` where it cannot start."""
-        self._file = self._watched.changed() or self._file
+        self._file = self._begin()
         self._serve_pages()
         self._asking.start()
         self._heartbeat.start()
@@ -69,6 +71,22 @@ class Service:
         self._asking.stop()
         self._sending.stop()
         self._pages.close()
+
+    def _begin(self) -> AlertsFile:
+        """The file; where it is wrong, the last right one, if there was one."""
+        try:
+            file = self._watched.changed() or self._file
+        except AlertsFileError as error:
+            if not self._last_right.exists():
+                raise
+            log.error("%s The rules are those of %s.", error, self._last_right)  # noqa: TRY400 (for the user)
+            return load(self._last_right)
+        self._note_right()
+        return file
+
+    def _note_right(self) -> None:
+        self._last_right.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.copyfile(self._settings.alerts_file, self._last_right)
 
     def _serve_pages(self) -> None:
         try:
@@ -102,6 +120,7 @@ class Service:
             self._stepped_at, self._trouble = time.monotonic(), ""
             if changed := self._changed():
                 self._file = changed
+                self._note_right()
                 log.info("%s is followed: %d rules", self._settings.alerts_file, len(changed.rules))
                 break
         evaluation.commit()

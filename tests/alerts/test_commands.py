@@ -22,7 +22,6 @@ FIRED = Fired(Disk(name="fills", kind="disk"), Finding("disk", True, START, 91.0
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CRYPTO_HOME", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "200")
-    settings.settings.cache_clear()
     return tmp_path
 
 
@@ -33,6 +32,7 @@ def deployed(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def crypto(*arguments: str) -> Result:
+    settings.settings.cache_clear()
     return CliRunner().invoke(app, ["alerts", *arguments])
 
 

@@ -207,6 +207,8 @@ def test_rules_change_while_it_runs_and_a_wrong_file_changes_nothing(
     service.file.write_text("rules:\n  - {name: level, kind: gossip}\n")
     until(lambda: "there is no kind 'gossip'" in service.log.read_text(), 5)
     assert f"{service.file}:2: " in service.log.read_text()
+    service.kill()
+    service.start()  # with the wrong file: the last right one stays
     market.trade(99)
     until(lambda: len(receiver.taken) == 2)
     write(service, market, above=300)
