@@ -156,6 +156,11 @@ class Watched:
         self._path = path
         self._seen: tuple[bytes, bytes] | None = None
 
+    @property
+    def content(self) -> bytes:
+        """The file as it was at the last call of `changed`."""
+        return self._seen[0] if self._seen else b""
+
     def changed(self) -> AlertsFile | None:
         """What it says, where it or `.env` was written since the last call; else none.
 

@@ -1,7 +1,6 @@
 """The alerts service, `python -m alerts.service`: evaluates the rules of `config/alerts.yaml` and sends what they say."""
 
 import logging
-import shutil
 import signal
 import sys
 import threading
@@ -10,7 +9,9 @@ from collections.abc import Mapping
 
 import psycopg2
 from kafka.errors import KafkaError
+from sqlalchemy.exc import SQLAlchemyError
 
+from alerts import schema
 from alerts.asking import Asking
 from alerts.evaluation import Evaluation
 from alerts.heartbeat import Heartbeat
@@ -64,7 +65,7 @@ class Service:
         while not self._stopping.is_set():
             try:
                 self._follow()
-            except (psycopg2.Error, KafkaError, NotAloneError) as error:
+            except (psycopg2.Error, SQLAlchemyError, KafkaError, NotAloneError) as error:
                 self._tell(error)
                 self._stopping.wait(RETRY_SECONDS)
         self._heartbeat.stop()
@@ -86,7 +87,7 @@ class Service:
 
     def _note_right(self) -> None:
         self._last_right.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        shutil.copyfile(self._settings.alerts_file, self._last_right)
+        self._last_right.write_bytes(self._watched.content)
 
     def _serve_pages(self) -> None:
         try:
@@ -101,6 +102,7 @@ class Service:
         """Evaluate the rules of the file until it is another."""
         self._asking.follow(self._file)
         self._sending.follow(self._file)
+        schema.upgrade(self._settings)
         store = Store(self._settings)
         try:
             store.be_alone()

@@ -11,7 +11,7 @@ from kafka.errors import KafkaError
 from psycopg2.extras import RealDictCursor
 
 from alerts.kinds._kind import Offsets, Seen, SourceError
-from alerts.store import connect
+from alerts.store import login
 from alerts.stream import by_topic, partitions
 from deployment import probes
 from shared.settings import Settings
@@ -45,7 +45,7 @@ class Asked:
         """The rows of a query to the serving database."""
         try:
             if self._connection is None:
-                self._connection = connect(self.settings)
+                self._connection = login(self.settings)
                 self._connection.set_session(readonly=True, autocommit=True)
             with self._connection.cursor(cursor_factory=RealDictCursor) as cursor:
                 cursor.execute(sql, parameters)

@@ -21,6 +21,8 @@ from shared.settings import Settings
 _ALONE = 0x616C657274  # "alert"
 """The advisory lock of the one service that evaluates."""
 _LONGEST_COOL_DOWN = "7 days"
+_ROLE = "crypto_alerts"
+"""It may write the tables of alerts, and nothing else."""
 _APPLICATION = "crypto-alerts"
 
 
@@ -38,8 +40,8 @@ class Delivery(NamedTuple):
     """Seconds until it is due; below 0: it is."""
 
 
-def connect(settings: Settings) -> Any:
-    """A connection to the database, as the role that may write alerts."""
+def login(settings: Settings, role: str = "") -> Any:
+    """A connection to the database; with `role`, as one that may do what that may. Raises `psycopg2.Error`."""
     return psycopg2.connect(
         host=settings.postgres_host,
         port=settings.postgres_port,
@@ -48,7 +50,7 @@ def connect(settings: Settings) -> Any:
         dbname=settings.postgres_database,
         connect_timeout=3,
         application_name=_APPLICATION,
-        options="-c timezone=UTC -c statement_timeout=10000",
+        options=f"-c timezone=UTC -c statement_timeout=10000{f' -c role={role}' * bool(role)}",
     )
 
 
@@ -56,7 +58,7 @@ class Store:
     """The tables, by one connection of one thread. Every method raises `psycopg2.Error` where it is lost."""
 
     def __init__(self, settings: Settings) -> None:
-        self._connection = connect(settings)
+        self._connection = login(settings, _ROLE)
 
     def close(self) -> None:
         """Let go of the connection, and of being alone."""

@@ -9,17 +9,16 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 from psycopg2.extras import RealDictCursor
 from pydantic import SecretStr
 
-from alerts.store import Store, connect
+from alerts import schema
+from alerts.store import Store, login
 from deployment import postgres, probes
 from shared.settings import PROJECT, Settings
 from tests.servers import Server, free_ports
@@ -43,7 +42,7 @@ class Database:
         self.settings = settings
 
     def rows(self, sql: str, *values: object) -> list[dict[str, Any]]:
-        connection = connect(self.settings)
+        connection = login(self.settings)
         try:
             with connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
                 cursor.execute(sql, values)
@@ -63,8 +62,7 @@ def postgres_settings() -> Iterator[Settings]:
         Path(folder).chmod(0o755)
         server = Server(Path(folder), lambda: postgres.command(settings), lambda: probes.postgres(settings))
         server.start()
-        with suppress(psycopg2.Error):
-            Database(settings).rows(Path("/tmp/alerts_schema.sql").read_text())
+        schema.upgrade(settings)
         yield settings
         server.kill()
 
