@@ -48,7 +48,9 @@ def send(url: str, message: Message) -> str:
             notify_type=apprise.NotifyType.SUCCESS if message.about == "resolved" else _TYPES[message.severity],
             log_level=logging.WARNING,
         )
-        said = "" if result else " ".join(entry.message for entry in result.logs()) or "The destination did not take it."
+        said = (
+            "" if result else " ".join(entry.message for entry in result.logs()) or "The destination did not take it."
+        )
     except Exception as error:  # noqa: BLE001 (a plugin may raise anything; its message is tried again)
         said = f"{type(error).__name__}: {error}"
     return without_secrets(said, url)

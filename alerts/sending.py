@@ -22,7 +22,9 @@ class Courier(threading.Thread):
     Killed after a message was taken and before that was noted, the next one sends it again, with the same key.
     """
 
-    def __init__(self, name: str, url: str, retry: Retry, store: Callable[[], Store], told: Callable[..., None]) -> None:
+    def __init__(
+        self, name: str, url: str, retry: Retry, store: Callable[[], Store], told: Callable[..., None]
+    ) -> None:
         super().__init__(name=f"courier of {name}", daemon=True)
         self._destination, self._url, self._retry = name, url, retry
         self._store = store

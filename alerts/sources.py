@@ -6,13 +6,13 @@ from contextlib import suppress
 from typing import Any
 
 import psycopg2
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 from kafka.errors import KafkaError
 from psycopg2.extras import RealDictCursor
 
+from alerts import stream
 from alerts.kinds._kind import Offsets, Seen, SourceError
 from alerts.store import login
-from alerts.stream import by_topic, partitions
 from deployment import probes
 from shared.settings import Settings
 from shared.symbol_manager import SymbolsFileError, Watchlist, load_watchlist
@@ -65,7 +65,7 @@ class Asked:
         """The end of each topic of events."""
         try:
             consumer = self._kafka()
-            return by_topic(consumer.end_offsets(partitions(consumer, self.settings.kafka_topic)))
+            return stream.by_topic(consumer.end_offsets(stream.partitions(consumer, self.settings.kafka_topic)))
         except KafkaError as error:
             raise self._kafka_is_away(error) from None
 
@@ -85,7 +85,7 @@ class Asked:
 
     def _kafka(self) -> Any:
         if self._consumer is None:
-            self._consumer = KafkaConsumer(bootstrap_servers=self.settings.kafka, enable_auto_commit=False)
+            self._consumer = stream.consumer(self.settings)
         return self._consumer
 
     def _kafka_is_away(self, error: Exception) -> SourceError:

@@ -94,7 +94,7 @@ class Store:
         """How far Kafka was read; empty at the first start."""
         found: dict[str, dict[int, int]] = {}
         with self._transaction() as cursor:
-            cursor.execute('select topic, partition, next_offset from alerts.offsets')
+            cursor.execute("select topic, partition, next_offset from alerts.offsets")
             for row in cursor.fetchall():
                 found.setdefault(row["topic"], {})[row["partition"]] = row["next_offset"]
         return found
@@ -141,7 +141,8 @@ class Store:
             before = "now() - make_interval(days => %s)"
             cursor.execute(f"delete from alerts.alerts where resolved_at < {before}", (days,))  # noqa: S608
             cursor.execute(
-                f"delete from alerts.outbox where alert_id is null and created_at < {before}", (days,)  # noqa: S608
+                f"delete from alerts.outbox where alert_id is null and created_at < {before}",
+                (days,),
             )
             cursor.execute(f"delete from alerts.digests where day < {before}", (days,))  # noqa: S608
 

@@ -16,6 +16,7 @@ from shared.symbol_manager import TOPIC_PREFIX
 LOOK_SECONDS = 3
 """How often it looks for new topics, and notices that Kafka is away."""
 AT_ONCE = 5000
+PATIENCE_MS = 5000
 _head = re.compile(rb'\{"stream":"(\w+)","exchange":"([^"]*)","symbol":"([^"]*)"').match
 _DATA = {name.encode() for name in STREAMS}
 _TRADE = b'{"stream":"trade",'
@@ -50,13 +51,7 @@ class Stream:
         self._one_topic = settings.kafka_topic
         self._read = offsets
         self._begins_now = not offsets
-        self._consumer: Any = KafkaConsumer(
-            bootstrap_servers=settings.kafka,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",  # of a place that has expired
-            fetch_max_bytes=4 << 20,
-            max_poll_records=AT_ONCE,
-        )
+        self._consumer = consumer(settings)
         self._moved: dict[TopicPartition, int] = {}
         self._next_look = 0.0
         self._look()
@@ -99,6 +94,19 @@ class Stream:
                 place = first[partition]
             self._consumer.seek(partition, place)
             self._moved[partition] = place
+
+
+def consumer(settings: Settings) -> Any:
+    """One that reads from places that it is told. Raises `KafkaError` where Kafka does not answer in time."""
+    return KafkaConsumer(
+        bootstrap_servers=settings.kafka,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",  # of a place that has expired
+        bootstrap_timeout_ms=PATIENCE_MS,
+        request_timeout_ms=PATIENCE_MS,
+        fetch_max_bytes=4 << 20,
+        max_poll_records=AT_ONCE,
+    )
 
 
 def partitions(consumer: Any, one_topic: str) -> list[TopicPartition]:

@@ -1,9 +1,7 @@
 """`var_breach`: a loss is greater than the value at risk that was foretold."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from alerts.kinds._kind import AskedRule, Finding, Sources, SymbolRule, listed, market
 
@@ -16,23 +14,23 @@ _LOSSES = """
           and horizon = case subject_kind when 'symbol' then '1h' else '1d' end
         order by exchange, subject_kind, subject, as_of desc
     )
-    select foretold.*, to_char(as_of at time zone 'UTC', 'YYYY-MM-DD HH24:MI') as begins,
-           coalesce(1 - newest.close / nullif(base.close, 0), -portfolio.return_day) as loss
-    from foretold
+    select f.*, to_char(f.as_of at time zone 'UTC', 'YYYY-MM-DD HH24:MI') as begins,
+           coalesce(1 - newest.close / nullif(base.close, 0), -day.return_day) as loss
+    from foretold as f
     left join lateral (
-        select close from silver.fact_ohlcv
-        where subject_kind = 'symbol' and exchange = foretold.exchange and symbol = subject and "interval" = '1m'
-          and interval_start < as_of and interval_start >= as_of - interval '1 hour'
-        order by interval_start desc limit 1
+        select close from silver.fact_ohlcv as c
+        where f.subject_kind = 'symbol' and c.exchange = f.exchange and c.symbol = f.subject and c."interval" = '1m'
+          and c.interval_start < f.as_of and c.interval_start >= f.as_of - interval '1 hour'
+        order by c.interval_start desc limit 1
     ) as base on true
     left join lateral (
-        select close from silver.fact_ohlcv
-        where subject_kind = 'symbol' and exchange = foretold.exchange and symbol = subject and "interval" = '1m'
-          and interval_start >= as_of and interval_start < as_of + interval '1 hour'
-        order by interval_start desc limit 1
+        select close from silver.fact_ohlcv as c
+        where f.subject_kind = 'symbol' and c.exchange = f.exchange and c.symbol = f.subject and c."interval" = '1m'
+          and c.interval_start >= f.as_of and c.interval_start < f.as_of + interval '1 hour'
+        order by c.interval_start desc limit 1
     ) as newest on true
-    left join gold.portfolio_performance as portfolio
-        on subject_kind = 'portfolio' and portfolio.portfolio = subject and asset = 'TOTAL' and day = as_of
+    left join gold.portfolio_performance as day
+        on f.subject_kind = 'portfolio' and day.portfolio = f.subject and day.asset = 'TOTAL' and day.day = f.as_of
 """
 
 

@@ -111,7 +111,9 @@ def test(name: Annotated[str, typer.Argument(metavar="NAME", help="Of a rule in 
 
 
 @alerts.command()
-def check(file: Annotated[Path | None, typer.Argument(help="Else config/alerts.yaml.", show_default=False)] = None) -> None:
+def check(
+    file: Annotated[Path | None, typer.Argument(help="Else config/alerts.yaml.", show_default=False)] = None,
+) -> None:
     """Say whether a file of rules is right; exit code 1, with line and reason, if not.
 
     Examples:

@@ -75,10 +75,14 @@ def test_a_test_of_a_rule_says_what_each_destination_answered(
 ) -> None:
     other = Receiver()
     other.status = 403
-    rules(home, monkeypatch, f"""
+    rules(
+        home,
+        monkeypatch,
+        f"""
 destinations: {{good: {{url: "{receiver.url}"}}, bad: {{url: "{other.url}/t0psecret"}}}}
 rules: [{{name: fills, kind: disk, destinations: [good, bad]}}, {{name: quiet, kind: disk}}]
-""")
+""",
+    )
     answer = crypto("test", "fills")
     other.close()
     assert answer.exit_code == 1

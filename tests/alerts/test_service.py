@@ -24,7 +24,9 @@ class Market:
     def __init__(self, server: KafkaServer) -> None:
         self.symbol = f"T{next(SYMBOLS)}X{os.getpid()}USDT"
         admin = KafkaAdminClient(bootstrap_servers=server.settings.kafka)
-        admin.create_topics({topic(self.symbol): {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
+        admin.create_topics(
+            {topic(self.symbol): {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True
+        )
         admin.close()
         self._producer = KafkaProducer(bootstrap_servers=server.settings.kafka, linger_ms=0)
         self._number = 0
@@ -221,7 +223,7 @@ def test_rules_change_while_it_runs_and_a_wrong_file_changes_nothing(
     assert "no longer in config/alerts.yaml" in receiver.taken[3]["message"]
 
 
-def test_it_goes_on_after_kafka_and_the_database_were_away(
+def test_it_goes_on_after_the_database_cut_it_off(
     service: ServiceProcess, market: Market, receiver: Receiver, database: Database
 ) -> None:
     service.start()
@@ -230,6 +232,19 @@ def test_it_goes_on_after_kafka_and_the_database_were_away(
         "select pg_terminate_backend(pid) from pg_stat_activity where application_name = %s and pid <> pg_backend_pid()",
         "crypto-alerts",
     )
+    market.trade(101)
+    until(lambda: receiver.taken)
+    assert told(receiver, market) == ["fired"]
+
+
+def test_it_goes_on_after_kafka_was_away(
+    service: ServiceProcess, market: Market, receiver: Receiver, kafka_server: KafkaServer
+) -> None:
+    service.start()
+    market.trade(99)
+    kafka_server.kill()
+    until(lambda: "the rules cannot be evaluated" in service.log.read_text())
+    kafka_server.start()
     market.trade(101)
     until(lambda: receiver.taken)
     assert told(receiver, market) == ["fired"]
