@@ -1,4 +1,4 @@
-"""The rules of one file, evaluated from what the database has: after a kill, a lost connection, a change of the file."""
+"""The rules of one file, evaluated from what the database has: so after a kill, a lost connection, another file."""
 
 import logging
 import time
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
 CHECKPOINT_SECONDS = 10.0
-"""How often the place in Kafka is kept while nothing fires: so much is read again after a kill, with the same result."""
+"""How often the place in Kafka is kept while nothing fires; after a kill so much is read again, to the same effect."""
 TRIM_SECONDS = 3600.0
 WAITING_SECONDS = 5.0
 

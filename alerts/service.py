@@ -1,4 +1,4 @@
-"""The alerts service, `python -m alerts.service`: evaluates the rules of `config/alerts.yaml` and sends what they say."""
+"""The alerts service, `python -m alerts.service`: evaluates the rules of `config/alerts.yaml`, and sends alerts."""
 
 import logging
 import signal

@@ -138,13 +138,12 @@ class Store:
     def trim(self, days: int) -> None:
         """Remove what has been over for so many days: alerts with their messages, sent or not, and digests."""
         with self._transaction() as cursor:
-            before = "now() - make_interval(days => %s)"
-            cursor.execute(f"delete from alerts.alerts where resolved_at < {before}", (days,))  # noqa: S608
-            cursor.execute(
-                f"delete from alerts.outbox where alert_id is null and created_at < {before}",
-                (days,),
-            )
-            cursor.execute(f"delete from alerts.digests where day < {before}", (days,))  # noqa: S608
+            for over in (
+                "alerts.alerts where resolved_at",
+                "alerts.outbox where alert_id is null and created_at",
+                "alerts.digests where day",
+            ):
+                cursor.execute(f"delete from {over} < now() - make_interval(days => %s)", (days,))  # noqa: S608
 
     # --- for people
 

@@ -104,6 +104,7 @@ def consumer(settings: Settings) -> Any:
         auto_offset_reset="earliest",  # of a place that has expired
         bootstrap_timeout_ms=PATIENCE_MS,
         request_timeout_ms=PATIENCE_MS,
+        reconnect_backoff_max_ms=1000,
         fetch_max_bytes=4 << 20,
         max_poll_records=AT_ONCE,
     )

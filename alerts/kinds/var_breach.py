@@ -37,8 +37,8 @@ _LOSSES = """
 class VarBreach(AskedRule, SymbolRule):
     """Fires where what was lost since the end of the window of the newest value at risk is greater than that.
 
-    Of a symbol: within the next hour, by its candles of a minute. Of a portfolio: within the next UTC day. Each hour, or
-    day, is told by itself, and resolves when the loss is no longer greater, or when the next value at risk is there.
+    Of a symbol: within the next hour, by its candles of a minute. Of a portfolio: within the next UTC day. Each hour
+    or day is told by itself, and resolves when the loss is no longer greater, or the next value at risk is there.
     """
 
     kind: Literal["var_breach"]

@@ -1,6 +1,7 @@
 """The rules on trades, as the stream feeds them."""
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given, settings
@@ -81,9 +82,7 @@ def test_trades_in_whatever_batches_fire_the_same_alerts(events: list[Trade], cu
     process = Restarted()
     places = sorted({0, *(cut for cut in cuts if cut < len(events)), len(events)})
     parts = [
-        name
-        for begin, end in zip(places, places[1:], strict=False)
-        for name in names(process.take(events[max(begin - again, 0) : end]))
+        name for begin, end in pairwise(places) for name in names(process.take(events[max(begin - again, 0) : end]))
     ]
     assert parts == whole
 

@@ -155,5 +155,5 @@ def test_services_that_do_not_answer_are_no_finding() -> None:
     for rule in (Lag(name="l", kind="lag"), FailedRun(name="f", kind="failed_run")):
         with pytest.raises(SourceError, match="Dagster: no answer"):
             found(rule, away)
-    with pytest.raises(SourceError, match="Kafka at 127.0.0.1:1 does not answer"):
+    with pytest.raises(SourceError, match=r"Kafka at 127\.0\.0\.1:1 does not answer"):
         found(DeadLetters(name="d", kind="dead_letters"), away)
