@@ -39,8 +39,8 @@ def is_address(url: str) -> bool:
 def send(url: str, message: Message) -> str:
     """Send it; empty where the destination took it, else a sentence that says why not."""
     try:
-        destination = apprise.Apprise.instantiate(_with_key(url, message))
-        if "overflow=" not in url:  # a message that is too long is sent in parts
+        destination = apprise.Apprise.instantiate(_with_key(url, message), suppress_exceptions=False)
+        if destination and "overflow=" not in url:  # a message that is too long is sent in parts
             destination.overflow_mode = apprise.OverflowMode.SPLIT
         result = apprise.Apprise(destination).notify(
             title=message.title,

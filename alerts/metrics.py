@@ -79,7 +79,8 @@ class Pages:
 
     def _answer(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         if environ["PATH_INFO"] != "/health":
-            return self._metrics(environ, start)
+            shown: Iterable[bytes] = self._metrics(environ, start)
+            return shown
         is_healthy, faults = self._healthy()
         start("200 OK" if is_healthy else "503 Service Unavailable", [("Content-Type", "application/json")])
         return [json.dumps({"healthy": is_healthy, "faults": faults}).encode()]

@@ -1,5 +1,6 @@
 """`move`: the price moves by x % within y minutes."""
 
+from math import inf
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -12,9 +13,11 @@ PARTS = 60
 
 
 class Window(TradeState):
-    """The lowest and the highest price of each part of the window in which something traded."""
+    """The lowest and the highest price of each part of the window in which something traded, and of all of it."""
 
     parts: list[tuple[int, float, float]] = []  # noqa: RUF012 (msgspec copies it)
+    low: float = inf
+    high: float = 0.0
 
 
 class Move(TradeRule[Window]):
@@ -33,20 +36,21 @@ class Move(TradeRule[Window]):
     def see(self, state: Window, trade: Trade) -> bool:
         price, parts = float(trade.price), state.parts
         now = trade.event_time // (self.minutes * MINUTE // PARTS)
-        while parts and parts[0][0] <= now - PARTS:
-            del parts[0]
         if parts and parts[-1][0] == now:
-            _, low, high = parts.pop()
-            parts.append((now, min(low, price), max(high, price)))
+            _, low, high = parts[-1]
+            parts[-1] = (now, min(low, price), max(high, price))
         else:
+            parts[:] = [part for part in parts if part[0] > now - PARTS]
             parts.append((now, price, price))
+            state.low, state.high = min(part[1] for part in parts), max(part[2] for part in parts)
+        state.low, state.high = min(state.low, price), max(state.high, price)
         return abs(self.value(state, trade)) >= self.percent
 
     def value(self, state: Window, trade: Trade) -> float:
         """In percent, with its sign; 0 where the price went the way that does not count."""
         price = float(trade.price)
-        rise = (price / min(part[1] for part in state.parts) - 1) * 100 if self.direction != "down" else 0.0
-        fall = (price / max(part[2] for part in state.parts) - 1) * 100 if self.direction != "up" else 0.0
+        rise = (price / state.low - 1) * 100 if self.direction != "down" else 0.0
+        fall = (price / state.high - 1) * 100 if self.direction != "up" else 0.0
         return rise if rise >= -fall else fall
 
     def text(self, state: Window, trade: Trade) -> str:

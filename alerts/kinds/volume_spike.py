@@ -12,16 +12,15 @@ PARTS = 10
 
 
 class Volumes(TradeState):
-    """What was traded, by parts of the window."""
+    """What was traded, in the base asset, by parts of the window: each in which something was, and how much."""
 
     first: int = 0
     """The part of the first trade that was seen; 0: none was."""
-    parts: list[tuple[int, float]] = []  # noqa: RUF012 (msgspec copies it)
-    """Each part in which something traded, and how much, in the base asset; the last one still grows."""
-    usual: float = 0.0
-    """Of a window as it usually is: the mean over what lies before the window."""
-    others: float = 0.0
-    """Of the window's parts but the last."""
+    window: list[tuple[int, float]] = []  # noqa: RUF012 (msgspec copies it)
+    before: list[tuple[int, float]] = []  # noqa: RUF012
+    """What lies before the window: by it one knows what is usual."""
+    in_window: float = 0.0
+    in_before: float = 0.0
 
 
 class VolumeSpike(TradeRule[Volumes]):
@@ -46,22 +45,30 @@ class VolumeSpike(TradeRule[Volumes]):
     def see(self, state: Volumes, trade: Trade) -> bool | None:
         now = trade.event_time // (self.minutes * MINUTE // PARTS)
         quantity = float(trade.quantity)
-        if state.parts and state.parts[-1][0] == now:
-            state.parts[-1] = (now, state.parts[-1][1] + quantity)
+        state.first = state.first or now
+        if state.window and state.window[-1][0] == now:
+            state.window[-1] = (now, state.window[-1][1] + quantity)
         else:
-            self._move_on(state, now)
-            state.parts.append((now, quantity))
-        if now - state.first < self._usual_parts + PARTS or not state.usual:
+            self._move_on(state, now - PARTS)
+            state.window.append((now, quantity))
+        state.in_window += quantity
+        if now - state.first < self._usual_parts + PARTS or state.in_before <= 0:
             return None
         return self.value(state, trade) >= self.times
 
-    def _move_on(self, state: Volumes, now: int) -> None:
-        """Begin another part: what lies before it is summed anew, so that no error adds up."""
-        state.first = state.first or now
-        begin = now - PARTS + 1
-        state.parts = [part for part in state.parts if part[0] >= begin - self._usual_parts]
-        state.others = sum(volume for part, volume in state.parts if part >= begin)
-        state.usual = sum(volume for part, volume in state.parts if part < begin) * PARTS / self._usual_parts
+    def _move_on(self, state: Volumes, last_before: int) -> None:
+        """Move what lies before the window out of it, and forget what is too old."""
+        while state.window and state.window[0][0] <= last_before:
+            part = state.window.pop(0)
+            state.before.append(part)
+            state.in_window -= part[1]
+            state.in_before += part[1]
+        while state.before and state.before[0][0] <= last_before - self._usual_parts:
+            state.in_before -= state.before.pop(0)[1]
+        if not state.window:  # what rounding left
+            state.in_window = 0.0
+        if not state.before:
+            state.in_before = 0.0
 
     @property
     def _usual_parts(self) -> int:
@@ -69,11 +76,10 @@ class VolumeSpike(TradeRule[Volumes]):
 
     def value(self, state: Volumes, trade: Trade) -> float:  # noqa: ARG002 (the kind's signature)
         """How many times the usual."""
-        return (state.others + state.parts[-1][1]) / state.usual
+        return state.in_window / (state.in_before * PARTS / self._usual_parts)
 
     def text(self, state: Volumes, trade: Trade) -> str:
-        volume = plain(state.others + state.parts[-1][1])
         return (
-            f"{volume} {trade.base_asset} of {trade.symbol} traded in {minutes(self.minutes)}: "
+            f"{plain(state.in_window)} {trade.base_asset} of {trade.symbol} traded in {minutes(self.minutes)}: "
             f"{self.value(state, trade):.1f} times what is usual."
         )
