@@ -67,6 +67,8 @@ class Service:
                 self._follow()
             except (psycopg2.Error, SQLAlchemyError, KafkaError, NotAloneError) as error:
                 self._tell(error)
+                if isinstance(error, NotAloneError):  # the other one sends too
+                    self._sending.stop()
                 self._stopping.wait(RETRY_SECONDS)
         self._heartbeat.stop()
         self._asking.stop()
@@ -101,11 +103,11 @@ class Service:
     def _follow(self) -> None:
         """Evaluate the rules of the file until it is another."""
         self._asking.follow(self._file)
-        self._sending.follow(self._file)
         schema.upgrade(self._settings)
         store = Store(self._settings)
         try:
             store.be_alone()
+            self._sending.follow(self._file)
             stream = Stream(self._settings, store.offsets())
             try:
                 self._evaluate(store, stream)
@@ -168,6 +170,7 @@ def serve(settings: Settings) -> None:
     """Run the service until SIGTERM or Ctrl-C. Raises `AlertsFileError` or `SettingsError` where it cannot start."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr)
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # it reports each attempt; we say what matters
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     service = Service(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.stop())

@@ -88,6 +88,11 @@ def told(receiver: Receiver, market: Market) -> list[str]:
     return [message["about"] for message in receiver.taken if market.symbol in message["title"]]
 
 
+def noted(database: Database) -> int:
+    """How many messages were taken, and that noted."""
+    return len(database.rows("select 1 from alerts.outbox where delivered_at is not null"))
+
+
 def test_a_price_alert_is_at_the_receiver_within_two_seconds_of_the_trade(
     service: ServiceProcess, market: Market, receiver: Receiver
 ) -> None:
@@ -154,11 +159,11 @@ def test_a_service_killed_between_sending_and_noting_it_sends_again_with_the_sam
 
 
 def test_what_was_traded_while_it_was_dead_is_told_and_what_it_had_seen_is_not_told_again(
-    service: ServiceProcess, market: Market, receiver: Receiver
+    service: ServiceProcess, market: Market, receiver: Receiver, database: Database
 ) -> None:
     service.start()
     market.trade(99, 101, 99)
-    until(lambda: len(receiver.taken) == 2)
+    until(lambda: noted(database) == 2)
     service.kill()
     market.trade(101)
     service.start()
@@ -200,11 +205,11 @@ def test_repairs_and_replays_are_no_news(service: ServiceProcess, market: Market
 
 
 def test_rules_change_while_it_runs_and_a_wrong_file_changes_nothing(
-    service: ServiceProcess, market: Market, receiver: Receiver
+    service: ServiceProcess, market: Market, receiver: Receiver, database: Database
 ) -> None:
     service.start()
     market.trade(99, 201)
-    until(lambda: receiver.taken)
+    until(lambda: noted(database) == 1)
     assert told(receiver, market) == ["fired"]
     service.file.write_text("rules:\n  - {name: level, kind: gossip}\n")
     until(lambda: "there is no kind 'gossip'" in service.log.read_text(), 5)
