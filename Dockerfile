@@ -36,6 +36,7 @@ COPY --from=minio /opt/cache/crypto-lakehouse /opt/cache/crypto-lakehouse
 COPY config config
 COPY shared shared
 COPY streaming streaming
+COPY alerts alerts
 COPY crypto_pipeline crypto_pipeline
 COPY deployment deployment
 # A named volume takes the owner of the folder that it covers.

@@ -9,6 +9,7 @@ from deployment.services import TABLE
 from deployment.start import configured
 from deployment.stop import stop
 from shared.settings import SettingsError
+from shared.yaml_file import YamlFileError
 
 
 def main() -> None:
@@ -17,7 +18,7 @@ def main() -> None:
     set_environment({"CRYPTO_MODE": mode})
     try:
         settings = configured(mode)
-    except SettingsError as error:
+    except (SettingsError, YamlFileError) as error:
         sys.exit(f"✗ {error}")
     for local in ("demo", "live"):
         stop(state(local), print)

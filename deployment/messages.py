@@ -38,6 +38,7 @@ def farewell(settings: Settings) -> str:
         ("Spark jobs", settings.spark_ui_port, "each materialization by its name"),
         ("MinIO console", settings.minio_console_port, "user and password: S3_ACCESS_KEY and S3_SECRET_KEY in .env"),
         ("Metrics", settings.metrics_port, "of streaming, at /metrics"),
+        ("Alerts", settings.alerts_port, "of the rules in config/alerts.yaml: /health and /metrics"),
     ]
     addresses = "\n".join(f"  {name:<15}http://{host}:{port:<7}{note}".rstrip() for name, port, note in places)
     values = ", ".join(

@@ -117,6 +117,11 @@ def streaming(settings: Settings) -> None:
     get(f"http://{settings.host('streaming')}:{settings.metrics_port}/metrics")
 
 
+def alerts(settings: Settings) -> None:
+    """The rules on trades are evaluated, and the alerts can be kept."""
+    get(f"http://{settings.host('alerts')}:{settings.alerts_port}/health")
+
+
 def get(url: str, body: bytes | None = None) -> bytes:
     """What a service of ours answers to GET, or to POST of a JSON body."""
     request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"} if body else {})  # noqa: S310 (http)

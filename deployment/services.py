@@ -192,6 +192,16 @@ TABLE = (
         reads=_STREAM,
         stop_seconds=40,
     ),
+    Service(
+        name="alerts",
+        command=_module("alerts.service"),
+        probe=probes.alerts,
+        memory_mb=(192, 160),
+        needs=("kafka", "postgres"),
+        ports=("alerts_port",),
+        code=("alerts", "deployment/probes.py", *_PYTHON),
+        reads=("alerts_", "dagster_port", "kafka_", "postgres_", "symbols_file", "active_symbols"),
+    ),
 )
 
 

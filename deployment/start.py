@@ -13,6 +13,7 @@ from types import FrameType
 from typing import NoReturn
 from xmlrpc.client import Fault
 
+from alerts.rules import load as load_alerts
 from crypto_pipeline.gold._rules import load as load_rules
 from crypto_pipeline.indicators._file import load as load_indicators
 from deployment import env_file, health, messages, ports, processes, spark, supervise
@@ -66,11 +67,12 @@ def _interrupted(_number: int, _frame: FrameType | None) -> NoReturn:
 def configured(mode: str) -> Settings:
     """The settings, once `.env` is whole.
 
-    Raises `SettingsError` for a wrong one, or `YamlFileError` for a wrong `indicators.yaml` or a `signals.yaml` that
-    cannot be read, before anything is written or restarted.
+    Raises `SettingsError` for a wrong one, or `YamlFileError` for a wrong `indicators.yaml` or `alerts.yaml`, or a
+    `signals.yaml` that cannot be read, before anything is written or restarted.
     """
     given = Settings.load()
     load_rules(given.signals_file, load_indicators(given.indicators_file))
+    load_alerts(given.alerts_file)
     made = env_file.ensure(mode)
     if made:
         say(f"Made {', '.join(made)} in {home() / '.env'} (mode 600).")

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
+from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -20,6 +21,22 @@ Symbols = Annotated[str, BeforeValidator(lambda value: str(value).strip())]
 def home() -> Path:
     """The folder of `.env` and `var/`: the checkout, unless `CRYPTO_HOME` names another (tests do)."""
     return Path(os.environ.get("CRYPTO_HOME", PROJECT)).resolve()
+
+
+def env_file() -> Path:
+    """The file of the settings."""
+    return home() / ".env"
+
+
+def secret(name: str) -> str:
+    """A secret that `config/alerts.yaml` names, from the environment or `.env`.
+
+    Raises `KeyError` where it is not set, or where its name does not begin with `ALERTS_`: no other is given away.
+    """
+    value = os.environ.get(name) or dotenv_values(env_file(), interpolate=False).get(name)
+    if not value or not name.startswith("ALERTS_"):
+        raise KeyError(name)
+    return value
 
 
 class SettingsError(Exception):
@@ -51,6 +68,7 @@ class Settings(BaseSettings):
     dagster_port: Port = 3000
     dagster_code_port: Port = 4266
     metrics_port: Port = 8000
+    alerts_port: Port = 8010
     simulator_port: Port = 8100
 
     kafka_bootstrap_servers: str = ""
@@ -79,6 +97,7 @@ class Settings(BaseSettings):
     indicators_file: Path = PROJECT / "config" / "indicators.yaml"
     portfolio_file: Path = PROJECT / "config" / "portfolio.yaml"
     signals_file: Path = PROJECT / "config" / "signals.yaml"
+    alerts_file: Path = PROJECT / "config" / "alerts.yaml"
     stream_memory_mb: Annotated[int, Field(ge=8)] = 256
     """What the streaming service may hold in memory while Kafka is away; beyond it, events spool to disk, in order."""
     stream_spool_mb: Annotated[int, Field(ge=0)] = 20_000
@@ -161,15 +180,14 @@ class Settings(BaseSettings):
     @classmethod
     def load(cls) -> Self:
         """The settings of the environment and `.env`. Raises `SettingsError`, one sentence a fault."""
-        env_file = home() / ".env"
         try:
-            return cls(_env_file=env_file)  # type: ignore[call-arg]
+            return cls(_env_file=env_file())  # type: ignore[call-arg]
         except ValidationError as error:
             faults = "; ".join(
                 f"{str(fault['loc'][0]).upper()} is {fault['input']!r}: {fault['msg'].lower()}"
                 for fault in error.errors()
             )
-            raise SettingsError(f"Wrong setting: {faults}. Mend it in {env_file} or in the environment.") from None
+            raise SettingsError(f"Wrong setting: {faults}. Mend it in {env_file()} or in the environment.") from None
 
 
 @lru_cache(maxsize=1)

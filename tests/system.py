@@ -200,12 +200,14 @@ def deployed(**given: str) -> Iterator[System]:
     home = Path(tempfile.mkdtemp(prefix="crypto-lakehouse-test-"))
     home.chmod(0o755)
     settings = {name: str(port) for name, port in zip(PORTS, free_ports(len(PORTS)), strict=True)}
+    shutil.copyfile(PROJECT / "config" / "alerts.yaml", home / "alerts.yaml")
     environment = {
         **{name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields},
         **settings,
         "CRYPTO_HOME": str(home),
         "CRYPTO_MODE": "demo",
         "MEMORY_PROFILE": "6g",
+        "ALERTS_FILE": str(home / "alerts.yaml"),
         **given,
     }
     made = System(environment, home)

@@ -1,5 +1,7 @@
 """The command `crypto`. Each module beside this one is a command, the function that bears its name; `_name` is none.
 
+Where a command has commands of its own, that name is a `typer.Typer` of them.
+
 A name that Python keeps for itself has `_` at its end.
 
 What a command needs is imported when it runs, so that `crypto --help` answers at once.
@@ -46,4 +48,8 @@ def _crypto() -> None:
 
 
 for _module in sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")):
-    app.command(name=_module.rstrip("_"))(getattr(import_module(f"{__name__}.{_module}"), _module))
+    _command = getattr(import_module(f"{__name__}.{_module}"), _module)
+    if isinstance(_command, typer.Typer):
+        app.add_typer(_command, name=_module)
+    else:
+        app.command(name=_module.rstrip("_"))(_command)

@@ -7,6 +7,8 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
+from alerts.rules import AlertsFileError
+from alerts.rules import load as load_alerts
 from crypto_pipeline.gold._portfolios import PortfolioFileError, chosen
 from crypto_pipeline.gold._rules import SignalsFileError
 from crypto_pipeline.gold._rules import load as load_rules
@@ -48,6 +50,7 @@ def checks() -> Iterator[Check]:
     yield _indicators(settings)
     yield from portfolios(settings)
     yield from signals(settings)
+    yield alerts(settings)
     try:
         symbols, selectors, _ = load_watchlist(settings.symbols_file, settings.active_symbols)
         check_exchanges([*symbols, *selectors])
@@ -119,6 +122,17 @@ def signals(settings: Settings) -> Iterator[Check]:
     yield from (Check("warning", "signals", refused) for refused in rules.refused)
     if not rules.refused:
         yield Check("ok", "signals", f"{len(rules.rules)} rules in {settings.signals_file}")
+
+
+def alerts(settings: Settings) -> Check:
+    """Whether the rules of alerts are right."""
+    try:
+        file = load_alerts(settings.alerts_file)
+    except AlertsFileError as error:
+        return Check("fault", "alerts", str(error))
+    if not file.destinations:
+        return Check("ok", "alerts", f"{len(file.rules)} rules in {settings.alerts_file}, without a destination")
+    return Check("ok", "alerts", f"{len(file.rules)} rules in {settings.alerts_file}; `crypto alerts test` tries one")
 
 
 def limits(symbols: Sequence[Symbol], settings: Settings, selectors: Sequence[Selector] = ()) -> Iterator[Check]:

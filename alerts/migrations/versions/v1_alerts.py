@@ -1,0 +1,15 @@
+"""Alerts, what waits to be sent, how far Kafka was read, and the role that may write it all."""
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "v1"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Make the tables and the role."""
+    op.execute(Path(__file__).with_suffix(".sql").read_text(encoding="utf-8"))
