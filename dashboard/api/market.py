@@ -137,6 +137,8 @@ async def watch(here: Here) -> Response:
             {
                 "exchange": key[0],
                 "symbol": key[1],
+                "base_asset": known["base_asset"],
+                "quote_asset": known["quote_asset"],
                 "tick_size": known["tick_size"],
                 "price": exact_text(live.price) if live and live.price is not None else None,
                 "change_24h_percent": float(ticker.price_change_percent) if ticker else None,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import psycopg
 import talib
-from kafka import KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer
 from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
@@ -36,6 +36,11 @@ PAIRS = {
 """By symbol the base asset, a price, and the tick size."""
 OUTAGE = range(20, 27)
 """The minutes of an hour in which the stream was down once: repaired."""
+
+LOST = datetime.now(UTC) - timedelta(hours=1)
+"""The hour, each ninth day back from then, in which some of SOLUSDT's minutes are not whole."""
+DOWN = datetime.now(UTC) - timedelta(hours=2)
+"""The hour, each half day back from then, in which BTCUSDT's stream was down: what was missed was fetched."""
 
 _TYPES = {"string": "text", "int": "integer", "double": "double precision", "timestamp": "timestamptz"}
 
@@ -173,8 +178,8 @@ def indicator_rows(symbol: str, interval: str, bars: Sequence[Bar]) -> Iterator[
 
 def minute_status(symbol: str, at: datetime) -> dict[str, Any]:
     """What is known of a minute of BTCUSDT and the others: an outage that was repaired, one that is not."""
-    was_down = symbol == "BTCUSDT" and at.hour % 12 == 3 and at.minute in OUTAGE
-    is_lost = symbol == "SOLUSDT" and at.hour % 24 == 7 and at.minute in range(40, 44)
+    was_down = symbol == "BTCUSDT" and at.hour % 12 == DOWN.hour % 12 and at.minute in OUTAGE
+    is_lost = symbol == "SOLUSDT" and (at.toordinal() - LOST.toordinal()) % 9 == 0 and at.hour == LOST.hour and at.minute in range(40, 44)
     is_quiet = symbol == "XRPUSDT" and at.minute % 17 == 0
     row: dict[str, Any] = dict.fromkeys(SHOWN) | {
         "interval_start": at, "status": "complete", "proof": "trade_ids", "trades_expected": 86, "trades_received": 86,
@@ -384,6 +389,12 @@ class Stream:
     """Sends events of the made market into Kafka, as the streaming service does."""
 
     def __init__(self, settings: Settings) -> None:
+        admin = KafkaAdminClient(bootstrap_servers=settings.kafka)
+        wanted = {topic(symbol) for symbol in PAIRS} - set(admin.list_topics())
+        if wanted:
+            one = {"num_partitions": 1, "replication_factor": 1}
+            admin.create_topics(dict.fromkeys(wanted, one), wait_for_metadata=True)
+        admin.close()
         self._producer = KafkaProducer(bootstrap_servers=settings.kafka, linger_ms=5)
         self._ids: dict[str, int] = {}
         self._stopping = threading.Event()

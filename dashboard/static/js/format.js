@@ -33,7 +33,7 @@ export const when = (at, kind = "short") => (at === null || at === undefined ? "
 /** How many places a tick size has: 2 for "0.01". */
 export const places = (tick) => (tick && tick.includes(".") ? tick.split(".")[1].replace(/0+$/, "").length : tick ? 0 : 2);
 
-const grouped = (whole) => whole.replace(/\B(?=(\d{3})+(?!\d))/g, ",");
+const grouped = (number) => number.replace(/^(-?)(\d+)/, (_, sign, whole) => sign + whole.replace(/\B(?=(\d{3})+$)/g, ","));
 
 /** An exact decimal with so many places, cut not rounded: a price is a multiple of its tick. */
 export function exact(text, digits) {

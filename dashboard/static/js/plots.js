@@ -54,6 +54,6 @@ export const timeAxis = (c, format) => ({ type: "time", axisLine: { lineStyle: {
 export const valueAxis = (c, format, more = {}) => ({ type: "value", scale: true, splitNumber: 4, splitLine: { lineStyle: { color: c.soft_line } }, axisLabel: { ...label(c), formatter: format }, ...more });
 /** An axis of names. */
 export const nameAxis = (c, data, more = {}) => ({ type: "category", data, axisLine: { lineStyle: { color: c.line } }, axisTick: { show: false }, axisLabel: label(c), ...more });
-export const grid = { left: 8, right: 12, top: 26, bottom: 6, containLabel: true };
+export const grid = { left: 8, right: 24, top: 26, bottom: 6, containLabel: true };
 export const legend = (c) => ({ top: 0, left: 4, icon: "rect", itemWidth: 10, itemHeight: 2, textStyle: { color: c.soft, fontSize: 11 } });
 export const line = (name, data, more = {}) => ({ name, type: "line", data, showSymbol: data.length < 3, symbolSize: 4, lineStyle: { width: 1.4 }, ...more });

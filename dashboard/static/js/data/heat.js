@@ -57,5 +57,5 @@ export function calendar(rows) {
     const said = row ? `${new Date(at).toISOString().slice(0, 10)} ${row.symbol}: ${words(row.condition)}, ${sentence(row)}` : `${new Date(at).toISOString().slice(0, 10)}: nothing is known`;
     element.append(h("span", { class: `cell s-${row ? (row.minutes_expected ? row.condition : "none") : "none"}`, title: said, role: "img", "aria-label": said }));
   }
-  return element;
+  return h("div", {}, element, h("p", { class: "key" }, `${when(first, "date")} to ${when(Date.parse(sorted.at(-1)), "date")}; a column is a week, from Monday on`));
 }

@@ -38,8 +38,8 @@ class Page {
       h("div", { class: "tiles" }, Object.values(this.tiles).map(({ box }) => box)),
       panel("Completeness", h("div", {}, this.map, key()), { note: `the last ${HOURS} hours by symbol; click an hour to see its minutes` }), this.storyPanel,
       panel("What changed since your last visit", this.changed, { note: when(this.since, "whole"), classes: "most" }), panel("Health", this.reasons, { classes: "third" }),
-      panel("Holes", this.gaps, { classes: "most", note: "open ones first, then what was mended of late" }), panel("Condition by day", this.days, { classes: "third", tools: [this.symbols] }),
-      panel("Latency", this.latency, { classes: "half", note: "from the exchange, today" }), panel("Last runs", this.runs, { classes: "half" }),
+      panel("Holes", this.gaps, { note: "open ones first, then what was mended of late" }), panel("Condition by day", this.days, { classes: "third", tools: [this.symbols] }),
+      panel("Latency", this.latency, { classes: "third", note: "from the exchange, today" }), panel("Last runs", this.runs, { classes: "third" }),
       panel("Topics", this.topics, { note: "what streams, and what the lake has not taken in yet" })));
   }
 

@@ -1,7 +1,7 @@
 // The order book and the last trades, in rows that are made once and only change their text.
 
 import { h, say } from "../dom.js";
-import { brief, exact, when } from "../format.js";
+import { exact, when } from "../format.js";
 
 const LEVELS = 5;
 const TRADES = 40;
@@ -23,7 +23,7 @@ export class Book {
         h("tbody", {}, [...this.asks].reverse().map(({ row }) => row), h("tr", { class: "mid" }, this.spread), this.bids.map(({ row }) => row))));
   }
 
-  draw({ bids, asks }, digits) {
+  draw({ bids, asks }, digits, sizes) {
     const sums = [bids, asks].map((side) => side.reduce((sum, [, size]) => sum + Number(size), 0));
     const most = Math.max(...sums) || 1;
     for (const [levels, side] of [[this.bids, bids], [this.asks, asks]]) {
@@ -32,13 +32,13 @@ export class Book {
         const [price, size] = side[place] ?? [null, null];
         sum += Number(size ?? 0);
         say(one.price, price === null ? "" : exact(price, digits));
-        say(one.size, size ?? "");
+        say(one.size, size === null ? "" : exact(size, sizes));
         one.meter.value = price === null ? 0 : sum / most;
       });
     }
     if (!bids.length || !asks.length) return say(this.spread, bids.length || asks.length ? "one side is empty" : "no book has come yet");
     const [bid, ask] = [Number(bids[0][0]), Number(asks[0][0])], spread = ask - bid;
-    say(this.spread, `Spread ${spread.toFixed(digits)}   ${((spread / ((ask + bid) / 2)) * 1e4).toFixed(2)} bp`);
+    say(this.spread, `Spread ${spread.toFixed(digits)} · ${((spread / ((ask + bid) / 2)) * 1e4).toFixed(2)} bp`);
     say(this.note, `${Math.round((100 * sums[0]) / (sums[0] + sums[1] || 1))} % bid`);
   }
 }
@@ -53,7 +53,7 @@ export class Trades {
       h("div", { class: "rows" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", {}, "Price"), h("th", { class: "right" }, "Size"), h("th", { class: "right" }, "Time"))), h("tbody", {}, this.rows.map(({ row }) => row)))));
   }
 
-  draw(trades, digits) {
+  draw(trades, digits, sizes) {
     this.rows.forEach(({ row, price, size, time }, place) => {
       const trade = trades[place];
       row.hidden = !trade;
@@ -61,7 +61,7 @@ export class Trades {
       const [, at, paid, quantity, isSold] = trade;
       say(price, exact(paid, digits));
       price.className = `num ${isSold ? "down" : "up"}`;
-      say(size, quantity.length > 9 ? brief(quantity) : quantity);
+      say(size, exact(quantity, sizes));
       say(time, when(at, "seconds"));
     });
   }

@@ -30,6 +30,7 @@ class Page {
     this.groups = new Map();
     this.chosen = { exchange: "binance", symbol: "", interval: "1m" };
     this.digits = 2;
+    this.sizes = 5;
     this.indicatorRows = [];
     this.watch = new Watch((exchange, symbol) => this.choose({ exchange, symbol }));
     this.book = new Book();
@@ -105,7 +106,7 @@ class Page {
   async loadSymbols() {
     try {
       const { symbols } = await get("symbols", {}, this.ending.signal);
-      for (const one of symbols) this.markets.set(`${one.exchange}:${one.symbol}`, { exchange: one.exchange, symbol: one.symbol, tick: one.tick_size, base: one.base_asset, quote: one.quote_asset, price: one.price });
+      for (const one of symbols) this.markets.set(`${one.exchange}:${one.symbol}`, { exchange: one.exchange, symbol: one.symbol, tick: one.tick_size, step: one.step_size, base: one.base_asset, quote: one.quote_asset });
       if (!symbols.length) say(this.over, "No symbol is there yet. The first candles come about two minutes after ./deploy.sh.");
       this.nameIt();
     } catch (error) {
@@ -186,6 +187,7 @@ class Page {
     document.title = `${symbol || "Market"} · crypto-lakehouse`;
     if (!market) return;
     this.digits = places(market.tick);
+    this.sizes = market.step ? places(market.step) : 5;
     this.chart.tick(market.tick, this.digits);
     if (this.candles) this.legendOf(this.candles.bars.at(-1));
   }
@@ -270,8 +272,8 @@ class Page {
 
   deep(message) {
     if (!this.isMine(message)) return;
-    this.book.draw(message, this.digits);
-    this.trades.draw(message.trades, this.digits);
+    this.book.draw(message, this.digits, this.sizes);
+    this.trades.draw(message.trades, this.digits, this.sizes);
     const { ticker } = message;
     if (!ticker) return;
     say(this.facts.change, percent(ticker.change_percent));

@@ -36,10 +36,10 @@ export class Watch {
     }
   }
 
-  #row({ exchange, symbol, tick_size }) {
+  #row({ exchange, symbol, base_asset: base, quote_asset: quote, tick_size }) {
     const [price, change, line] = [h("span", { class: "price num" }), h("span", { class: "change num" }), sparkline([])];
     const button = h("button", { type: "button", "data-symbol": symbol, onclick: () => this.onChoose(exchange, symbol) },
-      h("span", { class: "name" }, symbol), h("span", { class: "venue" }, exchange), line, price, change);
+      h("span", { class: "name" }, base, h("i", {}, `/${quote}`)), h("span", { class: "venue" }, exchange), line, price, change);
     this.#rows.set(`${exchange}:${symbol}`, { exchange, symbol, button, price, change, line, digits: places(tick_size) });
     return button;
   }
