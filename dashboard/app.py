@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -50,7 +51,7 @@ def create_app(settings: Settings, hour_of: HourOf = minutes.of_an_hour) -> Fast
     app = FastAPI(
         title="crypto-lakehouse",
         version="1",
-        description="Market data of the lake and of the stream. Times are UTC; prices and quantities are strings, exact.",
+        description="Market data of the lake and of the stream. Times are UTC; prices are strings, exact.",
         lifespan=partial(_running, settings, hour_of),
         docs_url=None,
         redoc_url=None,
@@ -72,9 +73,8 @@ def create_app(settings: Settings, hour_of: HourOf = minutes.of_an_hour) -> Fast
         (WrongValueError, 400),
     ):
         app.add_exception_handler(fault, partial(_sentence, code))
-    app.add_exception_handler(RequestError, _refused)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _not_there)
+    for kind, answer in ((RequestError, _refused), (RequestValidationError, _invalid), (HTTPException, _not_there)):
+        app.add_exception_handler(kind, cast(Callable[[Request, Exception], Awaitable[Response]], answer))
     return app
 
 
@@ -167,7 +167,9 @@ def _only_known_parameters(request: Request) -> None:
         return  # a table of gold, whose columns are parameters too
     for name in request.query_params:
         if name not in known:
-            raise RequestError(400, f"There is no parameter {name[:40]!r}: there is {', '.join(sorted(known)) or 'none'}.")
+            raise RequestError(
+                400, f"There is no parameter {name[:40]!r}: there is {', '.join(sorted(known)) or 'none'}."
+            )
 
 
 def _failure(code: int, sentence: str) -> Response:
@@ -178,13 +180,11 @@ async def _sentence(code: int, _request: Request, fault: Exception) -> Response:
     return _failure(code, str(fault))
 
 
-async def _refused(_request: Request, fault: Exception) -> Response:
-    assert isinstance(fault, RequestError)
+async def _refused(_request: Request, fault: RequestError) -> Response:
     return _failure(fault.status, str(fault))
 
 
-async def _invalid(_request: Request, fault: Exception) -> Response:
-    assert isinstance(fault, RequestValidationError)
+async def _invalid(_request: Request, fault: RequestValidationError) -> Response:
     first = fault.errors()[0]
     name = first["loc"][-1]
     if first["type"] == "missing":
@@ -192,8 +192,7 @@ async def _invalid(_request: Request, fault: Exception) -> Response:
     return _failure(422, f"{name} is {str(first['input'])[:80]!r}: {first['msg'][0].lower()}{first['msg'][1:]}.")
 
 
-async def _not_there(request: Request, fault: Exception) -> Response:
-    assert isinstance(fault, HTTPException)
+async def _not_there(request: Request, fault: HTTPException) -> Response:
     if fault.status_code == 404 and not request.url.path.startswith(("/api", "/static")):
         return FileResponse(STATIC / "index.html", 404)
     if fault.status_code == 404:

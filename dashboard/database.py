@@ -5,7 +5,7 @@ from typing import Any, LiteralString
 
 from psycopg import AsyncConnection, DataError, Error, OperationalError, errors
 from psycopg.rows import dict_row, tuple_row
-from psycopg.sql import SQL, Composable
+from psycopg.sql import Composed
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from shared.settings import Settings
@@ -15,7 +15,7 @@ WAIT_SECONDS = 3.0
 """For a connection; then the database counts as away."""
 STATEMENT_SECONDS = 10
 
-Query = LiteralString | Composable
+Query = LiteralString | Composed
 
 
 class DatabaseAwayError(Exception):
@@ -103,5 +103,5 @@ class Database:
 
 async def _rows(connection: AsyncConnection[Any], query: Query, values: Any, rows: Any) -> list[Any]:
     async with connection.cursor(row_factory=rows) as cursor:
-        await cursor.execute(query if isinstance(query, Composable) else SQL(query), values)
+        await cursor.execute(query, values)
         return await cursor.fetchall()

@@ -1,7 +1,7 @@
 """What is wrong with a request, as one sentence that says what would be right."""
 
-from collections.abc import Iterable
 import difflib
+from collections.abc import Iterable
 
 
 class RequestError(Exception):

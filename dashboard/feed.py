@@ -38,7 +38,6 @@ class Feed:
         self._hub = hub
         self._lake_until = lake_until
         self._stopping = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._heard = time.monotonic()
         self._kafka_trouble = "Kafka has not answered yet."
@@ -60,8 +59,8 @@ class Feed:
 
     def start(self) -> None:
         """Begin, in a thread; call it from the running event loop."""
-        self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
+        loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, args=(loop,), name="feed", daemon=True)
         self._thread.start()
 
     async def stop(self) -> None:
@@ -70,12 +69,12 @@ class Feed:
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, PATIENCE_SECONDS)
 
-    def _run(self) -> None:
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         while not self._stopping.is_set():
             consumer = None
             try:
                 consumer = self._connect()
-                self._follow(consumer)
+                self._follow(consumer, loop)
             except (KafkaError, OSError, probes.UnhealthyError, AssertionError) as error:
                 # kafka-python asserts what a broker that comes back does not tell yet
                 self._kafka_trouble = (
@@ -105,7 +104,7 @@ class Feed:
             metrics_enabled=False,
         )
 
-    def _follow(self, consumer: KafkaConsumer) -> None:
+    def _follow(self, consumer: KafkaConsumer, loop: asyncio.AbstractEventLoop) -> None:
         # By one topic for all, the key does not tell what a message is.
         moving_from = 0 if self._settings.kafka_topic else _minute_ms(time.time() - MOVING_MINUTES * 60)
         ends: dict[TopicPartition, int] = {}
@@ -122,17 +121,13 @@ class Feed:
             polled = consumer.poll(timeout_ms=250)
             events = [event for records in polled.values() for event in _events(records, moving_from)]
             if polled:
-                self._hand_over(events)
+                # Waits until it is there, so that what waits is bounded.
+                asyncio.run_coroutine_threadsafe(self._take(events), loop).result()
             elif time.monotonic() - self._heard > SILENT_SECONDS:
                 probes.kafka(self._settings)  # a consumer does not say that its broker has gone
             if not self.caught_up:
                 ends = {place: end for place, end in ends.items() if consumer.position(place) < end}
                 self.caught_up = not ends
-
-    def _hand_over(self, events: list[AnyEvent]) -> None:
-        """Into the hub, in its own thread; waits until it is there, so that what waits is bounded."""
-        assert self._loop is not None
-        asyncio.run_coroutine_threadsafe(self._take(events), self._loop).result()
 
     async def _take(self, events: list[AnyEvent]) -> None:
         self._hub.take(events)

@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -16,7 +16,7 @@ from crypto_pipeline.reader import arrow_type
 from shared.tables import Column
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     """How an answer is written."""
 
     JSON = "json"
@@ -32,7 +32,9 @@ def json_response(content: Any, status: int = 200) -> Response:
     return Response(_encoder.encode(content), status, media_type="application/json")
 
 
-def rows_response(columns: Sequence[Column], rows: Sequence[Sequence[Any]], wanted: Format, about: dict[str, Any]) -> Response:
+def rows_response(
+    columns: Sequence[Column], rows: Sequence[Sequence[Any]], wanted: Format, about: dict[str, Any]
+) -> Response:
     """Rows in the order of `columns`. JSON has `about` beside them, and decimals as strings, exact; so has CSV."""
     names = [column.name for column in columns]
     match wanted:

@@ -1,4 +1,4 @@
-"""What streams now, in memory: the last minutes, trades, book and price of each symbol. Bounded, whatever runs for long.
+"""What streams now, in memory: the last minutes, trades, book and price of each symbol. Bounded, however long it runs.
 
 All of it belongs to the event loop; the feed's thread hands its events over to it.
 """

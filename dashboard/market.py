@@ -91,9 +91,7 @@ async def candles(
     return joined(rows, hub.bars(key, interval), start, end)[-limit:]
 
 
-def joined(
-    rows: list[tuple[Any, ...]], bars: Iterable[Bar], start: datetime, end: datetime
-) -> list[tuple[Any, ...]]:
+def joined(rows: list[tuple[Any, ...]], bars: Iterable[Bar], start: datetime, end: datetime) -> list[tuple[Any, ...]]:
     """The lake's candles and those that stream, each start once: the lake's row counts where it is closed."""
     first, last = _micros(start), _micros(end)
     settled = {_micros(row[0]) for row in rows if row[8]}
@@ -169,7 +167,8 @@ def _by_key(rows: Iterable[tuple[Any, ...]]) -> dict[Key, list[Bar]]:
 
 
 def _bar(row: tuple[Any, ...]) -> Bar:
-    return Bar(_micros(row[2]), *row[3:9], row[9], True)
+    opened, high, low, close, volume, quote_volume, count = row[3:]
+    return Bar(_micros(row[2]), opened, high, low, close, volume, quote_volume, count, True)
 
 
 def _row(bar: Bar) -> tuple[Any, ...]:

@@ -19,9 +19,7 @@ HourOf = Callable[[Settings, str, str, datetime, datetime], Rows]
 SHOWN = [name for name in TABLE.column_names if name not in ("exchange", "symbol", "first_minute", "month")]
 
 
-def of_an_hour(
-    settings: Settings, exchange: str, symbol: str, start: datetime, end: datetime
-) -> Rows:
+def of_an_hour(settings: Settings, exchange: str, symbol: str, start: datetime, end: datetime) -> Rows:
     """The minutes of a symbol in order. Raises `LakeError`."""
     months = sorted({f"{at.astimezone(UTC):%Y-%m}" for at in (start, end)})
     pieces = reader.open_table(TABLE, settings).batches(

@@ -50,7 +50,9 @@ def span(start: datetime | None, end: datetime | None, seconds: float = 0) -> tu
     begin = _utc(start) if start else datetime(2009, 1, 3, tzinfo=UTC)
     until = _utc(end) if end else datetime.now(UTC) + timedelta(days=1)
     if begin >= until:
-        raise RequestError(400, f"The range is empty: start {begin:%Y-%m-%d %H:%M} must lie before end {until:%Y-%m-%d %H:%M}.")
+        raise RequestError(
+            400, f"The range is empty: start {begin:%Y-%m-%d %H:%M} must lie before end {until:%Y-%m-%d %H:%M}."
+        )
     if start and seconds and (rows := (min(until, datetime.now(UTC)) - begin).total_seconds() / seconds) > MAX_ROWS:
         raise RequestError(
             400,

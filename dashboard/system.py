@@ -10,10 +10,7 @@ from deployment import probes
 from shared.settings import Settings
 
 RUNS_SHOWN = 12
-_RUNS = (
-    f"{{runsOrError(limit:{RUNS_SHOWN})"
-    "{...on Runs{results{runId jobName status startTime endTime}}}}"
-)
+_RUNS = f"{{runsOrError(limit:{RUNS_SHOWN}){{...on Runs{{results{{runId jobName status startTime endTime}}}}}}}}"
 
 
 def collected(settings: Settings, disk: DiskLog) -> dict[str, Any]:

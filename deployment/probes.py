@@ -117,6 +117,11 @@ def streaming(settings: Settings) -> None:
     get(f"http://{settings.host('streaming')}:{settings.metrics_port}/metrics")
 
 
+def dashboard(settings: Settings) -> None:
+    """The page is served."""
+    get(f"http://{settings.host('dashboard')}:{settings.dashboard_port}/health")
+
+
 def get(url: str, body: bytes | None = None) -> bytes:
     """What a service of ours answers to GET, or to POST of a JSON body."""
     request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"} if body else {})  # noqa: S310 (http)

@@ -192,6 +192,26 @@ TABLE = (
         reads=_STREAM,
         stop_seconds=40,
     ),
+    Service(
+        name="dashboard",
+        command=_module("dashboard"),
+        probe=probes.dashboard,
+        memory_mb=(640, 512),
+        needs=("kafka", "postgres"),
+        ports=("dashboard_port",),
+        code=("config/indicators.yaml", "crypto_pipeline", "dashboard", "deployment", *_PYTHON),
+        reads=(
+            *_LAKE,
+            "analytics_",
+            "dagster_port",
+            "dashboard_",
+            "indicators_file",
+            "metrics_port",
+            "serving_",
+            "simulator_port",
+            "spark_",
+        ),
+    ),
 )
 
 

@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
 
+from crypto_pipeline.catalog import tables
 from dashboard.context import Here
 from dashboard.errors import RequestError
 from dashboard.formats import Format, json_response, rows_response
-from dashboard.parameters import End, Exchange, Limit, Start, Symbol, Written, known_symbol, span
-from crypto_pipeline.catalog import tables
+from dashboard.parameters import End, Limit, Start, Written, known_symbol, span
 from shared.tables import Column
 
 router = APIRouter(tags=["data"])
@@ -51,7 +51,7 @@ WHERE (%(status)s::text IS NULL OR status = %(status)s) AND (%(symbol)s::text IS
 ORDER BY updated_at DESC LIMIT %(limit)s
 """  # noqa: S608
 _REVISED = """
-SELECT exchange, symbol, "interval", interval_start, revision, trim_scale(close)::text AS close, source, status, known_at
+SELECT exchange, symbol, "interval", interval_start, revision, trim_scale(close)::text AS close, status, known_at
 FROM silver.fact_ohlcv
 WHERE revision > 1 AND known_at >= %(since)s AND interval_start >= %(since)s - interval '7 days' AND "interval" = '1m'
 ORDER BY known_at DESC LIMIT %(limit)s
@@ -90,7 +90,9 @@ async def completeness(
             here.hour_of, here.settings, exchange or "binance", symbol, begin, until
         )
         return rows_response(columns, found, written, {"by": by})
-    query, time = (_HOURLY, Column("hour_start", "timestamp", "")) if by == "hour" else (_DAILY, Column("day", "date", ""))
+    query, time = (
+        (_HOURLY, Column("hour_start", "timestamp", "")) if by == "hour" else (_DAILY, Column("day", "date", ""))
+    )
     values = {"start": begin, "end": until, "exchange": exchange, "symbol": symbol, "limit": limit}
     return rows_response((time, *_SPAN_COLUMNS), await here.database.tuples(query, values), written, {"by": by})
 
@@ -120,11 +122,20 @@ async def gaps(
 
 
 @router.get("/changes")
-async def changes(here: Here, since: Annotated[datetime, Query(description="UTC; seven days ago at most counts")]) -> Response:
+async def changes(
+    here: Here, since: Annotated[datetime, Query(description="UTC; seven days ago at most counts")]
+) -> Response:
     """What is otherwise than at `since`: minutes revised, gaps repaired or lost, pairs listed, halted or delisted."""
     begin, _ = span(max(since if since.tzinfo else since.replace(tzinfo=UTC), datetime.now(UTC) - LONGEST_SINCE), None)
     values: dict[str, Any] = {"since": begin, "limit": CHANGES_SHOWN}
-    ended = {"status": None, "symbol": None, "exchange": None, "start": begin, "end": datetime.now(UTC), "limit": CHANGES_SHOWN}
+    ended = {
+        "status": None,
+        "symbol": None,
+        "exchange": None,
+        "start": begin,
+        "end": datetime.now(UTC),
+        "limit": CHANGES_SHOWN,
+    }
     holes = [dict(zip(_SHOWN_GAPS, row, strict=True)) for row in await here.database.tuples(_GAPS, ended)]
     return json_response(
         {

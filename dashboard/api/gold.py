@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from psycopg.sql import SQL, Composable, Identifier, Placeholder
+from psycopg.sql import SQL, Composable, Composed, Identifier, Placeholder
 
 from crypto_pipeline.catalog import tables
 from dashboard.context import Here
@@ -76,13 +76,15 @@ def _conditions(table: Table, request: Request) -> tuple[list[Composable], dict[
                 400, f"{table.full_name} cannot be filtered by {name[:40]!r}: filter by {', '.join(table.key)}."
             )
         wanted = request.query_params.getlist(name)
-        asked = [SQL("{} = {}").format(Identifier(name), Placeholder(f"{name}_{place}")) for place in range(len(wanted))]
+        asked = [
+            SQL("{} = {}").format(Identifier(name), Placeholder(f"{name}_{place}")) for place in range(len(wanted))
+        ]
         conditions.append(SQL("({})").format(SQL(" OR ").join(asked)))
         values |= {f"{name}_{place}": value for place, value in enumerate(wanted)}
     return conditions, values
 
 
-def _query(table: Table, conditions: list[Composable], *, latest: bool) -> Composable:
+def _query(table: Table, conditions: list[Composable], *, latest: bool) -> Composed:
     shown = SQL(", ").join(
         SQL("trim_scale({0})::text AS {0}").format(Identifier(column.name))
         if column.type == DECIMAL
@@ -99,7 +101,7 @@ def _query(table: Table, conditions: list[Composable], *, latest: bool) -> Compo
     }
     if latest and table.time:
         return SQL(
-            "SELECT {columns} FROM (SELECT DISTINCT ON ({key}) * FROM {table} WHERE {where} ORDER BY {key}, {time} DESC) "
-            "AS newest {order} LIMIT %(limit)s"
+            "SELECT {columns} FROM (SELECT DISTINCT ON ({key}) * FROM {table} WHERE {where} ORDER BY {key}, {time} DESC"
+            ") AS newest {order} LIMIT %(limit)s"
         ).format(**parts)
     return SQL("SELECT {columns} FROM {table} WHERE {where} {order} LIMIT %(limit)s").format(**parts)

@@ -13,13 +13,33 @@ from dashboard.context import Here
 from dashboard.errors import unknown
 from dashboard.formats import Format, exact_text, json_response, rows_response
 from dashboard.parameters import (
-    End, Exchange, Interval, Limit, Start, Symbol, Written, known_interval, known_symbol, span,
+    End,
+    Exchange,
+    Interval,
+    Limit,
+    Start,
+    Symbol,
+    Written,
+    known_interval,
+    known_symbol,
+    span,
 )  # fmt: skip
 
 router = APIRouter(tags=["market"])
 
 INDICATORS = tables("silver")["silver.indicators"]
-PLAIN = ("exchange", "symbol", "interval", "interval_start", "close", "is_closed", "bridged", "rests_from", "ingestion_ts", "month")
+PLAIN = (
+    "exchange",
+    "symbol",
+    "interval",
+    "interval_start",
+    "close",
+    "is_closed",
+    "bridged",
+    "rests_from",
+    "ingestion_ts",
+    "month",
+)
 """Columns of `silver.indicators` that are none."""
 NAMES = [name for name in INDICATORS.column_names if name not in PLAIN]
 
@@ -110,7 +130,12 @@ async def indicators(
 
 @router.get("/marks")
 async def marks(
-    here: Here, symbol: Symbol, interval: Interval = "1m", exchange: Exchange = "binance", start: Start = None, end: End = None
+    here: Here,
+    symbol: Symbol,
+    interval: Interval = "1m",
+    exchange: Exchange = "binance",
+    start: Start = None,
+    end: End = None,
 ) -> Response:
     """The signals that stand on candles of the timeframe, and the anomalies of the symbol; the newest 500 of each."""
     await known_symbol(here, exchange, symbol)

@@ -67,9 +67,7 @@ def minute_bar(symbol: str, start: int, until: float = 60) -> Bar:
     prices = [tick(symbol, price_at(symbol, at + second)) for second in range(0, max(int(until), 1), 4)]
     volume = Decimal(str(round(0.02 * len(prices) * (1 + abs(math.sin(at / 900)) * 3), 5)))
     closes = prices[-1]
-    return Bar(
-        start, prices[0], max(prices), min(prices), closes, volume, volume * closes, len(prices), until >= 60
-    )  # fmt: skip
+    return Bar(start, prices[0], max(prices), min(prices), closes, volume, volume * closes, len(prices), until >= 60)
 
 
 def moment(micros: int) -> datetime:
@@ -80,13 +78,26 @@ def candle_row(symbol: str, interval: str, bar: Bar, **changes: Any) -> dict[str
     """A row of `silver.fact_ohlcv`."""
     span = INTERVALS[interval]
     fields: dict[str, Any] = {
-        "exchange": "binance", "symbol": symbol, "base_asset": PAIRS[symbol][0], "quote_asset": "USDT",
-        "interval": interval, "interval_seconds": span, "interval_start": moment(bar.start),
-        "interval_end": moment(bar.start + span * 1_000_000), "vwap": bar.close, "taker_buy_volume": bar.volume / 2,
-        "taker_buy_quote_volume": bar.quote_volume / 2, "status": "complete", "proof": "trade_ids",
-        "source": "websocket", "minutes_present": span // 60, "minutes_expected": span // 60, "revision": 1,
-        "known_at": moment(bar.start + span * 1_000_000), "ingestion_ts": moment(bar.start + span * 1_000_000),
-    }  # fmt: skip
+        "exchange": "binance",
+        "symbol": symbol,
+        "base_asset": PAIRS[symbol][0],
+        "quote_asset": "USDT",
+        "interval": interval,
+        "interval_seconds": span,
+        "interval_start": moment(bar.start),
+        "interval_end": moment(bar.start + span * 1_000_000),
+        "vwap": bar.close,
+        "taker_buy_volume": bar.volume / 2,
+        "taker_buy_quote_volume": bar.quote_volume / 2,
+        "status": "complete",
+        "proof": "trade_ids",
+        "source": "websocket",
+        "minutes_present": span // 60,
+        "minutes_expected": span // 60,
+        "revision": 1,
+        "known_at": moment(bar.start + span * 1_000_000),
+        "ingestion_ts": moment(bar.start + span * 1_000_000),
+    }
     return fields | {name: value for name, value in bar._asdict().items() if name != "start"} | changes
 
 
@@ -101,9 +112,13 @@ def create(connection: psycopg.Connection) -> None:
     counted = [(name, "bigint") for name in COUNTS]
     for name, kind in (("hourly", ("hour_start", "timestamp")), ("daily", ("day", "date"))):
         shown[f"silver.completeness_{name}"] = [
-            ("exchange", "string"), ("symbol", "string"), kind, *counted, ("percent_proven", "double"),
+            ("exchange", "string"),
+            ("symbol", "string"),
+            kind,
+            *counted,
+            ("percent_proven", "double"),
             ("condition", "string"),
-        ]  # fmt: skip
+        ]
     for name, columns in shown.items():
         listed = ", ".join(f'"{column}" {_sql_type(kind)}' for column, kind in columns)
         statements.append(f"CREATE TABLE {name} ({listed})")
@@ -130,9 +145,7 @@ def put(connection: psycopg.Connection, table: str, rows: Iterable[Mapping[str, 
     if not rows:
         return
     names = list(rows[0])
-    copy = SQL("COPY {} ({}) FROM STDIN").format(
-        Identifier(*table.split(".")), SQL(", ").join(map(Identifier, names))
-    )
+    copy = SQL("COPY {} ({}) FROM STDIN").format(Identifier(*table.split(".")), SQL(", ").join(map(Identifier, names)))
     with connection.cursor() as cursor, cursor.copy(copy) as lines:
         for row in rows:
             lines.write_row([Jsonb(row[name]) if isinstance(row[name], list) else row[name] for name in names])
@@ -164,42 +177,80 @@ def indicator_rows(symbol: str, interval: str, bars: Sequence[Bar]) -> Iterator[
     upper, middle, lower = talib.BBANDS(closes, 20)
     macd, signal, hist = talib.MACD(closes)
     columns = {
-        "sma_20": talib.SMA(closes, 20), "ema_50": talib.EMA(closes, 50), "rsi_14": talib.RSI(closes, 14),
-        "macd_12_26_9": macd, "macd_signal_12_26_9": signal, "macd_hist_12_26_9": hist,
-        "bb_upper_20_2": upper, "bb_middle_20_2": middle, "bb_lower_20_2": lower,
-    }  # fmt: skip
+        "sma_20": talib.SMA(closes, 20),
+        "ema_50": talib.EMA(closes, 50),
+        "rsi_14": talib.RSI(closes, 14),
+        "macd_12_26_9": macd,
+        "macd_signal_12_26_9": signal,
+        "macd_hist_12_26_9": hist,
+        "bb_upper_20_2": upper,
+        "bb_middle_20_2": middle,
+        "bb_lower_20_2": lower,
+    }
     for place, bar in enumerate(bars):
         values = {name: None if math.isnan(series[place]) else float(series[place]) for name, series in columns.items()}
         yield {
-            "exchange": "binance", "symbol": symbol, "interval": interval, "interval_start": moment(bar.start),
-            "close": float(bar.close), "is_closed": bar.is_closed, "bridged": False, **values,
-        }  # fmt: skip
+            "exchange": "binance",
+            "symbol": symbol,
+            "interval": interval,
+            "interval_start": moment(bar.start),
+            "close": float(bar.close),
+            "is_closed": bar.is_closed,
+            "bridged": False,
+            **values,
+        }
 
 
 def minute_status(symbol: str, at: datetime) -> dict[str, Any]:
     """What is known of a minute of BTCUSDT and the others: an outage that was repaired, one that is not."""
     was_down = symbol == "BTCUSDT" and at.hour % 12 == DOWN.hour % 12 and at.minute in OUTAGE
-    is_lost = symbol == "SOLUSDT" and (at.toordinal() - LOST.toordinal()) % 9 == 0 and at.hour == LOST.hour and at.minute in range(40, 44)
+    is_lost = (
+        symbol == "SOLUSDT"
+        and (at.toordinal() - LOST.toordinal()) % 9 == 0
+        and at.hour == LOST.hour
+        and at.minute in range(40, 44)
+    )
     is_quiet = symbol == "XRPUSDT" and at.minute % 17 == 0
     row: dict[str, Any] = dict.fromkeys(SHOWN) | {
-        "interval_start": at, "status": "complete", "proof": "trade_ids", "trades_expected": 86, "trades_received": 86,
-        "trades_missing": 0, "trades_websocket": 86, "trades_rest": 0, "trades_archive": 0, "trades_merged": 0,
-        "kline_source": "websocket", "depth_seconds": 60, "ticker_seconds": 60,
-    }  # fmt: skip
+        "interval_start": at,
+        "status": "complete",
+        "proof": "trade_ids",
+        "trades_expected": 86,
+        "trades_received": 86,
+        "trades_missing": 0,
+        "trades_websocket": 86,
+        "trades_rest": 0,
+        "trades_archive": 0,
+        "trades_merged": 0,
+        "kline_source": "websocket",
+        "depth_seconds": 60,
+        "ticker_seconds": 60,
+    }
     if is_quiet:
         row |= {"reason": "no_trades", "trades_expected": 0, "trades_received": 0, "trades_websocket": 0}
     if was_down:
         row |= {
-            "status": "repaired", "reason": "our_outage", "trades_websocket": 9, "trades_rest": 77,
-            "gap_cause": "disconnect", "gap_status": "repaired", "gap_repaired_from": "rest",
+            "status": "repaired",
+            "reason": "our_outage",
+            "trades_websocket": 9,
+            "trades_rest": 77,
+            "gap_cause": "disconnect",
+            "gap_status": "repaired",
+            "gap_repaired_from": "rest",
             "evidence": "the connection broke; 541 trades were asked for by REST, and all came",
-        }  # fmt: skip
+        }
     if is_lost:
         row |= {
-            "status": "partial", "reason": "our_outage", "proof": "none", "trades_received": 30, "trades_missing": 56,
-            "trades_websocket": 30, "gap_cause": "id_jump", "gap_status": "open",
+            "status": "partial",
+            "reason": "our_outage",
+            "proof": "none",
+            "trades_received": 30,
+            "trades_missing": 56,
+            "trades_websocket": 30,
+            "gap_cause": "id_jump",
+            "gap_status": "open",
             "evidence": "ids 48120 to 48175 did not come; REST was asked twice, tomorrow's archive is next",
-        }  # fmt: skip
+        }
     return row
 
 
@@ -244,12 +295,26 @@ def fill_quality(connection: psycopg.Connection, now: datetime, hours: int = 48,
             day = midnight - timedelta(days=back)
             statuses = [minute_status(symbol, day + timedelta(minutes=place)) for place in range(0, 1440, 10)]
             daily.append(key | {"day": day.date()} | _counts(statuses))
-        for table, spread in (("bronze.trades", 8), ("bronze.klines", 20), ("bronze.tickers", 12), ("silver.ohlcv_1m", 9000)):
+        for table, spread in (
+            ("bronze.trades", 8),
+            ("bronze.klines", 20),
+            ("bronze.tickers", 12),
+            ("silver.ohlcv_1m", 9000),
+        ):
             stage = "silver" if table.startswith("silver") else "received"
-            latency = {f"latency_{stage}_{point}_ms": spread * more for point, more in (("p50", 1.0), ("p95", 2.5), ("p99", 6.0))}
-            quality.append(key | {"table_name": table, "day": midnight, "rows": 1000} | {
-                f"latency_{where}_{point}_ms": latency.get(f"latency_{where}_{point}_ms") for where in ("received", "silver") for point in ("p50", "p95", "p99")
-            })
+            latency = {
+                f"latency_{stage}_{point}_ms": spread * more
+                for point, more in (("p50", 1.0), ("p95", 2.5), ("p99", 6.0))
+            }
+            quality.append(
+                key
+                | {"table_name": table, "day": midnight, "rows": 1000}
+                | {
+                    f"latency_{where}_{point}_ms": latency.get(f"latency_{where}_{point}_ms")
+                    for where in ("received", "silver")
+                    for point in ("p50", "p95", "p99")
+                }
+            )
     put(connection, "silver.completeness_hourly", hourly)
     put(connection, "silver.completeness_daily", daily)
     put(connection, "bronze.gaps", gaps)
@@ -259,11 +324,19 @@ def fill_quality(connection: psycopg.Connection, now: datetime, hours: int = 48,
 def _gap(symbol: str, down: Sequence[Mapping[str, Any]], start: datetime) -> dict[str, Any]:
     row = down[0]
     return {
-        "exchange": "binance", "symbol": symbol, "gap_stream": "trade", "event_time": row["interval_start"],
-        "first_missing": 48120, "last_missing": 48660, "missing": 0 if row["gap_status"] == "repaired" else 56,
-        "cause": row["gap_cause"], "status": row["gap_status"], "repaired_from": row["gap_repaired_from"] or "",
-        "detail": row["evidence"], "updated_at": start + timedelta(minutes=32),
-    }  # fmt: skip
+        "exchange": "binance",
+        "symbol": symbol,
+        "gap_stream": "trade",
+        "event_time": row["interval_start"],
+        "first_missing": 48120,
+        "last_missing": 48660,
+        "missing": 0 if row["gap_status"] == "repaired" else 56,
+        "cause": row["gap_cause"],
+        "status": row["gap_status"],
+        "repaired_from": row["gap_repaired_from"] or "",
+        "detail": row["evidence"],
+        "updated_at": start + timedelta(minutes=32),
+    }
 
 
 def fill_instruments(connection: psycopg.Connection, now: datetime) -> None:
@@ -272,13 +345,20 @@ def fill_instruments(connection: psycopg.Connection, now: datetime) -> None:
         "silver.instruments",
         [
             {
-                "exchange": "binance", "symbol": symbol, "base_asset": base, "quote_asset": "USDT",
-                "instrument_id": f"binance:{symbol}:1", "valid_from": now - timedelta(hours=5), "status": "TRADING",
-                "tick_size": Decimal(step), "step_size": Decimal("0.00001"), "listed_at": now - timedelta(hours=5),
+                "exchange": "binance",
+                "symbol": symbol,
+                "base_asset": base,
+                "quote_asset": "USDT",
+                "instrument_id": f"binance:{symbol}:1",
+                "valid_from": now - timedelta(hours=5),
+                "status": "TRADING",
+                "tick_size": Decimal(step),
+                "step_size": Decimal("0.00001"),
+                "listed_at": now - timedelta(hours=5),
             }
             for symbol, (base, _, step) in PAIRS.items()
         ],
-    )  # fmt: skip
+    )
 
 
 def fill_gold(connection: psycopg.Connection, now: datetime) -> None:
@@ -286,63 +366,143 @@ def fill_gold(connection: psycopg.Connection, now: datetime) -> None:
     chance = random.Random(7)
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     hour = now.replace(minute=0, second=0, microsecond=0)
-    for name, units in {"balanced": {"BTC": 0.05, "ETH": 0.8, "SOL": 7.0}, "cold_wallet": {"BTC": 0.15, "XRP": 1000.0}}.items():
+    for name, units in {
+        "balanced": {"BTC": 0.05, "ETH": 0.8, "SOL": 7.0},
+        "cold_wallet": {"BTC": 0.15, "XRP": 1000.0},
+    }.items():
         put(connection, "gold.portfolio_performance", _portfolio(name, units, midnight))
     risk = []
     for subject in ("balanced", "cold_wallet", *PAIRS):
-        for metric, window, value in (("volatility", "30d", 0.55), ("value_at_risk", "90d", 0.031), ("sharpe", "90d", 1.21), ("max_drawdown", "365d", 0.18), ("beta", "90d", None)):
-            risk.append({
-                "exchange": "binance", "subject_kind": "symbol" if subject in PAIRS else "portfolio", "subject": subject,
-                "as_of": midnight, "metric": metric, "return_interval": "1d", "horizon": "1y", "window_length": window,
-                "confidence": 95 if metric == "value_at_risk" else 0, "value": value and value * chance.uniform(0.7, 1.4),
-                "reason": None if value else "too_little_history", "fills_at": None if value else midnight + timedelta(days=9),
-            })  # fmt: skip
+        for metric, window, value in (
+            ("volatility", "30d", 0.55),
+            ("value_at_risk", "90d", 0.031),
+            ("sharpe", "90d", 1.21),
+            ("max_drawdown", "365d", 0.18),
+            ("beta", "90d", None),
+        ):
+            risk.append(
+                {
+                    "exchange": "binance",
+                    "subject_kind": "symbol" if subject in PAIRS else "portfolio",
+                    "subject": subject,
+                    "as_of": midnight,
+                    "metric": metric,
+                    "return_interval": "1d",
+                    "horizon": "1y",
+                    "window_length": window,
+                    "confidence": 95 if metric == "value_at_risk" else 0,
+                    "value": value and value * chance.uniform(0.7, 1.4),
+                    "reason": None if value else "too_little_history",
+                    "fills_at": None if value else midnight + timedelta(days=9),
+                }
+            )
     put(connection, "gold.risk_metrics", risk)
     names = sorted(PAIRS)
-    put(connection, "gold.correlations", [
-        {
-            "exchange": "binance", "symbol_a": one, "symbol_b": other, "quote_asset": "USDT", "return_interval": returns,
-            "window_length": window, "confidence": 0.95, "as_of": hour, "observations": 700,
-            "pearson": chance.uniform(0.2, 0.9) * (1 if (place + more) % 4 else -1),
-        }
-        for returns, window in (("1m", "24h"), ("1h", "30d")) for place, one in enumerate(names) for more, other in enumerate(names[place + 1 :])
-    ])  # fmt: skip
+    put(
+        connection,
+        "gold.correlations",
+        [
+            {
+                "exchange": "binance",
+                "symbol_a": one,
+                "symbol_b": other,
+                "quote_asset": "USDT",
+                "return_interval": returns,
+                "window_length": window,
+                "confidence": 0.95,
+                "as_of": hour,
+                "observations": 700,
+                "pearson": chance.uniform(0.2, 0.9) * (1 if (place + more) % 4 else -1),
+            }
+            for returns, window in (("1m", "24h"), ("1h", "30d"))
+            for place, one in enumerate(names)
+            for more, other in enumerate(names[place + 1 :])
+        ],
+    )
     inputs, forecasts = [], []
     for back in range(120, 0, -1):
         at = hour - timedelta(hours=back)
         came = 0.006 + 0.002 * math.sin(back / 9) + chance.uniform(-0.001, 0.001)
-        inputs.append({"exchange": "binance", "symbol": "BTCUSDT", "interval_start": at, "realised_variance": came**2, "is_closed": True})
+        inputs.append(
+            {
+                "exchange": "binance",
+                "symbol": "BTCUSDT",
+                "interval_start": at,
+                "realised_variance": came**2,
+                "is_closed": True,
+            }
+        )
         for model, error in (("har", 0.0006), ("last_hour", 0.0012)):
-            forecasts.append({
-                "exchange": "binance", "symbol": "BTCUSDT", "target": "volatility", "horizon": "1h", "model": model,
-                "is_baseline": model == "last_hour", "interval_start": at, "forecast": came + chance.uniform(-error, error),
-            })  # fmt: skip
+            forecasts.append(
+                {
+                    "exchange": "binance",
+                    "symbol": "BTCUSDT",
+                    "target": "volatility",
+                    "horizon": "1h",
+                    "model": model,
+                    "is_baseline": model == "last_hour",
+                    "interval_start": at,
+                    "forecast": came + chance.uniform(-error, error),
+                }
+            )
     put(connection, "gold.forecast_inputs", inputs)
     put(connection, "gold.forecasts", forecasts)
-    put(connection, "gold.forecast_scores", [
-        {
-            "exchange": "binance", "symbol": "BTCUSDT", "target": "volatility", "horizon": "1h", "model": "har",
-            "loss": "qlike", "window_days": days, "baseline": "last_hour", "difference": -0.0421 * days / 7,
-            "verdict": "har is better than last_hour: its mean qlike is lower by 0.042, surely below 0",
-        }
-        for days in (7, 30)
-    ])  # fmt: skip
-    put(connection, "gold.signals", [
-        {
-            "exchange": "binance", "symbol": symbol, "interval": "1m", "interval_start": hour - timedelta(minutes=back),
-            "rule": "ema_cross", "revision": 1, "is_retraction": False, "side": "buy" if back % 2 else "sell",
-            "strength": 0.0021, "bridged": False,
-        }
-        for symbol in PAIRS for back in (5, 46, 101)
-    ])  # fmt: skip
-    put(connection, "gold.anomalies", [
-        {
-            "exchange": "binance", "symbol": symbol, "interval": "1m", "interval_start": hour - timedelta(minutes=71),
-            "kind": "volume", "score": 6.2, "explanation": "Volume of 9.1 is 6.2 robust deviations above the 1.3 that is usual at this hour.",
-            "is_retracted": False,
-        }
-        for symbol in PAIRS
-    ])  # fmt: skip
+    put(
+        connection,
+        "gold.forecast_scores",
+        [
+            {
+                "exchange": "binance",
+                "symbol": "BTCUSDT",
+                "target": "volatility",
+                "horizon": "1h",
+                "model": "har",
+                "loss": "qlike",
+                "window_days": days,
+                "baseline": "last_hour",
+                "difference": -0.0421 * days / 7,
+                "verdict": "har is better than last_hour: its mean qlike is lower by 0.042, surely below 0",
+            }
+            for days in (7, 30)
+        ],
+    )
+    put(
+        connection,
+        "gold.signals",
+        [
+            {
+                "exchange": "binance",
+                "symbol": symbol,
+                "interval": "1m",
+                "interval_start": hour - timedelta(minutes=back),
+                "rule": "ema_cross",
+                "revision": 1,
+                "is_retraction": False,
+                "side": "buy" if back % 2 else "sell",
+                "strength": 0.0021,
+                "bridged": False,
+            }
+            for symbol in PAIRS
+            for back in (5, 46, 101)
+        ],
+    )
+    put(
+        connection,
+        "gold.anomalies",
+        [
+            {
+                "exchange": "binance",
+                "symbol": symbol,
+                "interval": "1m",
+                "interval_start": hour - timedelta(minutes=71),
+                "kind": "volume",
+                "score": 6.2,
+                "explanation": "Volume of 9.1 is 6.2 robust deviations above the 1.3 that is usual at this hour.",
+                "is_retracted": False,
+            }
+            for symbol in PAIRS
+        ],
+    )
 
 
 def _portfolio(name: str, units: Mapping[str, float], midnight: datetime) -> list[dict[str, Any]]:
@@ -359,19 +519,41 @@ def _portfolio(name: str, units: Mapping[str, float], midnight: datetime) -> lis
         worst = min(worst, growth / peak - 1)
         common = {"portfolio": name, "day": day, "exchange": "binance", "started_on": started, "is_closed": back > 0}
         benchmark = prices["BTC"] / first["BTC"]
-        rows.append(common | {
-            "asset": "TOTAL", "units": None, "value": Decimal(f"{value:.6f}"), "weight": 1.0, "invested": Decimal(f"{put_in:.6f}"),
-            "profit_day": Decimal(f"{put_in * (growth - before):.6f}"), "return_day": growth / before - 1, "return_month": 0.0213,
-            "return_since_start": growth - 1, "growth": growth, "drawdown": growth / peak - 1, "max_drawdown": worst,
-            "benchmark": "BTC", "benchmark_growth": benchmark, "excess_return": growth - benchmark, "contribution": None,
-        })  # fmt: skip
+        rows.append(
+            common
+            | {
+                "asset": "TOTAL",
+                "units": None,
+                "value": Decimal(f"{value:.6f}"),
+                "weight": 1.0,
+                "invested": Decimal(f"{put_in:.6f}"),
+                "profit_day": Decimal(f"{put_in * (growth - before):.6f}"),
+                "return_day": growth / before - 1,
+                "return_month": 0.0213,
+                "return_since_start": growth - 1,
+                "growth": growth,
+                "drawdown": growth / peak - 1,
+                "max_drawdown": worst,
+                "benchmark": "BTC",
+                "benchmark_growth": benchmark,
+                "excess_return": growth - benchmark,
+                "contribution": None,
+            }
+        )
         before = growth
         for asset, count in units.items():
             worth = count * prices[asset]
-            rows.append(dict.fromkeys(rows[0]) | common | {
-                "asset": asset, "units": Decimal(str(count)), "value": Decimal(f"{worth:.6f}"), "weight": worth / value,
-                "contribution": count * (prices[asset] - first[asset]) / put_in,
-            })  # fmt: skip
+            rows.append(
+                dict.fromkeys(rows[0])
+                | common
+                | {
+                    "asset": asset,
+                    "units": Decimal(str(count)),
+                    "value": Decimal(f"{worth:.6f}"),
+                    "weight": worth / value,
+                    "contribution": count * (prices[asset] - first[asset]) / put_in,
+                }
+            )
     return rows
 
 
@@ -403,9 +585,11 @@ class Stream:
         """Send events; `at_ms` is when they came, now unless it is given."""
         for event in events:
             self._producer.send(
-                topic(event.symbol), encode(event), message_key(event.exchange, event.stream),
+                topic(event.symbol),
+                encode(event),
+                message_key(event.exchange, event.stream),
                 timestamp_ms=at_ms or int(time.time() * 1000),
-            )  # fmt: skip
+            )
         self._producer.flush()
 
     def close(self) -> None:
@@ -430,17 +614,23 @@ class Stream:
         levels = [Decimal(str(round(0.1 + 0.37 * abs(math.sin(now + level)), 5))) for level in range(5)]
         self.send(
             Trade(
-                **_common(symbol, at), trade_id=identity, price=price, quantity=levels[0],
-                quote_quantity=price * levels[0], is_buyer_maker=identity % 3 == 0,
+                **_common(symbol, at),
+                trade_id=identity,
+                price=price,
+                quantity=levels[0],
+                quote_quantity=price * levels[0],
+                is_buyer_maker=identity % 3 == 0,
             ),
             DepthSnapshot(
-                **_common(symbol, at), update_id=at, levels=5,
+                **_common(symbol, at),
+                update_id=at,
+                levels=5,
                 bids=tuple((price - step * (level + 1), size) for level, size in enumerate(levels)),
                 asks=tuple((price + step * (level + 1), size) for level, size in enumerate(reversed(levels))),
             ),
             ticker(symbol, price, at),
             kline(symbol, minute_bar(symbol, start, now % 60), identity),
-        )  # fmt: skip
+        )
         if now % 60 < 1:
             self.send(kline(symbol, minute_bar(symbol, start - MINUTE), identity - 1))
 
@@ -458,39 +648,74 @@ class Stream:
 
 def _common(symbol: str, at: int) -> dict[str, Any]:
     return {
-        "exchange": "binance", "symbol": symbol, "base_asset": PAIRS[symbol][0], "quote_asset": "USDT", "event_time": at,
-        "received_at": at, "source": "websocket", "connection_id": "made",
-    }  # fmt: skip
+        "exchange": "binance",
+        "symbol": symbol,
+        "base_asset": PAIRS[symbol][0],
+        "quote_asset": "USDT",
+        "event_time": at,
+        "received_at": at,
+        "source": "websocket",
+        "connection_id": "made",
+    }
 
 
 def trade(symbol: str, at: int, identity: int, price: str, quantity: str = "1") -> Trade:
     """One trade; `at` in microseconds."""
     paid, size = Decimal(price), Decimal(quantity)
     return Trade(
-        **_common(symbol, at), trade_id=identity, price=paid, quantity=size, quote_quantity=paid * size,
+        **_common(symbol, at),
+        trade_id=identity,
+        price=paid,
+        quantity=size,
+        quote_quantity=paid * size,
         is_buyer_maker=False,
-    )  # fmt: skip
+    )
 
 
 def kline(symbol: str, bar: Bar, last_id: int) -> Kline:
     """The exchange's candle of a minute, whose last trade is `last_id`."""
     return Kline(
-        **_common(symbol, bar.start + 30_000_000), interval="1m", open_time=bar.start,
-        close_time=bar.start + MINUTE - 1, open=bar.open, high=bar.high, low=bar.low, close=bar.close,
-        volume=bar.volume, quote_volume=bar.quote_volume, trade_count=bar.trade_count, taker_buy_volume=bar.volume,
-        taker_buy_quote_volume=bar.quote_volume, first_trade_id=last_id - bar.trade_count + 1, last_trade_id=last_id,
+        **_common(symbol, bar.start + 30_000_000),
+        interval="1m",
+        open_time=bar.start,
+        close_time=bar.start + MINUTE - 1,
+        open=bar.open,
+        high=bar.high,
+        low=bar.low,
+        close=bar.close,
+        volume=bar.volume,
+        quote_volume=bar.quote_volume,
+        trade_count=bar.trade_count,
+        taker_buy_volume=bar.volume,
+        taker_buy_quote_volume=bar.quote_volume,
+        first_trade_id=last_id - bar.trade_count + 1,
+        last_trade_id=last_id,
         is_closed=bar.is_closed,
-    )  # fmt: skip
+    )
 
 
 def ticker(symbol: str, price: Decimal, at: int) -> Ticker:
     """The rolling 24 hours."""
     before = tick(symbol, price_at(symbol, at / 1e6 - 86_400))
     return Ticker(
-        **_common(symbol, at), last_price=price, last_quantity=Decimal("0.1"), open_price=before,
-        high_price=max(price, before), low_price=min(price, before), price_change=price - before,
-        price_change_percent=round(100 * (price - before) / before, 3), weighted_average_price=price,
-        volume=Decimal("18234.5"), quote_volume=Decimal("18234.5") * price, bid_price=price, bid_quantity=Decimal(1),
-        ask_price=price, ask_quantity=Decimal(1), open_time=at - 86_400_000_000, close_time=at, first_trade_id=1,
-        last_trade_id=2, trade_count=120_000,
-    )  # fmt: skip
+        **_common(symbol, at),
+        last_price=price,
+        last_quantity=Decimal("0.1"),
+        open_price=before,
+        high_price=max(price, before),
+        low_price=min(price, before),
+        price_change=price - before,
+        price_change_percent=round(100 * (price - before) / before, 3),
+        weighted_average_price=price,
+        volume=Decimal("18234.5"),
+        quote_volume=Decimal("18234.5") * price,
+        bid_price=price,
+        bid_quantity=Decimal(1),
+        ask_price=price,
+        ask_quantity=Decimal(1),
+        open_time=at - 86_400_000_000,
+        close_time=at,
+        first_trade_id=1,
+        last_trade_id=2,
+        trade_count=120_000,
+    )

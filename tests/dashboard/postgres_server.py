@@ -7,9 +7,6 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from crypto_pipeline.catalog import tables
-from crypto_pipeline.silver.candles import CANDLE_COLUMNS
-from crypto_pipeline.silver.completeness_daily import VIEW as DAILY
 from deployment import postgres, probes
 from shared.settings import Settings
 from tests.servers import Server, free_ports
