@@ -54,7 +54,7 @@ def candles(url: Url = HERE, seconds: int = 30, rate: int = 100) -> None:
 
     async def run() -> list[float]:
         taken: list[float] = []
-        limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
+        limits = httpx.Limits(max_connections=100, max_keepalive_connections=100, keepalive_expiry=2)
         async with httpx.AsyncClient(base_url=url, limits=limits) as client:
 
             async def ask(symbol: str) -> None:
@@ -149,7 +149,8 @@ def browser(url: Url = HERE, times: int = 10) -> None:
             page = program.new_context(viewport={"width": 1440, "height": 900}).new_page()
             began = time.perf_counter()
             page.goto(f"{url}/?symbol={symbols(url)[0]}", wait_until="commit")
-            page.wait_for_function("document.querySelector('.chart')?.candles?.length > 0", polling="raf")
+            while not page.evaluate("document.querySelector('.chart')?.candles?.length > 0"):
+                page.wait_for_timeout(10)
             taken.append(time.perf_counter() - began)
             page.context.close()
         program.close()

@@ -16,7 +16,9 @@ from fastapi.staticfiles import StaticFiles
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crypto_pipeline.reader import LakeError
 from dashboard import market, minutes, system
@@ -43,6 +45,7 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
 }
 
 
@@ -66,7 +69,7 @@ def create_app(settings: Settings, hour_of: HourOf = minutes.of_an_hour) -> Fast
     for path in PAGES:
         app.add_api_route(path, _page, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    app.middleware("http")(_with_headers)
+    app.add_middleware(_Headers)
     for fault, code in (
         (DatabaseAwayError, 503),
         (LakeError, 503),
@@ -137,11 +140,19 @@ async def _page() -> FileResponse:
     return FileResponse(STATIC / "index.html")
 
 
-async def _with_headers(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-    response = await answer(request)
-    response.headers.update(HEADERS)
-    response.headers.setdefault("Cache-Control", "no-cache")
-    return response
+class _Headers:
+    """Adds ours to every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        await self._app(scope, receive, sending)
 
 
 class _Limit:

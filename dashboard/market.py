@@ -1,5 +1,6 @@
 """What the database knows of markets: symbols, candles, the present day, sparklines."""
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -94,12 +95,17 @@ async def candles(
 def joined(rows: list[tuple[Any, ...]], bars: Iterable[Bar], start: datetime, end: datetime) -> list[tuple[Any, ...]]:
     """The lake's candles and those that stream, each start once: the lake's row counts where it is closed."""
     first, last = _micros(start), _micros(end)
-    settled = {_micros(row[0]) for row in rows if row[8]}
-    live = {bar.start: bar for bar in bars if first <= bar.start < last and bar.start not in settled}
     if rows:  # of a range that the limit cuts, what is older than its oldest row is not asked for
-        live = {at: bar for at, bar in live.items() if at >= _micros(rows[0][0])}
-    kept = [row for row in rows if _micros(row[0]) not in live]
-    return sorted([*kept, *(_row(bar) for bar in live.values())], key=lambda row: row[0])
+        first = max(first, _micros(rows[0][0]))
+    live = {bar.start: bar for bar in bars if first <= bar.start < last}
+    if not live:
+        return rows
+    seam = bisect_left(rows, min(live), key=lambda row: _micros(row[0]))
+    newer = {_micros(row[0]): row for row in rows[seam:]}
+    for at, bar in live.items():
+        if at not in newer or not newer[at][8]:
+            newer[at] = _row(bar)
+    return [*rows[:seam], *(newer[at] for at in sorted(newer))]
 
 
 def live_bar(bar: Bar) -> dict[str, Any]:

@@ -2,17 +2,20 @@
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from websockets.exceptions import InvalidHandshake
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
 
 from tests.dashboard.conftest import Served
 from tests.dashboard.made_market import trade
 
 
-def messages(socket: ClientConnection, kind: str, seconds: float = 10) -> Any:
+def messages(socket: ClientConnection, kind: str, seconds: float = 10) -> Iterator[Any]:
     """Those of a kind, as they come."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -22,10 +25,11 @@ def messages(socket: ClientConnection, kind: str, seconds: float = 10) -> Any:
     pytest.fail(f"no {kind} came")
 
 
-def opened(served: Served, **wish: str) -> ClientConnection:
-    socket = connect(served.url.replace("http", "ws") + "/api/v1/live")
-    socket.send(json.dumps(wish))
-    return socket
+@contextmanager
+def opened(served: Served, **wish: str) -> Iterator[ClientConnection]:
+    with connect(served.url.replace("http", "ws") + "/api/v1/live") as socket:
+        socket.send(json.dumps(wish))
+        yield socket
 
 
 def test_a_trade_moves_the_price_and_the_candle(served: Served) -> None:
@@ -67,5 +71,6 @@ def test_price_messages_of_a_page_come_four_times_a_second_at_most(served: Serve
 
 
 def test_another_sites_page_gets_no_socket(served: Served) -> None:
-    with pytest.raises(InvalidHandshake):
-        connect(served.url.replace("http", "ws") + "/api/v1/live", origin="https://elsewhere.example")
+    address = served.url.replace("http", "ws") + "/api/v1/live"
+    with pytest.raises(InvalidHandshake), connect(address, origin=Origin("https://elsewhere.example")):
+        pass

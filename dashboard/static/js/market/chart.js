@@ -7,6 +7,8 @@ import { usedZone, when } from "../format.js";
 import { COLOURS } from "./indicators.js";
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+/** Room at the right of the newest bar. */
+const RIGHT_BARS = 6;
 const TICKS = ["month", "month", "day", "time", "seconds"];
 
 const colours = () => ({
@@ -26,7 +28,7 @@ export class Chart {
       autoSize: true,
       ...colours(),
       layout: { ...colours().layout, fontSize: 11, fontFamily: getComputedStyle(document.documentElement).fontFamily, attributionLogo: false },
-      timeScale: { ...colours().timeScale, timeVisible: true, secondsVisible: false, rightOffset: 6, barSpacing: 7, tickMarkFormatter: (time, kind) => when(time * 1000, TICKS[kind]) },
+      timeScale: { ...colours().timeScale, timeVisible: true, secondsVisible: false, rightOffset: RIGHT_BARS, barSpacing: 7, tickMarkFormatter: (time, kind) => when(time * 1000, TICKS[kind]) },
       localization: { locale: "en-GB", timeFormatter: (time) => when(time * 1000, "whole") },
     });
     this.candles = this.chart.addSeries(CandlestickSeries, { borderVisible: false });
@@ -114,7 +116,8 @@ export class Chart {
 
   range = () => this.chart.timeScale().getVisibleRange();
   show = (from, to) => this.chart.timeScale().setVisibleRange({ from, to });
-  toNow = () => this.chart.timeScale().scrollToRealTime();
+  // Not scrollToRealTime: what streams would stop its animation half-way.
+  toNow = () => this.chart.timeScale().scrollToPosition(RIGHT_BARS, false);
   move = (bars) => this.chart.timeScale().scrollToPosition(this.chart.timeScale().scrollPosition() + bars, false);
   rezone = () => this.chart.applyOptions({ localization: { locale: "en-GB", zone: usedZone() } });
   zoom = (factor) => this.chart.timeScale().applyOptions({ barSpacing: this.chart.timeScale().options().barSpacing * factor });

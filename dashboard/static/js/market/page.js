@@ -32,6 +32,7 @@ class Page {
     this.digits = 2;
     this.sizes = 5;
     this.indicatorRows = [];
+    this.noting = null;
     this.watch = new Watch((exchange, symbol) => this.choose({ exchange, symbol }));
     this.book = new Book();
     this.trades = new Trades();
@@ -294,12 +295,13 @@ class Page {
   async looked(range) {
     const candles = this.candles;
     if (!candles?.bars.length) return;
-    const atNow = range.to > candles.bars.length - 2;
-    this.back.hidden = atNow && !candles.past;
-    clearTimeout(this.noting);
-    this.noting = setTimeout(() => {
+    this.atNow = !candles.past && range.to > candles.bars.length - 2;
+    this.back.hidden = this.atNow;
+    // Not put off by what comes next: where prices move, something always does.
+    this.noting ??= setTimeout(() => {
+      this.noting = null;
       const seen = this.chart.range();
-      view.write(atNow && !candles.past || !seen ? { from: null, to: null } : { from: Math.round(seen.from), to: Math.round(seen.to) });
+      view.write(this.atNow || !seen ? { from: null, to: null } : { from: Math.round(seen.from), to: Math.round(seen.to) });
     }, 400);
     if (range.from > EDGE_BARS || this.isLoading) return;
     this.isLoading = true;
