@@ -14,6 +14,7 @@ import uvicorn
 
 from dashboard.app import create_app
 from dashboard.bars import INTERVALS, MINUTE, rolled_up
+from deployment.paths import set_environment
 from tests.dashboard import made_market
 from tests.dashboard.postgres_server import PostgresServer
 from tests.servers import KafkaServer, free_ports
@@ -40,6 +41,7 @@ def main(port: int = 0, minutes: int = 3 * 1440) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
+        set_environment({"CRYPTO_HOME": name})
         kafka, postgres = KafkaServer(folder / "kafka"), PostgresServer(folder / "postgres")
         kafka.start()
         postgres.start()
