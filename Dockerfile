@@ -5,7 +5,7 @@ FROM golang:1.26-bookworm AS minio
 RUN apt-get update && apt-get install -y --no-install-recommends python3 && rm -rf /var/lib/apt/lists/*
 ENV XDG_CACHE_HOME=/opt/cache
 WORKDIR /app
-COPY deployment/__init__.py deployment/command.py deployment/console.py deployment/environment.py deployment/install.py \
+COPY deployment/__init__.py deployment/chromium.py deployment/command.py deployment/console.py deployment/environment.py deployment/install.py \
      deployment/jars.py deployment/minio.py deployment/paths.py deployment/postgres.py deployment/steps.py deployment/
 COPY config/jars config/jars
 RUN python3 -m deployment.install minio
@@ -14,7 +14,7 @@ FROM debian:12-slim AS jars
 RUN apt-get update && apt-get install -y --no-install-recommends maven python3 && rm -rf /var/lib/apt/lists/*
 ENV XDG_CACHE_HOME=/opt/cache
 WORKDIR /app
-COPY deployment/__init__.py deployment/command.py deployment/console.py deployment/environment.py deployment/install.py \
+COPY deployment/__init__.py deployment/chromium.py deployment/command.py deployment/console.py deployment/environment.py deployment/install.py \
      deployment/jars.py deployment/minio.py deployment/paths.py deployment/postgres.py deployment/steps.py deployment/
 COPY config/jars config/jars
 RUN python3 -m deployment.install kafka-jars spark-jars
@@ -25,7 +25,7 @@ RUN mkdir -p /usr/share/man/man1 && apt-get update \
     && apt-get install -y --no-install-recommends openjdk-17-jre-headless procps && rm -rf /var/lib/apt/lists/*
 ENV XDG_CACHE_HOME=/opt/cache
 WORKDIR /app
-COPY deployment/__init__.py deployment/command.py deployment/console.py deployment/environment.py deployment/install.py \
+COPY deployment/__init__.py deployment/chromium.py deployment/command.py deployment/console.py deployment/environment.py deployment/install.py \
      deployment/jars.py deployment/minio.py deployment/paths.py deployment/postgres.py deployment/steps.py deployment/
 COPY config/jars config/jars
 COPY pyproject.toml requirements.lock README.md ./
@@ -38,6 +38,7 @@ COPY shared shared
 COPY streaming streaming
 COPY alerts alerts
 COPY crypto_pipeline crypto_pipeline
+COPY dashboard dashboard
 COPY deployment deployment
 # A named volume takes the owner of the folder that it covers.
 RUN useradd --create-home --uid 1000 crypto && mkdir /data && chown crypto:crypto /data

@@ -4,12 +4,14 @@ import os
 import sys
 from pathlib import Path
 
-from deployment import environment, jars, minio, postgres
+from deployment import chromium, environment, jars, minio, postgres
 from deployment.console import Console
 from deployment.steps import InstallError, Shell, Step, install
 
 STEPS = (environment.STEP, *jars.STEPS, minio.STEP, postgres.STEP)
 """All that a deployment without Docker needs."""
+FOR_TESTS = (chromium.STEP,)
+"""What is installed only where it is named."""
 
 
 def short(step: Step) -> str:
@@ -18,15 +20,16 @@ def short(step: Step) -> str:
 
 
 def main() -> int:
-    """Install the steps that the command line names, or all. Gives the exit code."""
+    """Install the steps that the command line names, or all of a deployment. Gives the exit code."""
+    known = (*STEPS, *FOR_TESTS)
     wanted = set(sys.argv[1:]) or {short(step) for step in STEPS}
-    unknown = wanted - {short(step) for step in STEPS}
+    unknown = wanted - {short(step) for step in known}
     if unknown:
-        print(f"No such step: {', '.join(sorted(unknown))}. There are {', '.join(short(step) for step in STEPS)}.")
+        print(f"No such step: {', '.join(sorted(unknown))}. There are {', '.join(short(step) for step in known)}.")
         return 2
     with Console.logging_to(Path(os.devnull)) as console:
         try:
-            steps = [step for step in STEPS if short(step) in wanted]
+            steps = [step for step in known if short(step) in wanted]
             install(steps, console, Shell(console), lambda _step: None, lambda: None)
         except InstallError as error:
             console.line(f"✗ {error}")

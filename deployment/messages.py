@@ -33,6 +33,7 @@ def farewell(settings: Settings) -> str:
     host = settings.loopback
     what = "the simulated exchange (demo)" if settings.mode == "demo" else "live Binance"
     places = [
+        ("Dashboard", settings.dashboard_port, "prices, portfolios, and whether the data is whole"),
         ("Dagster", settings.dagster_port, "the assets and their runs"),
         ("Spark master", settings.spark_master_ui_port, ""),
         ("Spark jobs", settings.spark_ui_port, "each materialization by its name"),

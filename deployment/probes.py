@@ -122,6 +122,11 @@ def alerts(settings: Settings) -> None:
     get(f"http://{settings.host('alerts')}:{settings.alerts_port}/health")
 
 
+def dashboard(settings: Settings) -> None:
+    """The page is served."""
+    get(f"http://{settings.host('dashboard')}:{settings.dashboard_port}/health")
+
+
 def get(url: str, body: bytes | None = None) -> bytes:
     """What a service of ours answers to GET, or to POST of a JSON body."""
     request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"} if body else {})  # noqa: S310 (http)

@@ -202,6 +202,26 @@ TABLE = (
         code=("alerts", "deployment/probes.py", *_PYTHON),
         reads=("alerts_", "dagster_port", "kafka_", "postgres_", "symbols_file", "active_symbols"),
     ),
+    Service(
+        name="dashboard",
+        command=_module("dashboard"),
+        probe=probes.dashboard,
+        memory_mb=(640, 512),
+        needs=("kafka", "postgres"),
+        ports=("dashboard_port",),
+        code=("config/indicators.yaml", "crypto_pipeline", "dashboard", "deployment", *_PYTHON),
+        reads=(
+            *_LAKE,
+            "analytics_",
+            "dagster_port",
+            "dashboard_",
+            "indicators_file",
+            "metrics_port",
+            "serving_",
+            "simulator_port",
+            "spark_",
+        ),
+    ),
 )
 
 

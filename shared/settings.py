@@ -70,6 +70,7 @@ class Settings(BaseSettings):
     metrics_port: Port = 8000
     alerts_port: Port = 8010
     simulator_port: Port = 8100
+    dashboard_port: Port = 8050
 
     kafka_bootstrap_servers: str = ""
     """Another Kafka than the one that `deploy.sh` starts: `host:port[,host:port]`."""
@@ -90,6 +91,11 @@ class Settings(BaseSettings):
     postgres_user: str = "crypto"
     postgres_password: SecretStr = SecretStr("")
     postgres_database: str = "dagster"
+    serving_database: str = "serving"
+    """Where the tables of the lake stand for the dashboard and other tools."""
+    serving_reader: str = "reader"
+    """Who may read them, and nothing else."""
+    serving_reader_password: SecretStr = SecretStr("")
 
     symbols_file: Path = PROJECT / "config" / "symbols.yaml"
     active_symbols: Symbols = ""
@@ -122,6 +128,9 @@ class Settings(BaseSettings):
     """The demo cuts its connections in its third minute and then each half hour, so that one sees it heal."""
     simulator_faults: str = ""
     """What goes wrong there instead: a YAML file, or the text itself, such as `chaos`."""
+
+    dashboard_requests_per_minute: Annotated[int, Field(ge=1)] = 12_000
+    """What the dashboard's API answers to one address; more is refused with 429."""
 
     lake_buckets: Annotated[int, Field(ge=1, le=256)] = 1
     """Over how many files each partition of the large tables is spread, by symbol. Fixed once they are made."""

@@ -1,0 +1,36 @@
+"""`python -m dashboard`: serves the page and its API until it is told to stop."""
+
+import logging
+
+import uvicorn
+
+from dashboard.app import create_app
+from shared.settings import settings
+
+LARGEST_WISH = 4096
+"""Bytes of what a page may say over its socket."""
+
+
+def main() -> None:
+    """Serve on DASHBOARD_PORT."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # it repeats by the second what the page says once
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+    current = settings()
+    uvicorn.run(
+        create_app(current),
+        host=current.bind_address,
+        port=current.dashboard_port,
+        loop="uvloop",
+        http="httptools",
+        ws="websockets-sansio",
+        ws_max_size=LARGEST_WISH,
+        ws_per_message_deflate=False,  # on one machine it costs CPU and spares nothing
+        access_log=False,
+        timeout_graceful_shutdown=3,
+        log_config=None,
+    )
+
+
+if __name__ == "__main__":
+    main()

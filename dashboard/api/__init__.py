@@ -1,0 +1,1 @@
+"""`/api/v1`: the same answers that the page draws."""
