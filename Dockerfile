@@ -37,6 +37,7 @@ COPY config config
 COPY shared shared
 COPY streaming streaming
 COPY crypto_pipeline crypto_pipeline
+COPY serving serving
 COPY deployment deployment
 # A named volume takes the owner of the folder that it covers.
 RUN useradd --create-home --uid 1000 crypto && mkdir /data && chown crypto:crypto /data
