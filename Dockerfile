@@ -38,6 +38,7 @@ COPY shared shared
 COPY streaming streaming
 COPY crypto_pipeline crypto_pipeline
 COPY dashboard dashboard
+COPY serving serving
 COPY deployment deployment
 # A named volume takes the owner of the folder that it covers.
 RUN useradd --create-home --uid 1000 crypto && mkdir /data && chown crypto:crypto /data

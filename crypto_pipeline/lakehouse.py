@@ -37,12 +37,12 @@ _GUARDS = {
     # It listens on every address of the machine; and it brings nothing where each write is of a second.
     "hoodie.embed.timeline.server": "false",
     # Of the executor's heap, for each task. With Hudi's own (256 MB a block, 1 GB of merged rows) a backlog of a
-    # million trades in one hour ended the executor.
+    # million trades in one hour ended the executor. It counts a row at a quarter of what it takes.
     "hoodie.logfile.data.block.max.size": str(16 * _MEGABYTE),
-    "hoodie.memory.compaction.max.size": str(64 * _MEGABYTE),
+    "hoodie.memory.compaction.max.size": str(16 * _MEGABYTE),
 }
 """What every writer says, compaction too."""
-_READ_OPTIONS = {"hoodie.memory.merge.max.size": str(64 * _MEGABYTE)}
+_READ_OPTIONS = {"hoodie.memory.merge.max.size": str(16 * _MEGABYTE)}
 """What is merged beyond it spills to the executor's disk."""
 
 _WRITE_OPTIONS = _GUARDS | {

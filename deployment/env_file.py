@@ -6,7 +6,13 @@ from pathlib import Path
 
 from deployment.paths import env_file_lines, home, setting
 
-SECRETS = {"S3_ACCESS_KEY": 10, "S3_SECRET_KEY": 24, "POSTGRES_PASSWORD": 24}
+SECRETS = {
+    "S3_ACCESS_KEY": 10,
+    "S3_SECRET_KEY": 24,
+    "POSTGRES_PASSWORD": 24,
+    "SERVING_WRITER_PASSWORD": 24,
+    "SERVING_READER_PASSWORD": 24,
+}
 """The secrets that a deployment needs, and how many random bytes each gets."""
 HEAD = "# Settings of this deployment; shared/settings.py names them all. Keep it to yourself: it holds secrets.\n"
 

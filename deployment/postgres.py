@@ -7,6 +7,7 @@ import re
 import shutil
 import stat
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,10 @@ OLDEST = 15
 NO_CLUSTER = Path("/etc/postgresql-common/createcluster.d/crypto-lakehouse.conf")
 OWNER = "postgres"
 """Who runs the server when we are root, whom PostgreSQL refuses; Debian's package makes this user."""
+READER_SECONDS = 60
+"""How long a statement of the read-only role may take, unless its session asks for more."""
+_NAME, _TEXT = '"', "'"
+"""The quotes of a name and of a text in SQL."""
 
 
 def binaries() -> Path | None:
@@ -80,7 +85,7 @@ def unprivileged(signal_name: str = "") -> tuple[str, ...]:
 
 
 def command(settings: "Settings") -> Command:
-    """Serve the cluster on TCP alone, having made it where it is not there and set the password of `.env`."""
+    """Serve the cluster on TCP alone, having made it where it is not there and set the passwords of `.env`."""
     found = binaries()
     if found is None:
         raise InstallError("PostgreSQL is not installed: run ./deploy.sh")
@@ -122,10 +127,7 @@ def _make(found: Path, data: Path, settings: "Settings") -> None:
                 rules.write("host all all all scram-sha-256\n")
         made.rename(data)
     _check_version(found, data)
-    # Single-user mode reads one statement a line from its input, so the password shows nowhere.
-    user, database = (_quoted(name, '"') for name in (settings.postgres_user, settings.postgres_database))
-    password = _quoted(settings.postgres_password.get_secret_value(), "'")
-    statements = [f"ALTER ROLE {user} PASSWORD {password};"]
+    # Single-user mode reads one statement a line from its input, so the passwords show nowhere.
     single = [
         *unprivileged(),
         str(found / "postgres"),
@@ -136,10 +138,38 @@ def _make(found: Path, data: Path, settings: "Settings") -> None:
         "-c",
         "log_min_error_statement=panic",
     ]
-    said = _run([*single, "postgres"], "SELECT 'has ' || datname FROM pg_database;\n\n")
-    if f'"has {settings.postgres_database}"' not in said:
-        statements.append(f"CREATE DATABASE {database};")
-    _run([*single, "postgres"], "\n\n".join(statements) + "\n\n")
+    asked = "SELECT 'has ' || datname FROM pg_database;\n\nSELECT 'has ' || rolname FROM pg_roles;\n\n"
+    said = _run([*single, "postgres"], asked)
+    there = set(re.findall(r'"has ([^"]+)"', said))
+    _run([*single, "postgres"], "\n\n".join(_statements(settings, there)) + "\n\n")
+
+
+def _statements(settings: "Settings", there: set[str]) -> Iterator[str]:
+    """What makes the databases and roles as they are to be, with the passwords of `.env`; `there` are those there are.
+
+    Each may be repeated. Only the superuser and the roles of the serving database come in, these into that alone.
+    """
+    roles = {
+        settings.postgres_user: settings.postgres_password,
+        settings.serving_owner: settings.serving_owner_password,
+        settings.serving_writer: settings.serving_writer_password,
+        settings.serving_reader: settings.serving_reader_password,
+    }
+    for name, password in roles.items():
+        if name not in there:
+            yield f"CREATE ROLE {_quoted(name, _NAME)} LOGIN;"
+        yield f"ALTER ROLE {_quoted(name, _NAME)} PASSWORD {_quoted(password.get_secret_value(), _TEXT)};"
+    databases = (settings.postgres_database, settings.serving_database)
+    for name in databases:
+        if name not in there:
+            yield f"CREATE DATABASE {_quoted(name, _NAME)};"
+    for name in ("postgres", "template1", *databases):
+        yield f"REVOKE ALL ON DATABASE {_quoted(name, _NAME)} FROM PUBLIC;"
+    yield f"ALTER DATABASE {settings.serving_database} OWNER TO {settings.serving_owner};"
+    yield f"GRANT CONNECT, TEMPORARY ON DATABASE {settings.serving_database} TO {settings.serving_writer};"
+    yield f"GRANT CONNECT ON DATABASE {settings.serving_database} TO {settings.serving_reader};"
+    yield f"ALTER ROLE {settings.serving_reader} SET default_transaction_read_only = on;"
+    yield f"ALTER ROLE {settings.serving_reader} SET statement_timeout = '{READER_SECONDS}s';"
 
 
 def _check_version(found: Path, data: Path) -> None:

@@ -89,7 +89,7 @@ TABLE = (
         installs=lambda: postgres.binaries() is not None,
         ports=("postgres_port",),
         code=("deployment/postgres.py",),
-        reads=("postgres_",),
+        reads=("postgres_", "serving_"),
         stop_signal="INT",  # TERM would wait for the clients to go
     ),
     Service(
@@ -139,7 +139,15 @@ TABLE = (
         memory_mb=(2048, 1536),
         needs=("postgres",),
         ports=("dagster_code_port",),
-        code=("crypto_pipeline", "config/indicators.yaml", "config/signals.yaml", "shared", "streaming", *_DAGSTER),
+        code=(
+            "crypto_pipeline",
+            "config/indicators.yaml",
+            "config/signals.yaml",
+            "serving",
+            "shared",
+            "streaming",
+            *_DAGSTER,
+        ),
         reads=(
             *_LAKE,
             *_EXCHANGE,
@@ -149,6 +157,7 @@ TABLE = (
             "indicators_file",
             "pipeline_",
             "portfolio_file",
+            "serving_",
             "signals_file",
         ),
     ),

@@ -6,7 +6,8 @@ A setting is the upper-case name of its field: `KAFKA_PORT=19092 ./deploy.sh`, o
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
+from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -73,10 +74,16 @@ class Settings(BaseSettings):
     postgres_user: str = "crypto"
     postgres_password: SecretStr = SecretStr("")
     postgres_database: str = "dagster"
-    serving_database: str = "serving"
-    """Where the tables of the lake stand for the dashboard and other tools."""
-    serving_reader: str = "reader"
-    """Who may read them, and nothing else."""
+    serving_database: ClassVar[str] = "lake"
+    """Where the lake's tables stand for other tools, in the same PostgreSQL."""
+    serving_owner: ClassVar[str] = "lake_owner"
+    """Whom its tables belong to: who migrates."""
+    serving_owner_password: SecretStr = SecretStr("")
+    serving_writer: ClassVar[str] = "lake_writer"
+    """Who fills them."""
+    serving_writer_password: SecretStr = SecretStr("")
+    serving_reader: ClassVar[str] = "lake_reader"
+    """Who may read them, and nothing else: BI tools, the dashboard, `crypto query --engine postgres`."""
     serving_reader_password: SecretStr = SecretStr("")
 
     symbols_file: Path = PROJECT / "config" / "symbols.yaml"
@@ -154,6 +161,23 @@ class Settings(BaseSettings):
     @property
     def bucket(self) -> str:
         return self.s3_bucket or ("datalake-demo" if self.mode == "demo" else "datalake")
+
+    @property
+    def serving_owner_url(self) -> str:
+        return self._serving_url(self.serving_owner, self.serving_owner_password)
+
+    @property
+    def serving_writer_url(self) -> str:
+        return self._serving_url(self.serving_writer, self.serving_writer_password)
+
+    @property
+    def serving_reader_url(self) -> str:
+        """The address of the serving database with its read-only role, as libpq and SQLAlchemy take it."""
+        return self._serving_url(self.serving_reader, self.serving_reader_password)
+
+    def _serving_url(self, role: str, password: SecretStr) -> str:
+        secret = quote(password.get_secret_value(), safe="")
+        return f"postgresql://{role}:{secret}@{self.postgres_host}:{self.postgres_port}/{self.serving_database}"
 
     @property
     def spark_connect_url(self) -> str:

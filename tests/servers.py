@@ -2,9 +2,11 @@
 
 import io
 import random
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,7 +19,7 @@ from botocore.config import Config
 from kafka import KafkaConsumer, TopicPartition
 from pydantic import SecretStr
 
-from deployment import jars, kafka, minio, probes
+from deployment import jars, kafka, minio, postgres, probes
 from deployment.command import Command
 from deployment.console import Console
 from deployment.paths import child_environment
@@ -180,3 +182,31 @@ class MinioServer(Server):
         """Remove all objects."""
         for key in self.keys():
             self.client.delete_object(Bucket=self.settings.bucket, Key=key)
+
+
+class PostgresServer(Server):
+    """A database server as it is deployed, with its roles. Its folder goes with it: pytest's are closed to its user."""
+
+    def __init__(self) -> None:
+        if postgres.binaries() is None:
+            pytest.skip("PostgreSQL is not installed: ./deploy.sh installs it")
+        self._home = Path(tempfile.mkdtemp(prefix="crypto-lakehouse-test-"))
+        self._home.chmod(0o755)
+        [port] = free_ports(1)
+        self.settings = Settings(
+            postgres_port=port,
+            postgres_password=SecretStr("tester's"),
+            serving_owner_password=SecretStr("owner/s"),
+            serving_writer_password=SecretStr("writer's"),
+            serving_reader_password=SecretStr("reader@s"),
+        )
+        super().__init__(self._home, lambda: postgres.command(self.settings), lambda: probes.postgres(self.settings))
+
+    def stop(self) -> None:
+        """End the sessions, and the server."""
+        self._end(signal.SIGINT)  # TERM would wait for the clients to go
+
+    def remove(self) -> None:
+        """Stop it, and remove what it kept."""
+        self.stop()
+        shutil.rmtree(self._home)

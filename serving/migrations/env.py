@@ -1,0 +1,27 @@
+"""How Alembic meets the serving database: on the connection of `serving.migrate`, or as its owner on the command line."""
+
+from alembic import context
+from sqlalchemy import Connection, NullPool, create_engine
+
+from serving.schema import BOOKKEEPING, is_migrated, metadata
+from shared.settings import settings
+
+
+def _migrate(connection: Connection) -> None:
+    context.configure(
+        connection=connection,
+        target_metadata=metadata(),
+        version_table_schema=BOOKKEEPING,
+        include_schemas=True,
+        include_object=is_migrated,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+given = context.config.attributes.get("connection")
+if given is not None:
+    _migrate(given)
+else:
+    with create_engine(settings().serving_owner_url, poolclass=NullPool).begin() as opened:
+        _migrate(opened)
