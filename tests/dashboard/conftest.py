@@ -58,11 +58,13 @@ def postgres_server() -> Iterator[PostgresServer]:
     """PostgreSQL with the made market's history; a test that stops it starts it again."""
     server = PostgresServer()
     server.start()
-    made_market.create(server.settings)
-    with made_market.writer(server.settings) as connection:
-        made_market.fill(connection, datetime.now(UTC), HISTORY_MINUTES)
-    yield server
-    server.remove()
+    try:
+        made_market.create(server.settings)
+        with made_market.writer(server.settings) as connection:
+            made_market.fill(connection, datetime.now(UTC), HISTORY_MINUTES)
+        yield server
+    finally:
+        server.remove()
 
 
 def serving(settings: Settings) -> Iterator[str]:

@@ -294,14 +294,14 @@ def fill_quality(connection: psycopg.Connection, now: datetime, hours: int = 48,
 
 
 def _gap(symbol: str, down: Sequence[Mapping[str, Any]], start: datetime) -> dict[str, Any]:
-    row = down[0]
+    row, first = down[0], int(start.timestamp()) // 60
     return {
         "exchange": "binance",
         "symbol": symbol,
         "gap_stream": "trade",
         "event_time": row["interval_start"],
-        "first_missing": 48120,
-        "last_missing": 48660,
+        "first_missing": first,
+        "last_missing": first + 540,
         "missing": 0 if row["gap_status"] == "repaired" else 56,
         "cause": row["gap_cause"],
         "status": row["gap_status"],
