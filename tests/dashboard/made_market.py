@@ -5,6 +5,7 @@ import random
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import psycopg
 import talib
 from kafka import KafkaAdminClient, KafkaProducer
+from kafka.errors import KafkaError
 from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
@@ -548,7 +550,7 @@ class Stream:
             one = {"num_partitions": 1, "replication_factor": 1}
             admin.create_topics(dict.fromkeys(wanted, one), wait_for_metadata=True)
         admin.close()
-        self._producer = KafkaProducer(bootstrap_servers=settings.kafka, linger_ms=5)
+        self._producer = KafkaProducer(bootstrap_servers=settings.kafka, linger_ms=5, reconnect_backoff_max_ms=1000)
         self._ids: dict[str, int] = {}
         self._stopping = threading.Event()
 
@@ -609,8 +611,9 @@ class Stream:
         """Send until it is closed; in a thread of its own."""
         while not self._stopping.wait(1 - time.time() % 1):
             now = time.time()
-            for symbol in PAIRS:
-                self.second(symbol, now)
+            with suppress(KafkaError):  # it was killed; what comes later goes on
+                for symbol in PAIRS:
+                    self.second(symbol, now)
 
     def _next(self, symbol: str, count: int) -> int:
         self._ids[symbol] = self._ids.get(symbol, 1_000) + count
