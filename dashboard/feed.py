@@ -41,8 +41,6 @@ class Feed:
         self._thread: threading.Thread | None = None
         self._heard = time.monotonic()
         self._kafka_trouble = "Kafka has not answered yet."
-        self.caught_up = False
-        """Is what lay in Kafka at the start read?"""
 
     @property
     def trouble(self) -> str:
@@ -107,11 +105,10 @@ class Feed:
     def _follow(self, consumer: KafkaConsumer, loop: asyncio.AbstractEventLoop) -> None:
         # By one topic for all, the key does not tell what a message is.
         moving_from = 0 if self._settings.kafka_topic else _minute_ms(time.time() - MOVING_MINUTES * 60)
-        ends: dict[TopicPartition, int] = {}
         looked = 0.0
         while not self._stopping.is_set():
             if time.monotonic() - looked > NEW_TOPICS_SECONDS or not consumer.assignment():
-                ends |= self._assign(consumer)
+                self._assign(consumer)
                 looked = time.monotonic()
                 self._kafka_trouble = ""
             if not consumer.assignment():
@@ -125,16 +122,13 @@ class Feed:
                 asyncio.run_coroutine_threadsafe(self._take(events), loop).result()
             elif time.monotonic() - self._heard > SILENT_SECONDS:
                 probes.kafka(self._settings)  # a consumer does not say that its broker has gone
-            if not self.caught_up:
-                ends = {place: end for place, end in ends.items() if consumer.position(place) < end}
-                self.caught_up = not ends
 
     async def _take(self, events: list[AnyEvent]) -> None:
         self._hub.take(events)
         self._heard = time.monotonic()
 
-    def _assign(self, consumer: KafkaConsumer) -> dict[TopicPartition, int]:
-        """Follow the topics that are new too, from the last minutes on. Gives the ends of these."""
+    def _assign(self, consumer: KafkaConsumer) -> None:
+        """Follow the topics that are new too, from the last minutes on."""
         one = self._settings.kafka_topic
         there = consumer.topics()
         names = [one] if one and one in there else [name for name in there if name.startswith(TOPIC_PREFIX)]
@@ -144,12 +138,10 @@ class Feed:
             consumer.assign(sorted(known | new))
             begin = _begin(time.time(), self._lake_until())
             found = consumer.offsets_for_times(dict.fromkeys(new, begin))
-            ends: dict[TopicPartition, int] = consumer.end_offsets(list(new))
+            ends = consumer.end_offsets(list(new))
             for place in new:
                 at = found.get(place)
                 consumer.seek(place, at.offset if at else ends[place])
-            return ends
-        return {}
 
 
 def _begin(now: float, lake_until: int) -> int:

@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 
 
 def code(settings: "Settings") -> Command:
-    """The code server, in which the runs start too; "Reload" in the UI makes it read the code again."""
+    """The code server, in which the runs start too; "Reload" in the UI makes it read the code again.
+
+    Its runs fill the serving database, so that is brought to their schema first.
+    """
+    from serving.migrate import migrate  # no other service needs what that imports
+
+    migrate(settings)
     where = ("-h", settings.bind_address, "-p", str(settings.dagster_code_port))
     arguments = ("code-server", "start", "-m", "crypto_pipeline.definitions", *where)
     env = _env(settings)

@@ -67,9 +67,7 @@ def metadata() -> MetaData:
         known,
         Column("table_name", Text(), comment="the served table, such as silver.fact_ohlcv"),
         Column("source", Text(), comment="the table of the lake that was followed"),
-        Column(
-            "mark", Text(), nullable=False, comment="the last commit of the source that was taken in, by Hudi's time"
-        ),
+        Column("mark", Text(), nullable=False, comment="until which commit of the source, by Hudi's time"),
         Column(
             "written_at",
             DateTime(timezone=True),
@@ -106,7 +104,7 @@ def configured_columns() -> list[Column[object]]:
 
 
 def is_migrated(
-    thing: SchemaItem, name: str | None, kind: str, reflected: bool, counterpart: SchemaItem | None
+    thing: SchemaItem, name: str | None, _kind: str, reflected: bool, counterpart: SchemaItem | None
 ) -> bool:
     """Whether Alembic is to compare a thing: not the months of a table, nor the columns that are configured."""
     if isinstance(thing, Table) and reflected and counterpart is None:

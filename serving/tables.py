@@ -10,7 +10,6 @@ from crypto_pipeline.table_docs import columns_of
 from shared.tables import Column, Layer, Table
 
 CANDLES = "silver.fact_ohlcv"
-NATIVE_CANDLES = "bronze.bronze_ohlcv_native"
 _AS_THEY_ARE = (
     "bronze.gaps",
     "silver.indicators",
@@ -24,7 +23,7 @@ _VIEW_KEYS = {
     "silver.completeness_hourly": ("exchange", "symbol", "hour_start"),
 }
 """The views of the lake that are tables here, and the columns that name a row of each."""
-_BETTER_KLINE = ("array_position(array['archive', 'rest', 'websocket'], source)", "ordering")
+_BETTER_KLINE = ("array_position(ARRAY['archive', 'rest', 'websocket'], {row}.source)", "{row}.ordering")
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,9 @@ class Served:
     month_of: str | None = None
     """The column by whose month it is partitioned."""
     prefers: tuple[str, ...] = ()
-    """Of several rows of one key that with the greatest values of these SQL expressions stays; none: the latest."""
+    """Of several rows of one key that stays in which these SQL expressions are greatest, on a tie the later one.
+
+    `{row}` stands for the row. None: the later one."""
 
     @property
     def full_name(self) -> str:
@@ -85,10 +86,9 @@ def _views() -> list[Served]:
 
 def _native_candles() -> Served:
     """Of the klines that several sources gave of a minute one stays, by the same precedence as in silver.ohlcv_1m."""
-    layer, _, name = NATIVE_CANDLES.partition(".")
     return Served(
         layer="bronze",
-        name=name,
+        name="bronze_ohlcv_native",
         grain="One row per exchange, symbol, interval and open time: the exchange's own closed candle, latest state",
         columns=klines.TABLE.columns,
         key=tuple(column for column in klines.TABLE.key if column != "source"),

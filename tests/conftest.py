@@ -9,7 +9,7 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.servers import KafkaServer, MinioServer
+from tests.servers import KafkaServer, MinioServer, PostgresServer
 
 WORKS = ("crypto_pipeline", "chaos", "integration")
 """What wants the whole machine, in the order in which it runs, one after the other."""
@@ -86,3 +86,12 @@ def minio_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServ
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A real PostgreSQL with the roles of the serving database and none of its tables."""
+    server = PostgresServer()
+    server.start()
+    yield server
+    server.remove()

@@ -1,4 +1,4 @@
-"""How Alembic meets the serving database: on the connection of `serving.migrate`, or as its owner on the command line."""
+"""How Alembic meets the serving database: on the connection that `serving.migrate` gives, or as its owner."""
 
 from alembic import context
 from sqlalchemy import Connection, NullPool, create_engine

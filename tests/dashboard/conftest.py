@@ -1,12 +1,10 @@
 """The dashboard over a made market, in a real server, PostgreSQL, Kafka and browser."""
 
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,8 +17,7 @@ from deployment import chromium
 from shared.settings import Settings
 from tests.dashboard import made_market
 from tests.dashboard.made_market import Stream
-from tests.dashboard.postgres_server import PostgresServer
-from tests.servers import KafkaServer, free_ports
+from tests.servers import KafkaServer, PostgresServer, free_ports
 
 HISTORY_MINUTES = 2200
 
@@ -59,15 +56,15 @@ class Served:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """PostgreSQL with the made market's history; a test that stops it starts it again."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        server = PostgresServer(Path(folder) / "postgres")
-        server.start()
-        with server.owner() as connection:
-            made_market.create(connection)
+    server = PostgresServer()
+    server.start()
+    try:
+        made_market.create(server.settings)
+        with made_market.writer(server.settings) as connection:
             made_market.fill(connection, datetime.now(UTC), HISTORY_MINUTES)
         yield server
-        server.stop()
+    finally:
+        server.remove()
 
 
 def serving(settings: Settings) -> Iterator[str]:

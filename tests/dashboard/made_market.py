@@ -5,6 +5,7 @@ import random
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,15 +14,15 @@ import numpy as np
 import psycopg
 import talib
 from kafka import KafkaAdminClient, KafkaProducer
+from kafka.errors import KafkaError
 from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
-from crypto_pipeline.catalog import tables
-from crypto_pipeline.silver.candles import CANDLE_COLUMNS
 from dashboard.api.data import COUNTS
 from dashboard.bars import INTERVALS, MINUTE, Bar, rolled_up
 from dashboard.minutes import SHOWN, Rows
 from dashboard.minutes import TABLE as COMPLETENESS
+from serving.migrate import migrate
 from shared.events import AnyEvent, DepthSnapshot, Kline, Ticker, Trade, encode, message_key
 from shared.settings import Settings
 from shared.symbol_manager import topic
@@ -41,8 +42,6 @@ LOST = datetime.now(UTC) - timedelta(hours=1)
 """The hour, each ninth day back from then, in which some of SOLUSDT's minutes are not whole."""
 DOWN = datetime.now(UTC) - timedelta(hours=2)
 """The hour, each half day back from then, in which BTCUSDT's stream was down: what was missed was fetched."""
-
-_TYPES = {"string": "text", "int": "integer", "double": "double precision", "timestamp": "timestamptz"}
 
 
 def tick(symbol: str, price: float) -> Decimal:
@@ -101,42 +100,17 @@ def candle_row(symbol: str, interval: str, bar: Bar, **changes: Any) -> dict[str
     return fields | {name: value for name, value in bar._asdict().items() if name != "start"} | changes
 
 
-def create(connection: psycopg.Connection) -> None:
-    """The serving tables, and the role that reads them."""
-    found = {name: table.columns for name, table in tables().items() if name.split(".")[0] == "gold"}
-    for name in ("silver.indicators", "silver.instruments", "bronze.gaps"):
-        found[name] = tables()[name].columns
-    statements = [f"CREATE SCHEMA {schema}" for schema in ("bronze", "silver", "gold")]
-    shown = {name: [(column.name, column.type) for column in columns] for name, columns in found.items()}
-    shown["silver.fact_ohlcv"] = [(column.name, column.type) for column in CANDLE_COLUMNS]
-    counted = [(name, "bigint") for name in COUNTS]
-    for name, kind in (("hourly", ("hour_start", "timestamp")), ("daily", ("day", "date"))):
-        shown[f"silver.completeness_{name}"] = [
-            ("exchange", "string"),
-            ("symbol", "string"),
-            kind,
-            *counted,
-            ("percent_proven", "double"),
-            ("condition", "string"),
-        ]
-    for name, columns in shown.items():
-        listed = ", ".join(f'"{column}" {_sql_type(kind)}' for column, kind in columns)
-        statements.append(f"CREATE TABLE {name} ({listed})")
-    statements += [
-        'CREATE UNIQUE INDEX ON silver.fact_ohlcv (exchange, symbol, "interval", interval_start)',
-        'CREATE UNIQUE INDEX ON silver.indicators (exchange, symbol, "interval", interval_start)',
-        "CREATE ROLE reader LOGIN PASSWORD 'reader''s'",
-        "GRANT USAGE ON SCHEMA bronze, silver, gold TO reader",
-        "GRANT SELECT ON ALL TABLES IN SCHEMA bronze, silver, gold TO reader",
-    ]
-    for statement in statements:
-        connection.execute(statement)  # type: ignore[call-overload]
+def create(settings: Settings) -> None:
+    """The serving tables, empty, with the months that are filled."""
+    migrate(settings)
+    with psycopg.connect(settings.serving_owner_url) as owner:
+        for back in range(3):
+            owner.execute("SELECT serving.make_month(now() - %s * interval '1 month')", [back])
 
 
-def _sql_type(kind: str) -> str:
-    if kind.startswith("array"):
-        return "jsonb"
-    return _TYPES.get(kind, kind.replace("decimal", "numeric"))
+def writer(settings: Settings) -> psycopg.Connection:
+    """Who fills them."""
+    return psycopg.connect(settings.serving_writer_url, autocommit=True)
 
 
 def put(connection: psycopg.Connection, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -322,14 +296,14 @@ def fill_quality(connection: psycopg.Connection, now: datetime, hours: int = 48,
 
 
 def _gap(symbol: str, down: Sequence[Mapping[str, Any]], start: datetime) -> dict[str, Any]:
-    row = down[0]
+    row, first = down[0], int(start.timestamp()) // 60
     return {
         "exchange": "binance",
         "symbol": symbol,
         "gap_stream": "trade",
         "event_time": row["interval_start"],
-        "first_missing": 48120,
-        "last_missing": 48660,
+        "first_missing": first,
+        "last_missing": first + 540,
         "missing": 0 if row["gap_status"] == "repaired" else 56,
         "cause": row["gap_cause"],
         "status": row["gap_status"],
@@ -564,7 +538,6 @@ def fill(connection: psycopg.Connection, now: datetime, minutes: int) -> None:
     fill_candles(connection, end, minutes)
     fill_quality(connection, now)
     fill_gold(connection, now)
-    connection.execute("ANALYZE")
 
 
 class Stream:
@@ -577,7 +550,7 @@ class Stream:
             one = {"num_partitions": 1, "replication_factor": 1}
             admin.create_topics(dict.fromkeys(wanted, one), wait_for_metadata=True)
         admin.close()
-        self._producer = KafkaProducer(bootstrap_servers=settings.kafka, linger_ms=5)
+        self._producer = KafkaProducer(bootstrap_servers=settings.kafka, linger_ms=5, reconnect_backoff_max_ms=1000)
         self._ids: dict[str, int] = {}
         self._stopping = threading.Event()
 
@@ -638,8 +611,9 @@ class Stream:
         """Send until it is closed; in a thread of its own."""
         while not self._stopping.wait(1 - time.time() % 1):
             now = time.time()
-            for symbol in PAIRS:
-                self.second(symbol, now)
+            with suppress(KafkaError):  # it was killed; what comes later goes on
+                for symbol in PAIRS:
+                    self.second(symbol, now)
 
     def _next(self, symbol: str, count: int) -> int:
         self._ids[symbol] = self._ids.get(symbol, 1_000) + count

@@ -16,13 +16,12 @@ from dashboard.app import create_app
 from dashboard.bars import INTERVALS, MINUTE, rolled_up
 from deployment.paths import set_environment
 from tests.dashboard import made_market
-from tests.dashboard.postgres_server import PostgresServer
-from tests.servers import KafkaServer, free_ports
+from tests.servers import KafkaServer, PostgresServer, free_ports
 
 
 def lake(server: PostgresServer, stopping: threading.Event) -> None:
     """Write each minute's candles some seconds after it is over, as the pipeline does."""
-    with server.owner() as connection:
+    with made_market.writer(server.settings) as connection:
         while not stopping.wait(1):
             now = time.time()
             if int(now) % 60 != 20:
@@ -42,13 +41,13 @@ def main(port: int = 0, minutes: int = 3 * 1440) -> None:
         folder = Path(name)
         folder.chmod(0o755)
         set_environment({"CRYPTO_HOME": name})
-        kafka, postgres = KafkaServer(folder / "kafka"), PostgresServer(folder / "postgres")
+        kafka, postgres = KafkaServer(folder / "kafka"), PostgresServer()
         kafka.start()
         postgres.start()
         stopping = threading.Event()
         try:
-            with postgres.owner() as connection:
-                made_market.create(connection)
+            made_market.create(postgres.settings)
+            with made_market.writer(postgres.settings) as connection:
                 made_market.fill(connection, datetime.now(UTC), minutes)
             stream = made_market.Stream(kafka.settings)
             stream.past(time.time(), 5)
@@ -64,7 +63,7 @@ def main(port: int = 0, minutes: int = 3 * 1440) -> None:
         finally:
             stopping.set()
             stream.close()
-            postgres.stop()
+            postgres.remove()
             kafka.kill()
 
 

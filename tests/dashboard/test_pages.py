@@ -182,7 +182,7 @@ def test_the_page_says_that_the_stream_is_away_and_goes_on_when_it_is_back(serve
             served.kafka.start()
         expect(page.get_by_role("alert")).to_be_hidden(timeout=60_000)
         before = price(page)
-        eventually("the price moves again", lambda: price(page) != before)
+        eventually("the price moves again", lambda: price(page) != before, 60)
         times = [bar["time"] for bar in candles(page)]
         assert len(times) == len(set(times))
         assert times[-1] >= time.time() - 120

@@ -99,8 +99,8 @@ def test_another_signals_file_restarts_dagster_s_code(demo: Settings) -> None:
     assert {name for name, service in BY_NAME.items() if "config/signals.yaml" in service.code} == differ
 
 
-def test_another_indicators_file_restarts_spark_and_dagster_s_code(demo: Settings) -> None:
+def test_another_indicators_file_restarts_spark_dagster_s_code_and_the_dashboard(demo: Settings) -> None:
     changed = demo.model_copy(update={"indicators_file": Path("/another.yaml")})
     differ = {name for name, service in BY_NAME.items() if version(service, demo) != version(service, changed)}
-    assert differ == {"spark-connect", "dagster-code"}
+    assert differ == {"spark-connect", "dagster-code", "dashboard"}
     assert {name for name, service in BY_NAME.items() if "config/indicators.yaml" in service.code} == differ

@@ -11,6 +11,7 @@ import { calendar, heat, key, stateOf } from "./heat.js";
 import { cause, showHour, source } from "./story.js";
 
 const REFRESH_MS = 20000;
+const CHANGES_MS = 300000;
 const HOURS = 48;
 const DAYS = 182;
 const NOTHING = "Nothing is known yet: the first hours appear about six minutes after ./deploy.sh.";
@@ -26,6 +27,7 @@ class Page {
   constructor(main) {
     this.ending = new AbortController();
     this.since = lastVisit();
+    this.changesUntil = 0;
     const body = (classes = "body") => h("div", { class: classes }, h("p", { class: "empty" }, "Loading …"));
     this.tiles = Object.fromEntries(["proven", "open", "repaired", "lag", "lake", "run", "disk"].map((name) => [name, { value: h("b", {}, "–"), small: h("small", {}, " "), box: h("div", { class: "tile" }) }]));
     const titles = { proven: "Proven, last 24 hours", open: "Open holes", repaired: "Mended, last 24 hours", lag: "Waiting in Kafka", lake: "The lake is behind by", run: "Last run", disk: "Disk" };
@@ -46,7 +48,7 @@ class Page {
   start() {
     live.show({});
     live.addEventListener("state", ({ detail }) => this.lake(detail), { signal: this.ending.signal });
-    addEventListener("zone", () => this.load(), { signal: this.ending.signal });
+    addEventListener("zone", () => { this.changesUntil = 0; this.load(); }, { signal: this.ending.signal });
     addEventListener("popstate", () => location.pathname === "/data" && this.load(), { signal: this.ending.signal });
     this.load().then(() => this.showChosen());
     this.timer = setInterval(() => this.load(), REFRESH_MS);
@@ -114,13 +116,20 @@ class Page {
       get("completeness", { by: "day", start: ago(DAYS * 24), limit: 5000 }, signal).then(({ rows }) => { this.daily = rows; this.drawDays(); }).catch((error) => this.failed(this.days, error)),
       fill(this.gaps, both, (found) => this.holes(...found), "No hole is on record: nothing is missing."),
       both.then(([open, mended]) => { this.tile("open", String(open.length), open.length ? "being fetched" : "nothing waits", open.length ? "warn" : ""); this.tile("repaired", String(mended.length), "by themselves"); }).catch(() => {}),
-      fill(this.changed, get("changes", { since: new Date(this.since).toISOString() }, signal), (found) => changes(found, (exchange, symbol, at) => this.choose(exchange, symbol, at)), ""),
+      this.loadChanges(signal),
       this.latencies(signal),
       fill(this.runs, status, (found) => this.runsOf(found), "No run yet: Dagster starts the first within a minute of ./deploy.sh."),
       fill(this.topics, status, ({ topics }) => topics.length && table([["Topic", (row) => row.topic], ["Messages a second", (row) => fixed(row.messages_per_second, 1), "right num"], ["Kept", (row) => (row.messages === null ? "–" : fixed(row.messages, 0)), "right num"], ["Not in the lake yet", (row) => (row.lag === null ? "–" : fixed(row.lag, 0)), "right num"]], topics), "Kafka does not say which topics there are."),
       fill(this.reasons, status, ({ reasons, services, links }) => this.health(reasons, services, links), ""),
       status.then((found) => this.statusTiles(found)).catch(() => {}),
     ]);
+  }
+
+  /** Seldom: it looks through all candles of a week. */
+  loadChanges(signal) {
+    if (Date.now() < this.changesUntil) return null;
+    this.changesUntil = Date.now() + CHANGES_MS;
+    return fill(this.changed, get("changes", { since: new Date(this.since).toISOString() }, signal), (found) => changes(found, (exchange, symbol, at) => this.choose(exchange, symbol, at)), "");
   }
 
   failed(element, error) {

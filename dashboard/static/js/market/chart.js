@@ -3,7 +3,7 @@
 import {
   CandlestickSeries, HistogramSeries, LineSeries, LineStyle, createChart, createSeriesMarkers,
 } from "/static/vendor/lightweight-charts.standalone.production.mjs";
-import { usedZone, when } from "../format.js";
+import { when } from "../format.js";
 import { COLOURS } from "./indicators.js";
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -119,7 +119,8 @@ export class Chart {
   // Not scrollToRealTime: what streams would stop its animation half-way.
   toNow = () => this.chart.timeScale().scrollToPosition(RIGHT_BARS, false);
   move = (bars) => this.chart.timeScale().scrollToPosition(this.chart.timeScale().scrollPosition() + bars, false);
-  rezone = () => this.chart.applyOptions({ localization: { locale: "en-GB", zone: usedZone() } });
+  /** Write the times anew, in the zone that is chosen now. */
+  rezone = () => this.chart.applyOptions({ localization: { locale: "en-GB" } });
   zoom = (factor) => this.chart.timeScale().applyOptions({ barSpacing: this.chart.timeScale().options().barSpacing * factor });
   remove = () => this.chart.remove();
 }
