@@ -12,7 +12,6 @@ from psycopg2.extras import RealDictCursor
 
 from alerts import stream
 from alerts.kinds._kind import Offsets, Seen, SourceError
-from alerts.store import login
 from deployment import probes
 from shared.settings import Settings
 from shared.symbol_manager import SymbolsFileError, Watchlist, load_watchlist
@@ -45,7 +44,12 @@ class Asked:
         """The rows of a query to the serving database."""
         try:
             if self._connection is None:
-                self._connection = login(self.settings)
+                self._connection = psycopg2.connect(
+                    self.settings.serving_reader_url,
+                    connect_timeout=3,
+                    application_name="crypto-alerts",
+                    options="-c timezone=UTC -c statement_timeout=10000",
+                )
                 self._connection.set_session(readonly=True, autocommit=True)
             with self._connection.cursor(cursor_factory=RealDictCursor) as cursor:
                 cursor.execute(sql, parameters)

@@ -1,4 +1,4 @@
-"""The alerts in PostgreSQL, schema `alerts`: what is active, what waits to be sent, and how far Kafka was read.
+"""The alerts in the serving database, schema `alerts`: what is active, what waits to be sent, and how far Kafka was read.
 
 What a batch of trades makes of the alerts, their messages, and the place in Kafka go in one transaction: whoever is
 killed goes on from there, and what it had not told, it finds again.
@@ -47,7 +47,7 @@ def login(settings: Settings, role: str = "") -> Any:
         port=settings.postgres_port,
         user=settings.postgres_user,
         password=settings.postgres_password.get_secret_value(),
-        dbname=settings.postgres_database,
+        dbname=settings.serving_database,
         connect_timeout=3,
         application_name=_APPLICATION,
         options=f"-c timezone=UTC -c statement_timeout=10000{f' -c role={role}' * bool(role)}",

@@ -209,7 +209,7 @@ TABLE = (
         needs=("kafka", "postgres"),
         ports=("alerts_port",),
         code=("alerts", "deployment/probes.py", *_PYTHON),
-        reads=("alerts_", "dagster_port", "kafka_", "postgres_", "symbols_file", "active_symbols"),
+        reads=("alerts_", "dagster_port", "kafka_", "postgres_", "serving_", "symbols_file", "active_symbols"),
     ),
     Service(
         name="dashboard",

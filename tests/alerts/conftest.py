@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,13 +14,12 @@ from typing import Any
 
 import pytest
 from psycopg2.extras import RealDictCursor
-from pydantic import SecretStr
 
 from alerts import schema
 from alerts.store import Store, login
-from deployment import postgres, probes
+from serving.migrate import migrate
 from shared.settings import PROJECT, Settings
-from tests.servers import Server, free_ports
+from tests.servers import PostgresServer, free_ports
 
 TABLES = "alerts.alerts, alerts.outbox, alerts.offsets, alerts.memories, alerts.digests"
 
@@ -52,19 +50,11 @@ class Database:
 
 
 @pytest.fixture(scope="session")
-def postgres_settings() -> Iterator[Settings]:
-    """A cluster in a folder that the server's user can get to."""
-    if postgres.binaries() is None:
-        pytest.skip("PostgreSQL is not installed here")
-    (port,) = free_ports(1)
-    settings = Settings(postgres_port=port, postgres_password=SecretStr("the-password"))
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        server = Server(Path(folder), lambda: postgres.command(settings), lambda: probes.postgres(settings))
-        server.start()
-        schema.upgrade(settings)
-        yield settings
-        server.kill()
+def postgres_settings(postgres_server: PostgresServer) -> Settings:
+    """A server with the tables of alerts, and the serving database that rules ask."""
+    schema.upgrade(postgres_server.settings)
+    migrate(postgres_server.settings)
+    return postgres_server.settings
 
 
 @pytest.fixture
@@ -155,7 +145,7 @@ class ServiceProcess:
             **{name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields},
             "CRYPTO_HOME": str(home), "CRYPTO_MODE": "demo", "PYTHONPATH": str(PROJECT),
             "ALERTS_FILE": str(self.file), "ALERTS_PORT": str(self.port), "KAFKA_PORT": str(settings.kafka_port),
-            "POSTGRES_PORT": str(settings.postgres_port), "POSTGRES_PASSWORD": "the-password",
+            "POSTGRES_PORT": str(settings.postgres_port), "POSTGRES_PASSWORD": "tester's",
         }  # fmt: skip
         self.process: subprocess.Popen[bytes] | None = None
 

@@ -73,3 +73,5 @@ $$;
 grant crypto_alerts to current_user;
 grant usage on schema alerts to crypto_alerts;
 grant select, insert, update, delete on all tables in schema alerts to crypto_alerts;
+grant usage on schema alerts to lake_reader;
+grant select on all tables in schema alerts to lake_reader;

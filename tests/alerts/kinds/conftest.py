@@ -4,18 +4,18 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import psycopg2
 import pytest
 
 from alerts.kinds._kind import AskedRule, Finding
 from alerts.sources import Asked
-from crypto_pipeline.catalog import tables
-from shared.tables import Column
-from tests.alerts.conftest import Database
+from serving.tables import served
+from shared.settings import Settings
 
-TYPES = {"string": "text", "timestamp": "timestamptz", "double": "double precision", "int": "integer"}
-ASKED = ("bronze.gaps", "gold.signals", "gold.anomalies", "gold.portfolio_performance", "gold.risk_metrics")
-FACT_OHLCV = "silver.fact_ohlcv"
 COMPLETENESS = "silver.completeness_hourly"
+FACT_OHLCV = "silver.fact_ohlcv"
+DAY = datetime(2026, 1, 1, tzinfo=UTC)
+ANY = {"string": "", "timestamp": DAY, "date": DAY.date(), "bigint": 0, "int": 0, "double": 0.0}
 NOW = 1_795_250_700_000_000
 """2026-11-21 08:45 UTC, in microseconds."""
 MINUTE = 60_000_000
@@ -29,14 +29,19 @@ def at(time: int) -> datetime:
 class Lake:
     """Tables to which a test adds rows, and what a rule finds in them."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self.sources = Asked(database.settings, {})
+    def __init__(self, settings: Settings, owner: Any) -> None:
+        self._owner = owner
+        self.sources = Asked(settings, {})
 
     def add(self, table: str, **values: Any) -> None:
-        names = ", ".join(f'"{name}"' for name in values)
-        marks = ", ".join(["%s"] * len(values))
-        self._database.rows(f"insert into {table} ({names}) values ({marks})", *values.values())
+        """A row; what it does not say of its key is nothing in particular."""
+        contract = served()[table]
+        said = {column.name: ANY[column.type] for column in contract.columns if column.name in contract.key} | values
+        names = ", ".join(f'"{name}"' for name in said)
+        with self._owner.cursor() as cursor:
+            if contract.month_of:
+                cursor.execute("select serving.make_month(%s)", (said[contract.month_of],))
+            cursor.execute(f"insert into {table} ({names}) values ({', '.join(['%s'] * len(said))})", [*said.values()])
 
     def find(self, rule: AskedRule, now: int = NOW) -> Mapping[str, Finding]:
         """By subject, and occurrence where there is one."""
@@ -44,32 +49,14 @@ class Lake:
         return {f"{one.subject} {one.occurrence}".strip(): one for one in found}
 
 
-def _type(column: Column) -> str:
-    kind = "numeric" if column.type.startswith("decimal") else TYPES.get(column.type, column.type)
-    return "text" if "<" in kind else kind
-
-
-@pytest.fixture(scope="session")
-def made(postgres_settings: Any) -> list[str]:
-    database = Database(postgres_settings)
-    contracts = tables("bronze", "silver", "gold")
-    columns = {name: {each.name: _type(each) for each in contracts[name].columns} for name in ASKED}
-    columns[FACT_OHLCV] = {each.name: _type(each) for each in contracts["silver.ohlcv"].columns}
-    columns[COMPLETENESS] = {
-        "exchange": "text", "symbol": "text", "hour_start": "timestamptz", "minutes_expected": "bigint",
-        "minutes_complete": "bigint", "minutes_repaired": "bigint",
-    }  # fmt: skip
-    for schema in ("bronze", "silver", "gold"):
-        database.rows(f"create schema {schema}")
-    for name, types in columns.items():
-        listed = ", ".join(f'"{column}" {kind}' for column, kind in types.items())
-        database.rows(f"create table {name} ({listed})")
-    return list(columns)
-
-
 @pytest.fixture
-def lake(database: Database, made: list[str]) -> Iterator[Lake]:
-    database.rows(f"truncate {', '.join(made)}")
-    found = Lake(database)
+def lake(postgres_settings: Settings) -> Iterator[Lake]:
+    """The serving database, empty."""
+    owner = psycopg2.connect(postgres_settings.serving_owner_url)
+    owner.autocommit = True
+    with owner.cursor() as cursor:
+        cursor.execute(f"truncate {', '.join(served())}")
+    found = Lake(postgres_settings, owner)
     yield found
     found.sources.close()
+    owner.close()
