@@ -1,4 +1,5 @@
-"""The alerts in the serving database, schema `alerts`: what is active, what waits to be sent, and how far Kafka was read.
+"""The alerts in the serving database, schema `alerts`: what is active, what waits to be sent,
+and how far Kafka was read.
 
 What a batch of trades makes of the alerts, their messages, and the place in Kafka go in one transaction: whoever is
 killed goes on from there, and what it had not told, it finds again.

@@ -17,6 +17,7 @@ from psycopg2.extras import RealDictCursor
 
 from alerts import schema
 from alerts.store import Store, login
+from deployment import probes
 from serving.migrate import migrate
 from shared.settings import PROJECT, Settings
 from tests.servers import PostgresServer, free_ports
