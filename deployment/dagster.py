@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from deployment.command import Command
 from deployment.paths import PROJECT
+from deployment.steps import InstallError
 
 if TYPE_CHECKING:
     from shared.settings import Settings
@@ -17,9 +18,14 @@ def code(settings: "Settings") -> Command:
 
     Its runs fill the serving database, so that is brought to their schema first.
     """
-    from serving.migrate import migrate  # no other service needs what that imports
+    from sqlalchemy.exc import OperationalError  # no other service needs what these import
 
-    migrate(settings)
+    from serving.migrate import migrate
+
+    try:
+        migrate(settings)
+    except OperationalError as error:
+        raise InstallError(f"The serving database is not to be had: {error.orig}. ./deploy.sh starts it.") from None
     where = ("-h", settings.bind_address, "-p", str(settings.dagster_code_port))
     arguments = ("code-server", "start", "-m", "crypto_pipeline.definitions", *where)
     env = _env(settings)
