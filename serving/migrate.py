@@ -49,7 +49,7 @@ def _add_configured_columns(connection: Connection) -> None:
     there = {column["name"] for column in inspect(connection).get_columns(name, schema)}
     for column in configured_columns():
         if column.name not in there:
-            described = CreateColumn(column).compile(dialect=postgresql.dialect())
+            described = CreateColumn(column).compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
             connection.execute(text(f"ALTER TABLE {INDICATORS} ADD COLUMN {described}"))
 
 

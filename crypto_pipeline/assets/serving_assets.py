@@ -111,5 +111,5 @@ def due(instance: dg.DagsterInstance) -> Sequence[dg.AssetKey]:
 def _is_due(made: Mapping[dg.AssetKey, dg.EventLogEntry], own: dg.AssetKey, sources: Sequence[dg.AssetKey]) -> bool:
     looked_at = 0.0
     if own in made and (materialization := made[own].asset_materialization):
-        looked_at = materialization.metadata[LOOKED_AT].value
+        looked_at = float(str(materialization.metadata[LOOKED_AT].value))
     return any(source in made and made[source].timestamp > looked_at for source in sources)
