@@ -13,11 +13,8 @@ if TYPE_CHECKING:
     from shared.settings import Settings
 
 
-def code(settings: "Settings") -> Command:
-    """The code server, in which the runs start too; "Reload" in the UI makes it read the code again.
-
-    Its runs fill the serving database, so that is brought to their schema first.
-    """
+def serving_schema(settings: "Settings") -> None:
+    """Bring the serving database, which the code server's runs fill, to their schema. Raises `InstallError`."""
     from sqlalchemy.exc import OperationalError  # no other service needs what these import
 
     from serving.migrate import migrate
@@ -26,6 +23,10 @@ def code(settings: "Settings") -> Command:
         migrate(settings)
     except OperationalError as error:
         raise InstallError(f"The serving database is not to be had: {error.orig}. ./deploy.sh starts it.") from None
+
+
+def code(settings: "Settings") -> Command:
+    """The code server, in which the runs start too; "Reload" in the UI makes it read the code again."""
     where = ("-h", settings.bind_address, "-p", str(settings.dagster_code_port))
     arguments = ("code-server", "start", "-m", "crypto_pipeline.definitions", *where)
     env = _env(settings)

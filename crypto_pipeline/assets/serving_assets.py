@@ -101,11 +101,11 @@ def _result(table: Served, done: Written, began: float) -> dg.MaterializeResult[
 
 def due(instance: dg.DagsterInstance) -> Sequence[dg.AssetKey]:
     """The tables of which a source was made after it was last looked at."""
-    keys = {table: (key(table), [specs.key(source) for source in table.sources]) for table in served().values()}
-    asked = {each for own, sources in keys.values() for each in (own, *sources)}
+    keys = [(key(table), [specs.key(source) for source in table.sources]) for table in served().values()]
+    asked = {each for own, sources in keys for each in (own, *sources)}
     entries = {r.asset_entry.asset_key: r.asset_entry for r in instance.get_asset_records(list(asked))}
     made = {each: e.last_materialization for each, e in entries.items() if e.last_materialization}
-    return [own for own, sources in keys.values() if _is_due(made, own, sources)]
+    return [own for own, sources in keys if _is_due(made, own, sources)]
 
 
 def _is_due(made: Mapping[dg.AssetKey, dg.EventLogEntry], own: dg.AssetKey, sources: Sequence[dg.AssetKey]) -> bool:

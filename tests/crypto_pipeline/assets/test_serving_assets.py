@@ -101,7 +101,7 @@ def test_a_postgresql_that_is_down_fails_the_run_with_a_sentence(monkeypatch: py
 
 
 def test_a_reload_of_what_is_not_served_is_refused() -> None:
-    config = dg.RunConfig({"serving": serving_assets.ServingConfig(reload=["silver.trades"])})
+    config = dg.RunConfig({"served_tables": serving_assets.ServingConfig(reload=["silver.trades"])})
     done = defs.resolve_job_def("serving").execute_in_process(run_config=config, raise_on_error=False)
     [failure] = [event.step_failure_data.error for event in done.all_node_events if event.is_step_failure]
     assert "silver.trades is not filled by this run" in str(failure.message)
