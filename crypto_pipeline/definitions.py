@@ -3,7 +3,7 @@
 import dagster as dg
 
 from crypto_pipeline import history_job, pipeline, rebuild_job
-from crypto_pipeline.assets import bronze_assets, gold_assets, report_assets, silver_assets
+from crypto_pipeline.assets import bronze_assets, gold_assets, report_assets, serving_assets, silver_assets
 from crypto_pipeline.spark import SparkConnect, session_url
 from shared.settings import settings
 
@@ -16,6 +16,7 @@ defs = dg.Definitions(
         *silver_assets.VIEWS,
         *gold_assets.ASSETS,
         report_assets.daily,
+        serving_assets.serving,
         rebuild_job.silver_again,
     ],
     jobs=[
@@ -23,6 +24,7 @@ defs = dg.Definitions(
         pipeline.evidence,
         pipeline.analytics,
         pipeline.training,
+        pipeline.serving,
         pipeline.maintenance,
         history_job.newest_history,
         history_job.history,
@@ -30,7 +32,7 @@ defs = dg.Definitions(
         rebuild_job.job,
         report_assets.job,
     ],
-    sensors=[pipeline.every_minute, history_job.history_of_new_symbols],
+    sensors=[pipeline.every_minute, pipeline.serving_when_due, history_job.history_of_new_symbols],
     schedules=[
         pipeline.gathering,
         pipeline.analysing,

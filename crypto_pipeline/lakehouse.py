@@ -9,8 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
+import pyarrow as pa
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
@@ -107,6 +109,8 @@ class Changes:
 
     rows: DataFrame
     until: str
+    written: int | None = None
+    """How many rows the commits wrote: there are no more of them. None where the timeline no longer says it."""
 
 
 @dataclass(frozen=True)
@@ -263,10 +267,10 @@ class Lakehouse:
         """
         commits = self.commits(table)
         if not commits:
-            return Changes(self.no_rows(table), since)
+            return Changes(self.no_rows(table), since, 0)
         until, earliest = commits[0].completed, commits[-1].completed
         if until <= since:
-            return Changes(self.no_rows(table), until)
+            return Changes(self.no_rows(table), until, 0)
         if since < earliest:
             every = self._stored(table)
             late = every if since == BEGINNING else every.filter(F.col("_hoodie_commit_time") >= _day_before(since))
@@ -276,7 +280,16 @@ class Lakehouse:
             "hoodie.datasource.read.begin.instanttime": since,
             "hoodie.datasource.read.end.instanttime": until,
         }
-        return Changes(self._stored(table, **span).select(table.column_names), until)
+        written = sum(commit.rows for commit in commits if commit.completed > since)
+        return Changes(self._stored(table, **span).select(table.column_names), until, written)
+
+    def arrow(self, rows: DataFrame) -> Iterator[pa.Table]:
+        """The rows piece by piece, as the server sends them: some megabytes each, none of which is kept."""
+        client: Any = rows.sparkSession.client
+        plan: Any = rows._plan
+        for piece in client.to_table_as_iterator(plan.to_proto(client)):
+            if isinstance(piece, pa.Table):  # before them comes the schema
+                yield piece
 
     @contextmanager
     def pinned(self, rows: DataFrame, *, at_once: bool = False) -> Iterator[DataFrame]:

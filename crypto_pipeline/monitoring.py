@@ -343,7 +343,7 @@ def _taken_in(settings: Settings) -> Offsets:
 
 def _pipeline(settings: Settings) -> tuple[list[Asset], Run | None]:
     found = probes.graphql(settings, _ASSETS)
-    # What is of none of these jobs is a view, or made when someone asks for it.
+    # What is of none of these jobs is a view, follows others into PostgreSQL, or is made when someone asks for it.
     nodes = [node for node in found["assetNodes"] if _JOBS & set(node["jobNames"])]
     keys = " ".join(f"{{path:{json.dumps(node['assetKey']['path'])}}}" for node in nodes)
     latest = probes.graphql(

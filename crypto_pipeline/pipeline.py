@@ -1,11 +1,11 @@
-"""When assets are made: candles each minute, evidence and analytics every five, models each day, compaction beside."""
+"""When assets are made: candles each minute, PostgreSQL after them, evidence and gold every five, models daily."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from crypto_pipeline.assets import specs
+from crypto_pipeline.assets import serving_assets, specs
 from crypto_pipeline.catalog import table_modules, tables
 from crypto_pipeline.gold import forecast_inputs, forecast_models
 from crypto_pipeline.gold._prices import SERIES
@@ -47,6 +47,14 @@ training = dg.define_asset_job(
     selection=_TRAINING,
     description="The models of forecasts: no other table of gold waits for them.",
     tags={"dagster/priority": "-10"},
+    executor_def=dg.in_process_executor,
+)
+
+serving = dg.define_asset_job(
+    "serving",
+    selection=dg.AssetSelection.assets(serving_assets.serving),
+    description="The tables in PostgreSQL, from what is new in the lake.",
+    tags={"dagster/max_runtime": str(6 * 3600)},  # a first load of years
     executor_def=dg.in_process_executor,
 )
 
@@ -141,6 +149,36 @@ def _under_way(instance: dg.DagsterInstance, job: str) -> dg.SkipReason | None:
     """Why no run of a job is to be added now; none where nothing stands against it."""
     runs = instance.get_run_records(dg.RunsFilter(job_name=job, statuses=_UNDER_WAY), limit=1)
     return dg.SkipReason(f"Run {runs[0].dagster_run.run_id[:8]} is under way.") if runs else None
+
+
+_SERVED_APART = 50
+"""Seconds at least from one request of the serving job to the next, also while PostgreSQL is down."""
+_SERVED_WITHIN = 120
+"""Seconds after which it no longer waits for the pipeline to end."""
+
+
+@dg.sensor(
+    name="after_the_pipeline",
+    job=serving,
+    minimum_interval_seconds=5,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Takes into PostgreSQL what the lake got, between the runs of the pipeline, one run at a time.",
+)
+def serving_when_due(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    """One run for all tables of which a source was made since. What a failed run did not take in is due again."""
+    now = datetime.now(UTC).timestamp()
+    since = abs(now - float(context.cursor or 0))  # also where the clock was set back
+    if since < _SERVED_APART:
+        return dg.SensorResult(skip_reason=f"A run was requested {since:.0f} s ago.")
+    skipped = _under_way(context.instance, serving.name)
+    if not skipped and since < _SERVED_WITHIN:
+        skipped = _under_way(context.instance, pipeline.name)
+    if skipped:
+        return dg.SensorResult(skip_reason=skipped)
+    tables_due = serving_assets.due(context.instance)
+    if not tables_due:
+        return dg.SensorResult(skip_reason="PostgreSQL has all that the lake has.")
+    return dg.SensorResult(run_requests=[dg.RunRequest(asset_selection=list(tables_due))], cursor=str(now))
 
 
 class MaintenanceConfig(dg.Config):

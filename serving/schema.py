@@ -1,6 +1,7 @@
 """The served tables as SQLAlchemy knows them, and how their types follow from the contracts."""
 
 import re
+from typing import Any
 
 from sqlalchemy import (
     ARRAY,
@@ -31,7 +32,7 @@ BOOKKEEPING = "serving"
 """The schema of what is noted about the tables: `marks`, and which migrations were made."""
 SCHEMAS = (*LAYERS, BOOKKEEPING)
 
-_TYPES: dict[str, TypeEngine[object]] = {
+_TYPES: dict[str, TypeEngine[Any]] = {
     "string": Text(),
     "boolean": Boolean(),
     "int": Integer(),
@@ -43,7 +44,7 @@ _TYPES: dict[str, TypeEngine[object]] = {
 }
 
 
-def column_type(spark_type: str) -> TypeEngine[object]:
+def column_type(spark_type: str) -> TypeEngine[Any]:
     """PostgreSQL's type for a contract's. What is nested is `jsonb`, but for a list of strings, which is `text[]`.
 
     Raises `ValueError` for a type that no contract has had yet.
@@ -97,7 +98,7 @@ def _declare(table: Served, known: MetaData) -> None:
     )
 
 
-def configured_columns() -> list[Column[object]]:
+def configured_columns() -> list[Column[Any]]:
     """The columns of `silver.indicators` that `config/indicators.yaml` names, and no migration can know."""
     names = plan().comments()
     return [column for column in metadata().tables[INDICATORS].columns if column.name in names]

@@ -16,7 +16,8 @@ def query(
         Literal["table", "csv", "json"], typer.Option(help="csv and json print all rows, table what fits.")
     ] = "table",
     engine: Annotated[
-        Literal["duckdb", "spark"], typer.Option(help="spark: on the Connect server, in Spark's SQL.")
+        Literal["duckdb", "spark", "postgres"],
+        typer.Option(help="spark: on the Connect server, in Spark's SQL; postgres: the tables that are served there."),
     ] = "duckdb",
     exact: Annotated[bool, typer.Option("--exact", help="Keep decimals instead of making them float64.")] = False,
     as_of: Annotated[
@@ -34,6 +35,9 @@ def query(
     Times are in UTC. Prices and quantities come as float64, so that any arithmetic works; with `--exact` they are the
     exact decimals of the tables, and strings in JSON.
 
+    `--engine postgres` asks the copies in PostgreSQL, by its read-only role, in its SQL: `silver.fact_ohlcv`,
+    `silver.indicators`, all of gold and some more, a minute or two behind. What takes longer than a minute is ended.
+
     With `--as-of` a back-test sees no more than was known: `silver.fact_ohlcv`, `silver.ohlcv_1m` and `silver.ohlcv`
     have the candles that had closed by then, each in the version of then (`silver.ohlcv_revisions` has all versions).
     Other tables keep no earlier rows and cannot be asked. Imported history is known from its import; with
@@ -49,6 +53,7 @@ def query(
     - `crypto query "select symbol, interval_start, c.close, rsi_14, macd_hist_12_26_9 from silver.fact_ohlcv c
       join silver.indicators using (exchange, symbol, interval, interval_start) where interval = '5m'
       order by interval_start desc limit 20"`
+    - `crypto query --engine postgres "select table_schema, table_name from information_schema.tables"`
     - `crypto query "from gold.market_overview order by volume_rank" --format json`
     - `crypto query "from bronze.trades where date = '2026-11-21' and hour = '08'" --exact --format csv > trades.csv`
     - `crypto query "select symbol, max(interval_end) from silver.fact_ohlcv group by 1" --as-of 2026-11-21T10:00`
@@ -63,7 +68,9 @@ def query(
 
     known = _known(as_of, assume_live=assume_live)
     try:
-        answer = (_by_spark if engine == "spark" else by_duckdb)(sql, settings(), exact, known)
+        answer = {"duckdb": by_duckdb, "spark": _by_spark, "postgres": _by_postgres}[engine](
+            sql, settings(), exact, known
+        )
     except (SqlError, LakeError) as error:
         typer.echo(error, err=True)
         raise typer.Exit(1) from None
@@ -113,6 +120,18 @@ def by_duckdb(sql: str, settings: "Settings", exact: bool, known: Known | None =
         tables = Lake(catalog.tables(), catalog.views(), opened, functions=dict([as_of.function()]), exact=exact)
     with tables as lake:
         answer = lake.query(sql)
+    return answer if exact else as_floats(answer)
+
+
+def _by_postgres(sql: str, settings: "Settings", exact: bool, known: Known | None) -> "pa.Table":
+    from crypto_pipeline.reader import as_floats
+    from serving import reader
+
+    if known:
+        raise typer.BadParameter(
+            "--as-of is for duckdb and spark: PostgreSQL has the latest version of a candle alone."
+        )
+    answer = reader.query(sql, settings)
     return answer if exact else as_floats(answer)
 
 

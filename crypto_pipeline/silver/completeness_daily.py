@@ -16,11 +16,13 @@ second, `depth_seconds` and `ticker_seconds` are 60 times `minutes`; the longest
 from crypto_pipeline.silver.rollup import COMMENTS, rolled_up
 from shared.tables import View
 
+SPAN = ("CAST(interval_start AS date)", "day")
+"""How a span begins, in SQL, and the column that says it."""
 VIEW = View(
     layer="silver",
     name="completeness_daily",
     grain="One row per exchange, symbol and day of which a minute stands in silver.completeness",
     tables=("silver.completeness",),
-    sql=rolled_up("CAST(interval_start AS date)", "day"),
+    sql=rolled_up(*SPAN),
     comments={"day": "UTC", **COMMENTS},
 )

@@ -72,6 +72,14 @@ def rolled_up(start: str, name: str) -> str:
     )
 
 
+def counted(minutes: DataFrame, start: str, name: str) -> DataFrame:
+    """The rows of the query `rolled_up`, made of some rows of `silver.completeness`: these spans must be whole."""
+    counts = [F.expr(sql).alias(column) for column, sql in MEASURES.items()]
+    spans = minutes.groupBy("exchange", "symbol", F.expr(start).alias(name), "month").agg(*counts)
+    told = {column: F.expr(sql) for column, sql in {**PERCENTS, "condition": CONDITION}.items()}
+    return added(spans, **told)
+
+
 def conditions(minutes: DataFrame) -> DataFrame:
     """The `condition` of each symbol and day of some rows of `silver.completeness`, with what was counted."""
     counted = [F.expr(sql).alias(column) for column, sql in MEASURES.items()]

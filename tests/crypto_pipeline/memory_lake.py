@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pyarrow as pa
 from pyspark.sql import DataFrame, Row
+from pyspark.sql.pandas.types import to_arrow_schema
 
 from crypto_pipeline.lakehouse import BEGINNING, Changes, Lakehouse, of_hours
 from shared.tables import Table
@@ -70,7 +72,12 @@ class MemoryLake(Lakehouse):
     def changes(self, table: Table, since: str) -> Changes:
         there = self.stored.get(table.full_name, {})
         new = [row for mark, row in there.values() if mark > since]
-        return Changes(self._frame(table, new), max((mark for mark, _ in there.values()), default=BEGINNING))
+        until = max((mark for mark, _ in there.values()), default=BEGINNING)
+        return Changes(self._frame(table, new), until, len(new))
+
+    def arrow(self, rows: DataFrame) -> Iterator[pa.Table]:
+        batches = rows._collect_as_arrow()
+        yield pa.Table.from_batches(batches) if batches else to_arrow_schema(rows.schema).empty_table()
 
     def note(self, table: Table, name: str) -> str | None:
         return self._notes.get(table.full_name, {}).get(name)

@@ -74,6 +74,8 @@ def test_the_lineage_is_what_it_was() -> None:
     }
     measured = ["silver/completeness", "silver/ohlcv_1m", "silver/order_book_1m"]
     candles = ["silver/ohlcv", "silver/ohlcv_1m"]
+    served = ("fact_ohlcv", "indicators", "instruments", "order_book_1m", "completeness_hourly", "completeness_daily")
+    gold = [key for key in lineage if key.startswith("gold/")]
     assert lineage == {
         "kafka/crypto_raw": [],
         "bronze/trades": ["kafka/crypto_raw"],
@@ -152,6 +154,8 @@ def test_the_lineage_is_what_it_was() -> None:
             "silver/ohlcv",
         ],
         "rebuild/silver": [],
+        "postgres/bronze/bronze_ohlcv_native": ["bronze/klines"],
+        **{f"postgres/{key}": [key] for key in ("bronze/gaps", *(f"silver/{name}" for name in served), *gold)},
     }
 
 
@@ -179,7 +183,7 @@ def test_every_asset_tells_its_grain_its_columns_and_its_layer() -> None:
         node = graph.get(key)
         assert node.description
         assert node.description.startswith("**One ")
-        assert node.group_name == key.path[0]
+        assert node.group_name == ("serving" if key.path[0] == "postgres" else key.path[0])
         if node.is_materializable and is_table(node):
             assert "dagster/column_schema" in node.metadata
             assert node.kinds >= {"spark", "hudi"}
