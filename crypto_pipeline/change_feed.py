@@ -47,7 +47,7 @@ def follow(lake: Lakehouse, table: Served, since: Mapping[str, str]) -> ChangeFe
     pieces = (
         piece
         for source in table.sources
-        if followed[source.full_name] != since.get(source.full_name)
+        if changes[source.full_name].written != 0
         for piece in _in_pieces(lake, _part(lake, table, source, changes[source.full_name]))
     )
     return ChangeFeed(pieces, followed)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, NullPool, create_engine, inspect, text
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateColumn, CreateSchema, SetColumnComment, SetTableComment
 
 from serving.schema import BOOKKEEPING, INDICATORS, configured_columns, metadata
@@ -49,7 +48,7 @@ def _add_configured_columns(connection: Connection) -> None:
     there = {column["name"] for column in inspect(connection).get_columns(name, schema)}
     for column in configured_columns():
         if column.name not in there:
-            described = CreateColumn(column).compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
+            described = CreateColumn(column).compile(dialect=connection.dialect)
             connection.execute(text(f"ALTER TABLE {INDICATORS} ADD COLUMN {described}"))
 
 

@@ -98,7 +98,7 @@ def _declare(table: Served, known: MetaData) -> None:
     )
 
 
-def configured_columns() -> list[Column[object]]:
+def configured_columns() -> list[Column[Any]]:
     """The columns of `silver.indicators` that `config/indicators.yaml` names, and no migration can know."""
     names = plan().comments()
     return [column for column in metadata().tables[INDICATORS].columns if column.name in names]

@@ -101,15 +101,14 @@ def _result(table: Served, done: Written, began: float) -> dg.MaterializeResult[
 
 def due(instance: dg.DagsterInstance) -> Sequence[dg.AssetKey]:
     """The tables of which a source was made after it was last looked at."""
-    keys = [(key(table), [specs.key(source) for source in table.sources]) for table in served().values()]
-    asked = {each for own, sources in keys for each in (own, *sources)}
+    keys = {key(table): [specs.key(source) for source in table.sources] for table in served().values()}
+    asked = {each for own, sources in keys.items() for each in (own, *sources)}
     entries = {r.asset_entry.asset_key: r.asset_entry for r in instance.get_asset_records(list(asked))}
     made = {each: e.last_materialization for each, e in entries.items() if e.last_materialization}
-    return [own for own, sources in keys if _is_due(made, own, sources)]
+    return [own for own, sources in keys.items() if _is_due(made, own, sources)]
 
 
 def _is_due(made: Mapping[dg.AssetKey, dg.EventLogEntry], own: dg.AssetKey, sources: Sequence[dg.AssetKey]) -> bool:
-    looked_at = 0.0
-    if own in made and (materialization := made[own].asset_materialization):
-        looked_at = float(str(materialization.metadata[LOOKED_AT].value))
+    materialization = made[own].asset_materialization if own in made else None
+    looked_at = materialization.metadata[LOOKED_AT].value if materialization else 0
     return any(source in made and made[source].timestamp > looked_at for source in sources)

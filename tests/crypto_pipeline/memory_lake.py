@@ -76,7 +76,8 @@ class MemoryLake(Lakehouse):
         return Changes(self._frame(table, new), until, len(new))
 
     def arrow(self, rows: DataFrame) -> Iterator[pa.Table]:
-        yield pa.Table.from_batches(rows._collect_as_arrow(), to_arrow_schema(rows.schema))
+        batches = rows._collect_as_arrow()
+        yield pa.Table.from_batches(batches) if batches else to_arrow_schema(rows.schema).empty_table()
 
     def note(self, table: Table, name: str) -> str | None:
         return self._notes.get(table.full_name, {}).get(name)

@@ -66,7 +66,7 @@ def test_the_answer_is_that_of_duckdb(
     ("sql", "value"),
     [
         ("1e-18::numeric(38,18)", EIGHTEEN),
-        ("99999999999999999999999999999999999999999::numeric(41,0)", Decimal(10) ** 41 - 1),
+        ("99999999999999999999999999999999999999999::numeric(41,0)", Decimal("9" * 41)),
         ("sum(x) FROM (VALUES (1::bigint), (2)) v (x)", Decimal(3)),
         ("'NaN'::numeric", "NaN"),
         ("date '2026-11-01'", date(2026, 11, 1)),
@@ -114,7 +114,7 @@ def test_the_command_asks_it(asked: Callable[[str], pa.Table], migrated: Setting
 def test_the_command_does_not_ask_it_as_of_a_time() -> None:
     result = CliRunner().invoke(app, ["query", "--engine", "postgres", "select 1", "--as-of", "2026-11-21T10:00"])
     assert result.exit_code == 2
-    assert "PostgreSQL has the latest version" in result.output
+    assert "PostgreSQL has the latest version" in " ".join(result.output.replace("│", " ").split())
 
 
 def test_the_example_of_the_help_names_the_served_tables(migrated: Settings) -> None:

@@ -1,7 +1,7 @@
 """When the served tables are made, and what a run of them does; the tables themselves are tests/serving's."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 import pytest
@@ -10,6 +10,7 @@ from crypto_pipeline.assets import serving_assets
 from crypto_pipeline.assets.serving_assets import LOOKED_AT, due, key
 from crypto_pipeline.definitions import defs
 from crypto_pipeline.pipeline import serving_when_due
+from crypto_pipeline.spark import SparkConnect
 from serving.tables import served
 from shared.settings import Settings
 
@@ -93,15 +94,28 @@ def test_what_a_failed_run_did_not_take_in_is_asked_for_once_a_minute(instance: 
     assert requested(instance, seconds_ago=51) == [CANDLES]
 
 
+class NoSpark(SparkConnect):
+    """The resource of a run that never comes to ask it."""
+
+    def setup_for_execution(self, _context: dg.InitResourceContext) -> None:
+        pass
+
+
+def why_it_failed(*, reload: Sequence[str] = ()) -> str:
+    done = dg.materialize(
+        [serving_assets.serving],
+        run_config=dg.RunConfig({"served_tables": serving_assets.ServingConfig(reload=list(reload))}),
+        resources={"spark": NoSpark(spark_config={}, url="", bucket="", buckets=1)},
+        raise_on_error=False,
+    )
+    [failure] = [event.step_failure_data for event in done.all_events if event.is_step_failure]
+    return f"{failure.error_display_string} {failure.user_failure_data}"
+
+
 def test_a_postgresql_that_is_down_fails_the_run_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving_assets, "settings", lambda: Settings(postgres_port=1))
-    done = defs.resolve_job_def("serving").execute_in_process(raise_on_error=False)
-    [failure] = [event.step_failure_data.error for event in done.all_node_events if event.is_step_failure]
-    assert "PostgreSQL does not take the tables" in str(failure.message)
+    assert "PostgreSQL does not take the tables" in why_it_failed()
 
 
 def test_a_reload_of_what_is_not_served_is_refused() -> None:
-    config = dg.RunConfig({"served_tables": serving_assets.ServingConfig(reload=["silver.trades"])})
-    done = defs.resolve_job_def("serving").execute_in_process(run_config=config, raise_on_error=False)
-    [failure] = [event.step_failure_data.error for event in done.all_node_events if event.is_step_failure]
-    assert "silver.trades is not filled by this run" in str(failure.message)
+    assert "silver.trades is not filled by this run" in why_it_failed(reload=["silver.trades"])
