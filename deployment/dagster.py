@@ -7,19 +7,14 @@ from typing import TYPE_CHECKING
 
 from deployment.command import Command
 from deployment.paths import PROJECT
+from deployment.steps import InstallError
 
 if TYPE_CHECKING:
     from shared.settings import Settings
 
 
 def code(settings: "Settings") -> Command:
-    """The code server, in which the runs start too; "Reload" in the UI makes it read the code again.
-
-    Its runs fill the serving database, so that is brought to their schema first.
-    """
-    from serving.migrate import migrate  # no other service needs what that imports
-
-    migrate(settings)
+    """The code server, in which the runs start too; "Reload" in the UI makes it read the code again."""
     where = ("-h", settings.bind_address, "-p", str(settings.dagster_code_port))
     arguments = ("code-server", "start", "-m", "crypto_pipeline.definitions", *where)
     env = _env(settings)
@@ -27,6 +22,21 @@ def code(settings: "Settings") -> Command:
     indicators = _home(settings) / "indicators.yaml"
     shutil.copyfile(settings.indicators_file, indicators)
     return Command((_program("dagster"), *arguments), env | {"INDICATORS_FILE": str(indicators)}, _home(settings))
+
+
+def migrate(settings: "Settings") -> None:
+    """Bring the serving database to the schema of the code that fills it. Raises `InstallError`."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from serving import migrate  # no other service needs what that imports
+
+    try:
+        migrate.migrate(settings)
+    except SQLAlchemyError as error:
+        raise InstallError(
+            f"The serving database cannot be migrated: {str(error).splitlines()[0]}. It is tried again; where it stays "
+            "so, ./deploy.sh makes its roles and their passwords anew."
+        ) from None
 
 
 def webserver(settings: "Settings") -> Command:

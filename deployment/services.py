@@ -23,6 +23,8 @@ class Service:
     """What it may take at most with the profiles 8g and 6g."""
     needs: tuple[str, ...] = ()
     """The services that must answer before it starts."""
+    prepare: Callable[[Settings], None] = lambda _settings: None
+    """What is done before each start, once these answer. Where it fails the service ends, and is started again."""
     installs: Callable[[], bool] = lambda: True
     """Is what `deploy.sh` installs for it there?"""
     ports: tuple[str, ...] = ()
@@ -138,6 +140,7 @@ TABLE = (
         probe=probes.dagster_code,
         memory_mb=(2048, 1536),
         needs=("postgres",),
+        prepare=dagster.migrate,
         ports=("dagster_code_port",),
         code=(
             "crypto_pipeline",
