@@ -29,13 +29,14 @@ from serving.tables import Served, served
 from serving.writer import connected, write
 from tests.servers import PostgresServer
 
-PIECE = 250_000
+PIECE = 10_000
+"""Rows that Spark Connect sends together, about."""
 SYMBOLS = 50
 START = datetime(2025, 10, 1, tzinfo=UTC)
 
 
 def pieces(table: Served, rows: int) -> Iterator[pa.Table]:
-    """Minutes of some symbols, as many rows at a time as Spark is asked for."""
+    """Minutes of some symbols, as many rows at a time as Spark sends."""
     for first in range(0, rows, PIECE):
         numbers = np.arange(first, min(first + PIECE, rows))
         yield made(table, numbers % SYMBOLS, START, numbers // SYMBOLS * 60, "1m")

@@ -13,18 +13,6 @@ if TYPE_CHECKING:
     from shared.settings import Settings
 
 
-def serving_schema(settings: "Settings") -> None:
-    """Bring the serving database, which the code server's runs fill, to their schema. Raises `InstallError`."""
-    from sqlalchemy.exc import OperationalError  # no other service needs what these import
-
-    from serving.migrate import migrate
-
-    try:
-        migrate(settings)
-    except OperationalError as error:
-        raise InstallError(f"The serving database is not to be had: {error.orig}. ./deploy.sh starts it.") from None
-
-
 def code(settings: "Settings") -> Command:
     """The code server, in which the runs start too; "Reload" in the UI makes it read the code again."""
     where = ("-h", settings.bind_address, "-p", str(settings.dagster_code_port))
@@ -34,6 +22,21 @@ def code(settings: "Settings") -> Command:
     indicators = _home(settings) / "indicators.yaml"
     shutil.copyfile(settings.indicators_file, indicators)
     return Command((_program("dagster"), *arguments), env | {"INDICATORS_FILE": str(indicators)}, _home(settings))
+
+
+def migrate(settings: "Settings") -> None:
+    """Bring the serving database to the schema of the code that fills it. Raises `InstallError`."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from serving import migrate  # no other service needs what that imports
+
+    try:
+        migrate.migrate(settings)
+    except SQLAlchemyError as error:
+        raise InstallError(
+            f"The serving database cannot be migrated: {str(error).splitlines()[0]}. It is tried again; where it stays "
+            "so, ./deploy.sh makes its roles and their passwords anew."
+        ) from None
 
 
 def webserver(settings: "Settings") -> Command:

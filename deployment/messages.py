@@ -42,6 +42,10 @@ def farewell(settings: Settings) -> str:
         ("Alerts", settings.alerts_port, "of the rules in config/alerts.yaml: /health and /metrics"),
     ]
     addresses = "\n".join(f"  {name:<15}http://{host}:{port:<7}{note}".rstrip() for name, port, note in places)
+    who = f"{settings.serving_reader}, password: SERVING_READER_PASSWORD in .env"
+    addresses += (
+        f"\n  {'PostgreSQL':<15}{host}:{settings.postgres_port}  database {settings.serving_database}, user {who}"
+    )
     values = ", ".join(
         f"{name}={value}" for name, value in given.settings_in_environment().items() if name not in env_file.SECRETS
     )

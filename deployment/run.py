@@ -32,7 +32,7 @@ def main() -> None:
     try:
         loaded = settings()
         wait_for(service, loaded)
-        service.before(loaded)
+        service.prepare(loaded)
         command = service.command(loaded)
     except (SettingsError, InstallError) as error:
         print(error, flush=True)

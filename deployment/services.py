@@ -23,8 +23,8 @@ class Service:
     """What it may take at most with the profiles 8g and 6g."""
     needs: tuple[str, ...] = ()
     """The services that must answer before it starts."""
-    before: Callable[[Settings], None] = lambda _settings: None
-    """What it brings about in those before it starts."""
+    prepare: Callable[[Settings], None] = lambda _settings: None
+    """What is done before each start, once these answer. Where it fails the service ends, and is started again."""
     installs: Callable[[], bool] = lambda: True
     """Is what `deploy.sh` installs for it there?"""
     ports: tuple[str, ...] = ()
@@ -137,7 +137,7 @@ TABLE = (
     Service(
         name="dagster-code",
         command=dagster.code,
-        before=dagster.serving_schema,
+        prepare=dagster.migrate,
         probe=probes.dagster_code,
         memory_mb=(2048, 1536),
         needs=("postgres",),

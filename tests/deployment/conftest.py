@@ -24,4 +24,6 @@ def demo(home: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("S3_ACCESS_KEY", "the-access-key")
     monkeypatch.setenv("S3_SECRET_KEY", "the-secret-key")
     monkeypatch.setenv("POSTGRES_PASSWORD", "the-password")
+    for role in ("owner", "writer", "reader"):
+        monkeypatch.setenv(f"SERVING_{role.upper()}_PASSWORD", f"the-{role}'s")
     return Settings.load()

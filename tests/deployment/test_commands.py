@@ -9,7 +9,7 @@ import yaml
 from deployment import dagster, minio, spark
 from shared.settings import Settings
 
-SECRETS = ("the-access-key", "the-secret-key", "the-password")
+SECRETS = ("the-access-key", "the-secret-key", "the-password", "the-owner's", "the-writer's", "the-reader's")
 
 
 @pytest.fixture

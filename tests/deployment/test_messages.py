@@ -20,4 +20,5 @@ def test_the_farewell_names_every_address_and_no_secret(demo: Settings) -> None:
     said = messages.farewell(demo)
     for port in (demo.dagster_port, demo.spark_master_ui_port, demo.spark_ui_port, demo.minio_console_port):
         assert f"http://127.0.0.1:{port}" in said
+    assert f"127.0.0.1:{demo.postgres_port}  database lake, user lake_reader" in said
     assert not any(secret in said for secret in ("the-access-key", "the-secret-key", "the-password"))

@@ -9,7 +9,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
+from pydantic import SecretStr
 
 from deployment import postgres, probes
 from deployment.probes import UnhealthyError
@@ -59,8 +61,27 @@ def test_the_server_lets_in_who_has_the_password_of_env_also_after_it_changed(
         probes.postgres(settings)
 
 
+def let_in(settings: Settings) -> None:
+    for url in (settings.serving_owner_url, settings.serving_writer_url, settings.serving_reader_url):
+        psycopg.connect(url).close()
+
+
+def test_a_cluster_from_before_gets_the_roles_and_the_database_of_the_served_tables(settings: Settings) -> None:
+    before = settings.model_copy(update={"serving_reader_password": SecretStr("")})
+    with serving(before):
+        superuser = {"user": before.postgres_user, "password": before.postgres_password.get_secret_value()}
+        where = {"host": before.postgres_host, "port": before.postgres_port, "dbname": before.postgres_database}
+        with psycopg.connect(**superuser, **where, autocommit=True) as connection:
+            connection.execute("DROP DATABASE lake")
+            for role in ("lake_owner", "lake_writer", "lake_reader"):
+                connection.execute(f"DROP ROLE {role}".encode())
+    with serving(settings):
+        let_in(settings)
+
+
 def test_no_password_is_on_the_command_line(settings: Settings) -> None:
-    assert "the-password" not in " ".join(postgres.command(settings).argv)
+    line = " ".join(postgres.command(settings).argv)
+    assert not any(secret in line for secret in ("the-password", "the-owner's", "the-writer's", "the-reader's"))
 
 
 def test_data_lies_in_the_state_folder_where_the_servers_user_can_get_there(settings: Settings) -> None:
