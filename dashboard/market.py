@@ -36,7 +36,8 @@ ORDER BY interval_start DESC LIMIT %(limit)s
 _SYMBOLS = """
 SELECT exchange, symbol, base_asset, quote_asset, status, trim_scale(tick_size)::text AS tick_size,
        trim_scale(step_size)::text AS step_size, listed_at
-FROM silver.instruments WHERE valid_to IS NULL
+FROM silver.instruments AS i WHERE valid_to IS NULL
+  AND EXISTS (SELECT FROM silver.fact_ohlcv AS f WHERE f.exchange = i.exchange AND f.symbol = i.symbol)
 """
 _BARS = """
 SELECT k.exchange, k.symbol, c.interval_start, c.open, c.high, c.low, c.close, c.volume, c.quote_volume, c.trade_count
@@ -59,7 +60,7 @@ CROSS JOIN LATERAL (
 
 
 async def symbols(database: Database, hub: Hub) -> dict[Key, dict[str, Any]]:
-    """Every symbol that the lake lists or that streams now; without the database, those that stream.
+    """Every symbol of which the lake has candles, or that streams now; without the database, those that stream.
 
     Raises `DatabaseAwayError` where neither knows any.
     """

@@ -27,6 +27,8 @@ from shared.events import AnyEvent, DepthSnapshot, Kline, Ticker, Trade, encode,
 from shared.settings import Settings
 from shared.symbol_manager import topic
 
+ONLY_LISTED = "DOGEUSDT"
+"""The exchange has it, and nobody streams it."""
 PAIRS = {
     "BTCUSDT": ("BTC", 100_000.0, "0.01"),
     "ETHUSDT": ("ETH", 3_400.0, "0.01"),
@@ -330,7 +332,7 @@ def fill_instruments(connection: psycopg.Connection, now: datetime) -> None:
                 "step_size": Decimal("0.00001"),
                 "listed_at": now - timedelta(hours=5),
             }
-            for symbol, (base, _, step) in PAIRS.items()
+            for symbol, (base, _, step) in {**PAIRS, ONLY_LISTED: ("DOGE", None, "0.00001")}.items()
         ],
     )
 

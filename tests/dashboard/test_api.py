@@ -174,3 +174,8 @@ def test_symbols_name_their_tick(served: Served) -> None:
     assert set(found) == set(PAIRS)
     assert found["XRPUSDT"]["tick_size"] == "0.0001"
     assert len(served.rows("candles", symbol="XRPUSDT", interval="1h")) >= HISTORY_MINUTES // 60
+
+
+def test_a_symbol_that_the_exchange_lists_and_nobody_streams_is_not_offered(served: Served) -> None:
+    symbols = {row["symbol"] for row in served.get("symbols").json()["symbols"]}
+    assert symbols == set(PAIRS)
