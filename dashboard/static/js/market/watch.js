@@ -19,13 +19,15 @@ export class Watch {
     this.list = h("div", { class: "list" });
     this.element = h("section", { class: "panel watch", "aria-label": "Watch list" }, h("header", {}, this.search), this.list);
     this.onChoose = onChoose;
+    this.chosen = "";
   }
 
   draw(markets) {
-    if (markets.length !== this.#rows.size) {
+    if (markets.length !== this.#rows.size || markets.some((market) => !this.#rows.has(`${market.exchange}:${market.symbol}`))) {
       this.#rows.clear();
       this.list.replaceChildren(...markets.map((market) => this.#row(market)));
       this.#filter();
+      this.#mark();
     }
     for (const market of markets) {
       const row = this.#rows.get(`${market.exchange}:${market.symbol}`);
@@ -53,8 +55,13 @@ export class Watch {
   }
 
   choose(exchange, symbol) {
-    for (const row of this.#rows.values()) {
-      if (row.exchange === exchange && row.symbol === symbol) row.button.setAttribute("aria-current", "true");
+    this.chosen = `${exchange}:${symbol}`;
+    this.#mark();
+  }
+
+  #mark() {
+    for (const [key, row] of this.#rows) {
+      if (key === this.chosen) row.button.setAttribute("aria-current", "true");
       else row.button.removeAttribute("aria-current");
     }
   }
