@@ -47,7 +47,9 @@ class Written:
 def connected(settings: Settings) -> Iterator[psycopg.Connection]:
     """A connection of the writer. Raises `ServingError` where there is none to be had, or it breaks."""
     try:
-        with psycopg.connect(settings.serving_writer_url, options="-c timezone=UTC", autocommit=True) as connection:
+        with psycopg.connect(
+            settings.serving_writer_url, connect_timeout=5, autocommit=True, options="-c timezone=UTC"
+        ) as connection:
             yield connection
     except psycopg.OperationalError as error:
         said = str(error).strip().splitlines()[0]
