@@ -28,6 +28,8 @@ BEGINNING = "0"
 """The mark before a table's first commit."""
 
 _MEGABYTE = 1 << 20
+_MERGED_IN_MEMORY = {"hoodie.memory.compaction.max.size": str(64 * _MEGABYTE)}
+"""What is merged beyond it spills to the executor's disk. Reads heed this name too, and not `hoodie.memory.merge.…`."""
 _GUARDS = {
     # The metadata table leaks S3 connections until the pool is empty and everything hangs.
     "hoodie.metadata.enable": "false",
@@ -39,13 +41,11 @@ _GUARDS = {
     # It listens on every address of the machine; and it brings nothing where each write is of a second.
     "hoodie.embed.timeline.server": "false",
     # Of the executor's heap, for each task. With Hudi's own (256 MB a block, 1 GB of merged rows) a backlog of a
-    # million trades in one hour ended the executor. It counts a row at a quarter of what it takes.
+    # million trades in one hour ended the executor.
     "hoodie.logfile.data.block.max.size": str(16 * _MEGABYTE),
-    "hoodie.memory.compaction.max.size": str(16 * _MEGABYTE),
+    **_MERGED_IN_MEMORY,
 }
 """What every writer says, compaction too."""
-_READ_OPTIONS = {"hoodie.memory.merge.max.size": str(16 * _MEGABYTE)}
-"""What is merged beyond it spills to the executor's disk."""
 
 _WRITE_OPTIONS = _GUARDS | {
     "hoodie.datasource.write.operation": "upsert",
@@ -127,7 +127,7 @@ class Lakehouse:
 
     def _stored(self, table: Table, **options: str) -> DataFrame:
         """What lies in the bucket, with Hudi's own columns."""
-        return self.spark.read.format("hudi").options(**_READ_OPTIONS, **options).load(self.path(table))
+        return self.spark.read.format("hudi").options(**_MERGED_IN_MEMORY, **options).load(self.path(table))
 
     def create_database(self, layer: str) -> None:
         """Make the layer known."""
