@@ -147,10 +147,8 @@ def _writable(column: pa.Array) -> pa.Array:
     kind = column.type
     if pa.types.is_decimal(kind):
         return column.cast(pa.string())
-    if pa.types.is_timestamp(
-        kind
-    ):  # without its zone, which is that of the session, it is written in a fifth of the time
-        return column.cast(pa.timestamp("us"))
+    if pa.types.is_timestamp(kind):
+        return column.cast(pa.timestamp("us"))  # without its zone, which is the session's, it takes Arrow a fifth
     if pa.types.is_list(kind) and pa.types.is_string(kind.value_type):
         return pa.array([None if value is None else _array(value) for value in column.to_pylist()], pa.string())
     if pa.types.is_nested(kind):
