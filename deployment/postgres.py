@@ -138,16 +138,16 @@ def _make(found: Path, data: Path, settings: "Settings") -> None:
         "-c",
         "log_min_error_statement=panic",
     ]
-    asked = "SELECT 'has ' || datname FROM pg_database;\n\nSELECT 'has ' || rolname FROM pg_roles;\n\n"
-    said = _run([*single, "postgres"], asked)
-    there = set(re.findall(r'"has ([^"]+)"', said))
+    asked = "SELECT 'database ' || datname FROM pg_database;\n\nSELECT 'role ' || rolname FROM pg_roles;\n\n"
+    there = set(re.findall(r'"((?:database|role) [^"]+)"', _run([*single, "postgres"], asked)))
     _run([*single, "postgres"], "\n\n".join(_statements(settings, there)) + "\n\n")
 
 
 def _statements(settings: "Settings", there: set[str]) -> Iterator[str]:
-    """What makes the databases and roles as they are to be, with the passwords of `.env`; `there` are those there are.
+    """What makes the databases and roles as they are to be, with the passwords of `.env`.
 
-    Each may be repeated. Only the superuser and the roles of the serving database come in, these into that alone.
+    `there` are those there are: `database dagster`, `role crypto`. Each may be repeated.
+    Only the superuser and the roles of the serving database come in, these into that alone.
     """
     roles = {
         settings.postgres_user: settings.postgres_password,
@@ -156,12 +156,12 @@ def _statements(settings: "Settings", there: set[str]) -> Iterator[str]:
         settings.serving_reader: settings.serving_reader_password,
     }
     for name, password in roles.items():
-        if name not in there:
+        if f"role {name}" not in there:
             yield f"CREATE ROLE {_quoted(name, _NAME)} LOGIN;"
         yield f"ALTER ROLE {_quoted(name, _NAME)} PASSWORD {_quoted(password.get_secret_value(), _TEXT)};"
     databases = (settings.postgres_database, settings.serving_database)
     for name in databases:
-        if name not in there:
+        if f"database {name}" not in there:
             yield f"CREATE DATABASE {_quoted(name, _NAME)};"
     for name in ("postgres", "template1", *databases):
         yield f"REVOKE ALL ON DATABASE {_quoted(name, _NAME)} FROM PUBLIC;"

@@ -47,7 +47,9 @@ class Written:
 def connected(settings: Settings) -> Iterator[psycopg.Connection]:
     """A connection of the writer. Raises `ServingError` where there is none to be had, or it breaks."""
     try:
-        with psycopg.connect(settings.serving_writer_url, options="-c timezone=UTC", autocommit=True) as connection:
+        with psycopg.connect(
+            settings.serving_writer_url, connect_timeout=5, autocommit=True, options="-c timezone=UTC"
+        ) as connection:
             yield connection
     except psycopg.OperationalError as error:
         said = str(error).strip().splitlines()[0]
@@ -145,10 +147,8 @@ def _writable(column: pa.Array) -> pa.Array:
     kind = column.type
     if pa.types.is_decimal(kind):
         return column.cast(pa.string())
-    if pa.types.is_timestamp(
-        kind
-    ):  # without its zone, which is that of the session, it is written in a fifth of the time
-        return column.cast(pa.timestamp("us"))
+    if pa.types.is_timestamp(kind):
+        return column.cast(pa.timestamp("us"))  # without its zone, which is the session's, it takes Arrow a fifth
     if pa.types.is_list(kind) and pa.types.is_string(kind.value_type):
         return pa.array([None if value is None else _array(value) for value in column.to_pylist()], pa.string())
     if pa.types.is_nested(kind):

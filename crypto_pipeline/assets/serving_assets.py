@@ -110,6 +110,6 @@ def due(instance: dg.DagsterInstance) -> Sequence[dg.AssetKey]:
 
 def _is_due(made: Mapping[dg.AssetKey, dg.EventLogEntry], own: dg.AssetKey, sources: Sequence[dg.AssetKey]) -> bool:
     materialization = made[own].asset_materialization if own in made else None
-    noted = materialization.metadata[LOOKED_AT] if materialization else None
+    noted = materialization.metadata.get(LOOKED_AT) if materialization else None
     looked_at = noted.value if isinstance(noted, dg.TimestampMetadataValue) else 0.0
     return any(source in made and made[source].timestamp > looked_at for source in sources)

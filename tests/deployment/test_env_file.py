@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from deployment import env_file
 from shared.settings import Settings
@@ -18,6 +19,15 @@ def test_every_secret_is_made_once_and_stays(home: Path) -> None:
     first = (home / ".env").read_text()
     assert env_file.ensure("demo") == []
     assert (home / ".env").read_text() == first
+
+
+def test_no_secret_of_the_settings_is_left_empty(home: Path) -> None:
+    (home / ".env").write_text("S3_SECRET_KEY=of-a-deployment-from-before\n")
+    env_file.ensure("demo")
+    values = Settings.load().model_dump()
+    secrets = [name for name, value in values.items() if isinstance(value, SecretStr)]
+    assert len(secrets) >= 5
+    assert all(values[name].get_secret_value() for name in secrets)
 
 
 def test_what_is_there_is_not_overwritten(home: Path) -> None:

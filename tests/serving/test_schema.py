@@ -16,7 +16,13 @@ from crypto_pipeline.catalog import LAYERS, tables
 from serving import migrate
 from serving.schema import SCHEMAS, column_type, metadata
 from serving.tables import served
-from shared.settings import Settings
+from shared.settings import PROJECT, Settings
+
+
+def given(migrated: Settings) -> dict[str, str]:
+    """The environment of a process that works on the same database as its owner."""
+    password = migrated.serving_owner_password.get_secret_value()
+    return {**os.environ, "POSTGRES_PORT": str(migrated.postgres_port), "SERVING_OWNER_PASSWORD": password}
 
 
 @pytest.fixture
@@ -28,6 +34,12 @@ def owner(migrated: Settings) -> Iterator[Connection]:
 
 def test_the_migrations_make_what_the_contracts_say(owner: Connection) -> None:
     command.check(migrate.alembic_config(owner))  # where one is lacking: `alembic revision --autogenerate`
+
+
+def test_alembics_command_finds_the_migrations_and_the_database(migrated: Settings) -> None:
+    command = [str(Path(sys.executable).with_name("alembic")), "check"]
+    done = subprocess.run(command, env=given(migrated), cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "No new upgrade operations detected.\n"), done.stderr
 
 
 def test_a_column_that_no_migration_made_is_found(owner: Connection) -> None:
@@ -60,11 +72,6 @@ def test_a_new_wording_of_a_contract_needs_no_migration(owner: Connection) -> No
 
 def test_a_migration_that_is_killed_half_way_leaves_nothing_and_the_next_makes_all(migrated: Settings) -> None:
     code = "from serving.migrate import migrate; from shared.settings import settings; migrate(settings())"
-    environment = {
-        **os.environ,
-        "POSTGRES_PORT": str(migrated.postgres_port),
-        "SERVING_OWNER_PASSWORD": migrated.serving_owner_password.get_secret_value(),
-    }
     with (
         psycopg.connect(migrated.serving_owner_url) as holder,
         psycopg.connect(migrated.serving_owner_url, autocommit=True) as watch,
@@ -72,7 +79,7 @@ def test_a_migration_that_is_killed_half_way_leaves_nothing_and_the_next_makes_a
         for schema in SCHEMAS:
             watch.execute(f"DROP SCHEMA {schema} CASCADE".encode())
         holder.execute("CREATE SCHEMA silver")  # until this is committed or undone, another's waits
-        process = subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=Path(__file__).parents[2])
+        process = subprocess.Popen([sys.executable, "-c", code], env=given(migrated), cwd=PROJECT)
         while watch.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone() == (0,):
             assert process.poll() is None
         process.kill()

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -19,7 +18,7 @@ from hypothesis import strategies as st
 
 from serving.tables import Served, served
 from serving.writer import ServingError, Written, connected, marks, write
-from shared.settings import Settings
+from shared.settings import PROJECT, Settings
 from tests.serving.rows import EIGHTEEN, START, arrow, candle, expected, there
 
 MARKS = {"silver.ohlcv_1m": "20261101000000000", "silver.ohlcv": "20261101000000001"}
@@ -136,7 +135,7 @@ def test_a_run_killed_between_copy_and_commit_leaves_all_as_it_was_and_the_next_
         "POSTGRES_PORT": str(migrated.postgres_port),
         "SERVING_WRITER_PASSWORD": migrated.serving_writer_password.get_secret_value(),
     }
-    killed = subprocess.run([sys.executable, "-c", KILLED], env=environment, cwd=Path(__file__).parents[2], check=False)
+    killed = subprocess.run([sys.executable, "-c", KILLED], env=environment, cwd=PROJECT, check=False)
     assert killed.returncode == -signal.SIGKILL
     assert there(database, candles) == expected(candles, before)
     assert marks(database, candles) == (MARKS if before else {})
