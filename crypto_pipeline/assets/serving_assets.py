@@ -47,7 +47,7 @@ def _spec(table: Served) -> dg.AssetSpec:
     )
 
 
-@dg.multi_asset(name="serving", specs=[_spec(t) for t in served().values()], can_subset=True, pool="serving")
+@dg.multi_asset(name="served_tables", specs=[_spec(t) for t in served().values()], can_subset=True, pool="serving")
 def serving(
     context: dg.AssetExecutionContext, config: ServingConfig, spark: SparkConnect
 ) -> Iterator[dg.MaterializeResult[None]]:

@@ -105,7 +105,7 @@ def test_a_full_reload_mends_what_was_changed_by_hand(system: System) -> None:
     with psycopg.connect(system.settings().serving_writer_url) as connection:
         connection.execute("UPDATE silver.fact_ohlcv SET close = close + 1 WHERE symbol = 'XRPUSDT'")
         connection.execute("DELETE FROM silver.fact_ohlcv WHERE symbol = 'BNBUSDT'")
-    system.run("serving", {"ops": {"serving": {"config": {"reload": ["silver.fact_ohlcv"]}}}}, {})
+    system.run("serving", {"ops": {"served_tables": {"config": {"reload": ["silver.fact_ohlcv"]}}}}, {})
     wait_until_equal(system, ["silver.fact_ohlcv"])
 
 

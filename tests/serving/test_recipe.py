@@ -57,7 +57,7 @@ def test_a_question_is_answered(environment: dict[str, str], migrated: Settings,
 
 def test_the_reload_is_one_that_the_job_takes() -> None:
     [snippet] = [text for kind, text in SNIPPETS if kind == "yaml"]
-    assert set(ServingConfig(**yaml.safe_load(snippet)["ops"]["serving"]["config"]).reload) <= set(served())
+    assert set(ServingConfig(**yaml.safe_load(snippet)["ops"]["served_tables"]["config"]).reload) <= set(served())
 
 
 def test_every_snippet_is_of_a_kind_that_is_run() -> None:

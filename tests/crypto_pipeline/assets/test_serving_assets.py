@@ -104,7 +104,7 @@ class NoSpark(SparkConnect):
 def why_it_failed(*, reload: Sequence[str] = ()) -> str:
     done = dg.materialize(
         [serving_assets.serving],
-        run_config=dg.RunConfig({"serving": serving_assets.ServingConfig(reload=list(reload))}),
+        run_config=dg.RunConfig({"served_tables": serving_assets.ServingConfig(reload=list(reload))}),
         resources={"spark": NoSpark(spark_config={}, url="", bucket="", buckets=1)},
         raise_on_error=False,
     )
