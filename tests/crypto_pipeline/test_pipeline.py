@@ -159,6 +159,11 @@ def test_the_lineage_is_what_it_was() -> None:
     }
 
 
+def test_the_code_server_can_load_every_job() -> None:
+    jobs = defs.get_repository_def().get_all_jobs()  # it refuses a step that bears the name of a job
+    assert {"pipeline", "serving"} <= {job.name for job in jobs}
+
+
 def is_table(node: AssetNode) -> bool:
     """Not what rebuilds a range of them, nor the reports."""
     return node.group_name in LAYERS
