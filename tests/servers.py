@@ -189,7 +189,10 @@ class PostgresServer(Server):
 
     def __init__(self) -> None:
         if postgres.binaries() is None:
-            pytest.skip("PostgreSQL is not installed: ./deploy.sh installs it")
+            try:
+                postgres.install(Shell(Console(io.StringIO())))
+            except (InstallError, OSError) as error:
+                pytest.skip(f"PostgreSQL cannot be had: {error}")
         self._home = Path(tempfile.mkdtemp(prefix="crypto-lakehouse-test-"))
         self._home.chmod(0o755)
         [port] = free_ports(1)
