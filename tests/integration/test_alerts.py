@@ -80,7 +80,7 @@ def test_a_price_alert_is_at_the_receiver_within_two_seconds_of_its_trade(system
     told.follow(
         *(
             {
-                "name": f"level_{symbol.lower()}_{part}", "kind": "price_crosses", "symbols": [symbol],
+                "name": f"level_{symbol.lower()}_{part + 20}", "kind": "price_crosses", "symbols": [symbol],
                 "above": round(price * (1 + part / 10_000), 2), "cool_down_minutes": 0,
             }
             for symbol, price in prices.items()
