@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -39,7 +40,8 @@ class Told:
         wait_for("the rules are followed", lambda: log.read_text().count("is followed") > before, 10, every=0.1)
 
     def of(self, rule: str) -> list[Message]:
-        return [message for message in self.messages if f"{rule}, " in message[1]["title"]]
+        """Of a rule, or of all whose names begin so."""
+        return [message for message in self.messages if re.search(rf"\b{rule}\w*, ", message[1]["title"])]
 
 
 @pytest.fixture(scope="module")
