@@ -6,9 +6,11 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from deployment import chromium
 from tests.servers import KafkaServer, MinioServer, PostgresServer
 
 WORKS = ("crypto_pipeline", "chaos", "integration")
@@ -95,3 +97,15 @@ def postgres_server() -> Iterator[PostgresServer]:
     server.start()
     yield server
     server.remove()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The system's chromium. Closed with the module: while it is open, no test of its process can run an event loop."""
+    program = chromium.program()
+    if program is None:
+        pytest.skip("Chromium is not installed: apt-get install chromium; ./test.sh does it as root on Debian")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -3,7 +3,7 @@
 from alembic import context
 from sqlalchemy import Connection, NullPool, create_engine
 
-from serving.schema import BOOKKEEPING, is_migrated, metadata
+from serving.schema import BOOKKEEPING, SCHEMAS, is_migrated, metadata
 from shared.settings import settings
 
 
@@ -13,6 +13,7 @@ def _migrate(connection: Connection) -> None:
         target_metadata=metadata(),
         version_table_schema=BOOKKEEPING,
         include_schemas=True,
+        include_name=lambda name, kind, _: kind != "schema" or name in SCHEMAS,  # the others are others': of the alerts
         include_object=is_migrated,
     )
     with context.begin_transaction():

@@ -10,10 +10,8 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, sync_playwright
 
 from dashboard.app import create_app
-from deployment import chromium
 from shared.settings import Settings
 from tests.dashboard import made_market
 from tests.dashboard.made_market import Stream
@@ -53,7 +51,7 @@ class Served:
         return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def postgres_server() -> Iterator[PostgresServer]:
     """PostgreSQL with the made market's history; a test that stops it starts it again."""
     server = PostgresServer()
@@ -86,7 +84,7 @@ def serving(settings: Settings) -> Iterator[str]:
     thread.join(20)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def settings(
     postgres_server: PostgresServer, kafka_server: KafkaServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Settings]:
@@ -98,7 +96,7 @@ def settings(
         )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def served(settings: Settings, postgres_server: PostgresServer, kafka_server: KafkaServer) -> Iterator[Served]:
     """The dashboard, with the made market streaming."""
     stream = Stream(kafka_server.settings)
@@ -110,15 +108,3 @@ def served(settings: Settings, postgres_server: PostgresServer, kafka_server: Ka
     stream.close()
     running.join(10)
     next(served, None)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """The system's chromium."""
-    program = chromium.program()
-    if program is None:
-        pytest.skip("Chromium is not installed: apt-get install chromium; ./test.sh does it as root on Debian")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield browser
-        browser.close()

@@ -118,6 +118,7 @@ def test_back_across_the_join_of_lake_and_stream_each_minute_is_there_once(serve
 def test_keys_find_symbols_change_the_timeframe_and_show_help(served: Served, browser: Browser) -> None:
     with opened(browser, served.url + "/?symbol=BTCUSDT") as page:
         eventually("candles", lambda: candles(page))
+        expect(page.locator("[data-symbol=SOLUSDT]")).to_be_visible()
         page.keyboard.press("/")
         page.keyboard.type("sol")
         page.keyboard.press("Enter")

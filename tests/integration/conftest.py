@@ -7,14 +7,20 @@ import pytest
 
 from tests.system import STREAMED_ALONE, System, deployed
 
+DISTURB = ("test_alerts", "test_recovery")
+"""What leaves holes, and what kills."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests of this folder need the deployed system; those that kill it come last.
+    """All tests of this folder need the deployed system; those that disturb it come after the others.
 
-    What runs after them waits for JVMs that compile anew: a pass of three minutes, not of one.
+    What runs after a killed service waits for JVMs that compile anew: a pass of three minutes, not of one.
     """
     places = [place for place, item in enumerate(items) if Path(__file__).parent in item.path.parents]
-    ordered = sorted((items[place] for place in places), key=lambda item: item.path.stem == "test_recovery")
+    ordered = sorted(
+        (items[place] for place in places),
+        key=lambda item: DISTURB.index(item.path.stem) if item.path.stem in DISTURB else -1,
+    )
     for place, item in zip(places, ordered, strict=True):
         items[place] = item
         item.add_marker(pytest.mark.integration)

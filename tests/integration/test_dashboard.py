@@ -1,15 +1,13 @@
 """The dashboard of the deployed system, in a browser."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from deployment import chromium
 from tests.system import SYMBOLS, System, wait_for
 
 PICTURES = Path(__file__).resolve().parents[2] / "artifacts"
@@ -31,18 +29,6 @@ def _rows(url: str, path: str, **values: Any) -> list[dict[str, Any]]:
 
 def _lakes(url: str, symbol: str) -> list[dict[str, Any]]:
     return [row for row in _rows(url, "candles", symbol=symbol) if row["status"] != "live"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """The system's chromium."""
-    program = chromium.program()
-    if program is None:
-        pytest.skip("Chromium is not installed: apt-get install chromium; ./test.sh does it as root on Debian")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 def _price(page: Page) -> str:

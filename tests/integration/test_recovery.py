@@ -15,7 +15,7 @@ from tests.system import SYMBOLS, System, wait_for
 
 SERVICES = (
     "kafka", "minio", "postgres", "spark-master", "spark-worker", "spark-connect",
-    "dagster-code", "dagster-webserver", "dagster-daemon", "simulator", "streaming", "alerts",
+    "dagster-code", "dagster-webserver", "dagster-daemon", "simulator", "streaming", "alerts", "dashboard",
 )  # fmt: skip
 HEALS_WITHIN = 60
 """Seconds, as promised."""

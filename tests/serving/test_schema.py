@@ -48,6 +48,12 @@ def test_a_column_that_no_migration_made_is_found(owner: Connection) -> None:
         command.check(migrate.alembic_config(owner))
 
 
+def test_what_others_keep_in_the_database_is_left_to_them(owner: Connection) -> None:
+    owner.execute(text("CREATE SCHEMA others"))
+    owner.execute(text("CREATE TABLE others.mine (x int)"))
+    command.check(migrate.alembic_config(owner))
+
+
 def test_a_database_that_is_up_to_date_is_left_as_it_is(owner: Connection) -> None:
     changed = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_xact_sys_tables"
     before = owner.execute(text(changed)).scalar_one()

@@ -84,7 +84,8 @@ export class Watch {
   #key(event) {
     if (event.key === "Enter") {
       const first = [...this.#rows.values()].find((row) => !row.button.hidden);
-      if (first) this.onChoose(first.exchange, first.symbol);
+      if (!first) return;
+      this.onChoose(first.exchange, first.symbol);
     } else if (event.key !== "Escape") return;
     this.search.value = "";
     this.#filter();
