@@ -11,7 +11,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from deployment import chromium
-from tests.servers import KafkaServer, MinioServer, PostgresServer
+from tests.servers import KafkaServer, MinioServer, PostgresServer, running_kafka
 
 WORKS = ("crypto_pipeline", "chaos", "integration")
 """What wants the whole machine, in the order in which it runs, one after the other."""
@@ -75,10 +75,7 @@ def recorded() -> Path:
 @pytest.fixture(scope="session")
 def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
     """A real Kafka; a test that stops it starts it again."""
-    server = KafkaServer(tmp_path_factory.mktemp("kafka"))
-    server.start()
-    yield server
-    server.kill()  # its folder goes too, and an orderly end takes it half a minute
+    yield from running_kafka(tmp_path_factory.mktemp("kafka"))
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -142,6 +142,14 @@ class KafkaServer(Server):
         finally:
             consumer.close()
         return found
+
+
+def running_kafka(folder: Path) -> Iterator[KafkaServer]:
+    """A broker for a fixture, empty at first. Tests that make a market in it want one of their own."""
+    server = KafkaServer(folder)
+    server.start()
+    yield server
+    server.kill()  # its folder goes too, and an orderly end takes it half a minute
 
 
 class MinioServer(Server):

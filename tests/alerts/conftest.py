@@ -20,7 +20,7 @@ from alerts.store import Store, login
 from deployment import probes
 from serving.migrate import migrate
 from shared.settings import PROJECT, Settings
-from tests.servers import PostgresServer, free_ports
+from tests.servers import KafkaServer, PostgresServer, free_ports, running_kafka
 
 TABLES = "alerts.alerts, alerts.outbox, alerts.offsets, alerts.memories, alerts.digests"
 
@@ -48,6 +48,12 @@ class Database:
                 return [dict(row) for row in cursor.fetchall()] if cursor.description else []
         finally:
             connection.close()
+
+
+@pytest.fixture(scope="package")
+def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """A real Kafka; a test that stops it starts it again."""
+    yield from running_kafka(tmp_path_factory.mktemp("kafka"))
 
 
 @pytest.fixture(scope="session")

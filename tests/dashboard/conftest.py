@@ -15,7 +15,7 @@ from dashboard.app import create_app
 from shared.settings import Settings
 from tests.dashboard import made_market
 from tests.dashboard.made_market import Stream
-from tests.servers import KafkaServer, PostgresServer, free_ports
+from tests.servers import KafkaServer, PostgresServer, free_ports, running_kafka
 
 HISTORY_MINUTES = 2200
 
@@ -63,6 +63,12 @@ def postgres_server() -> Iterator[PostgresServer]:
         yield server
     finally:
         server.remove()
+
+
+@pytest.fixture(scope="package")
+def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """Kafka with the made market; a test that stops it starts it again."""
+    yield from running_kafka(tmp_path_factory.mktemp("kafka"))
 
 
 def serving(settings: Settings) -> Iterator[str]:

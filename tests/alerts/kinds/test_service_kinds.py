@@ -22,7 +22,6 @@ from shared.symbol_manager import DEAD_LETTERS
 from tests.servers import KafkaServer
 
 MINUTE = 60_000_000
-NOW = time.time_ns() // 1000
 
 
 class Answering(Asked):
@@ -36,8 +35,9 @@ class Answering(Asked):
         return self._answer
 
 
-def found(rule: AskedRule, sources: Asked, now: int = NOW) -> dict[str, Finding]:
-    return {one.subject: one for one in rule.ask(sources, now)}
+def found(rule: AskedRule, sources: Asked, after: int = 0) -> dict[str, Finding]:
+    """What a rule finds so long after the sources began."""
+    return {one.subject: one for one in rule.ask(sources, sources.started_at + after)}
 
 
 def run(job: str, status: str, number: str = "0123456789") -> dict[str, Any]:
@@ -54,14 +54,15 @@ def test_the_latest_run_of_a_job_counts() -> None:
 
 
 def test_a_table_is_stale_by_when_it_was_made_and_one_that_never_was_by_our_start() -> None:
-    made = {"assetKey": {"path": ["silver", "ohlcv_1m"]}, "latestMaterialization": {"timestamp": str(NOW // 1000)}}
+    made_at = str(time.time_ns() // 1_000_000)
+    made = {"assetKey": {"path": ["silver", "ohlcv_1m"]}, "latestMaterialization": {"timestamp": made_at}}
     never = {"assetKey": {"path": ["bronze", "trades"]}, "latestMaterialization": None}
     sources = Answering(Settings(), {"assetsLatestInfo": [made, never]})
     rule = Freshness(name="f", kind="freshness", minutes=10)
-    assert {name: one.holds for name, one in found(rule, sources, NOW + MINUTE).items()} == {
+    assert {name: one.holds for name, one in found(rule, sources, MINUTE).items()} == {
         "silver.ohlcv_1m": False, "bronze.trades": None,
     }  # fmt: skip
-    later = found(rule, sources, NOW + 11 * MINUTE)
+    later = found(rule, sources, 11 * MINUTE)
     assert later["silver.ohlcv_1m"].holds is True
     assert later["silver.ohlcv_1m"].text == "silver.ohlcv_1m was made 11 minutes ago; 10 minutes are allowed."
     assert later["bronze.trades"].text.startswith("bronze.trades was never made")
@@ -84,14 +85,15 @@ def symbols(folder: Path, *names: str, selector: str = "") -> Settings:
 
 
 def test_a_symbol_of_which_nothing_comes_fires_and_one_that_is_not_streamed_does_not(tmp_path: Path) -> None:
-    seen = {("binance", name): NOW for name in ("BTCUSDT", "XRPUSDT")}
+    seen: dict[Market, int] = {}
     sources = Asked(symbols(tmp_path, "BTCUSDT", "ETHUSDT"), seen)
+    seen |= {("binance", name): sources.started_at for name in ("BTCUSDT", "XRPUSDT")}
     rule = NoData(name="n", kind="no_data", seconds=60)
-    assert {name: one.holds for name, one in found(rule, sources, NOW).items()} == {
+    assert {name: one.holds for name, one in found(rule, sources).items()} == {
         "binance BTCUSDT": False, "binance ETHUSDT": None,
     }  # fmt: skip
-    later = NOW + 2 * MINUTE
-    seen["binance", "BTCUSDT"] = later
+    later = 2 * MINUTE
+    seen["binance", "BTCUSDT"] = sources.started_at + later
     told = found(rule, sources, later)
     assert {name: one.holds for name, one in told.items()} == {"binance BTCUSDT": False, "binance ETHUSDT": True}
     assert told["binance ETHUSDT"].text.startswith("Nothing came of ETHUSDT from binance for 1")
@@ -124,10 +126,10 @@ def test_dead_letters_are_counted_within_their_minutes(kafka_server: KafkaServer
     topics(kafka_server, DEAD_LETTERS)
     assert found(rule, sources)[DEAD_LETTERS].value == 0
     for minutes_ago in (10, 4, 1):
-        producer.send(DEAD_LETTERS, b"letter", timestamp_ms=(NOW - minutes_ago * MINUTE) // 1000).get(10)
+        producer.send(DEAD_LETTERS, b"letter", timestamp_ms=(sources.started_at - minutes_ago * MINUTE) // 1000).get(10)
     told = found(rule, sources)[DEAD_LETTERS]
     assert (told.holds, told.value) == (True, 2)
-    assert found(rule, sources, NOW + 2 * MINUTE)[DEAD_LETTERS].holds is False
+    assert found(rule, sources, 2 * MINUTE)[DEAD_LETTERS].holds is False
     sources.close()
 
 
