@@ -161,10 +161,8 @@ class Store:
     def acknowledge(self, number: int) -> bool:
         """Note that a person has seen an alert; false where there is none of this number."""
         with self._transaction() as cursor:
-            cursor.execute(
-                "update alerts.alerts set acknowledged_at = coalesce(acknowledged_at, now()) where id = %s", (number,)
-            )
-            return bool(cursor.rowcount)
+            cursor.execute("select alerts.acknowledge(%s) is not null as is_there", (number,))
+            return bool(cursor.fetchone()["is_there"])
 
     # --- sending
 
