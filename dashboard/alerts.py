@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from alerts.store import ALONE
 from dashboard.database import Database
 from shared.settings import Settings
 from shared.tables import Column
@@ -24,15 +25,20 @@ ALERT = (
 
 _CONNECTIONS = 2
 _ABSENT = "There are no alerts yet: the alerts service makes their tables when it starts. ./monitor.sh shows it."
-_STANDING = """
+_STANDING = f"""
 SELECT count(*) AS active, count(*) FILTER (WHERE acknowledged_at IS NULL) AS unseen,
        count(*) FILTER (WHERE acknowledged_at IS NULL AND severity = 'critical') AS critical,
        (SELECT count(*) FROM alerts.alerts WHERE fired_at >= now() - interval '1 day') AS fired_today,
        (SELECT count(*) FROM alerts.outbox WHERE delivered_at IS NULL) AS waiting,
        (SELECT max(id) FROM alerts.alerts) AS newest,
-       (SELECT max(resolved_at) FROM alerts.alerts) AS resolved_at
+       (SELECT max(resolved_at) FROM alerts.alerts) AS resolved_at,
+       EXISTS (
+           SELECT FROM pg_locks JOIN pg_database AS d ON d.oid = database
+           WHERE locktype = 'advisory' AND granted AND d.datname = current_database()
+             AND (classid::bigint << 32) + objid::bigint = {ALONE}
+       ) AS is_evaluated
 FROM alerts.alerts WHERE resolved_at IS NULL
-"""
+"""  # noqa: S608 (our own number)
 _LISTED = """
 SELECT id, rule, kind, severity, subject, value, text, happened_at, fired_at, resolved_at, resolved_text,
        acknowledged_at,
@@ -63,8 +69,8 @@ class Alerts:
     def __init__(self, settings: Settings) -> None:
         self._database = Database(settings, _ABSENT, _CONNECTIONS)
         self.standing: Mapping[str, Any] = {}
-        """How many are active, not acknowledged (`unseen`, `critical`), fired in the last day, and how many messages wait
-        for their destination, at the last look; empty where there was none."""
+        """At the last look: how many are active, not acknowledged (`unseen`; `critical`), fired in the last day, how many
+        messages wait for their destination, and whether a service evaluates the rules. Empty where there was none."""
 
     async def open(self) -> None:
         """Begin to connect; it does not wait."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
-from fastapi.dependencies.utils import get_flat_dependant
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
@@ -181,7 +181,7 @@ class _Limit:
 
 def _only_known_parameters(request: Request) -> None:
     route = request.scope["route"]
-    known = {parameter.alias for parameter in get_flat_dependant(route.dependant).query_params}
+    known = _query_names(route.dependant)
     if "name" in route.param_convertors:
         return  # a table of gold, whose columns are parameters too
     for name in request.query_params:
@@ -189,6 +189,12 @@ def _only_known_parameters(request: Request) -> None:
             raise RequestError(
                 400, f"There is no parameter {name[:40]!r}: there is {', '.join(sorted(known)) or 'none'}."
             )
+
+
+def _query_names(dependant: Dependant) -> set[str]:
+    """The names of the query parameters that it and what it depends on take."""
+    own = {parameter.alias for parameter in dependant.query_params}
+    return own.union(*map(_query_names, dependant.dependencies))
 
 
 def _failure(code: int, sentence: str) -> Response:

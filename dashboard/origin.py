@@ -1,4 +1,4 @@
-"""Whether what asks is our own page: another site's, open in the browser of somebody who can reach ours, may ask too."""
+"""Whether our own page asks: one of another site may too, in the browser of somebody who can reach ours."""
 
 from urllib.parse import urlsplit
 

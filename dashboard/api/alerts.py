@@ -14,7 +14,8 @@ from dashboard.parameters import End, Limit, Start, Written, span
 
 router = APIRouter(tags=["alerts"])
 
-LARGEST = 2**63 - 1
+LARGEST = 2**53 - 1
+"""The largest number that JavaScript tells from its neighbours."""
 
 
 @router.get("/alerts")
@@ -32,7 +33,8 @@ async def alerts(
     """Alerts, the newest first: what happened, when it fired, was over and was acknowledged, and who was told.
 
     `start` and `end` are of `fired_at`. A delivery is a message to a destination: `about` is fired or resolved,
-    `delivered_at` is null while it waits, `answer` says why it was not taken. `rules` and `subjects` name what there is.
+    `delivered_at` is null while it waits, `answer` says why it was not taken. In JSON, `rules` and `subjects` are
+    those that alerts have.
     """
     begin, until = span(start, end)
     is_active = None if state is None else state == "active"

@@ -40,6 +40,8 @@ PAIRS = {
 OUTAGE = range(20, 27)
 """The minutes of an hour in which the stream was down once: repaired."""
 
+BEGAN = (datetime.now(UTC) - timedelta(hours=41)).replace(minute=25, second=0, microsecond=0)
+"""When BNBUSDT began to stream; of the two days before it, nobody asked for anything."""
 LOST = datetime.now(UTC) - timedelta(hours=1)
 """The hour, each ninth day back from then, in which some of SOLUSDT's minutes are not whole."""
 DOWN = datetime.now(UTC) - timedelta(hours=2)
@@ -178,7 +180,7 @@ def indicator_rows(symbol: str, interval: str, bars: Sequence[Bar]) -> Iterator[
 
 
 def minute_status(symbol: str, at: datetime) -> dict[str, Any]:
-    """What is known of a minute of BTCUSDT and the others: an outage that was repaired, one that is not."""
+    """What is known of a minute: an outage that was repaired, one that is not, and that streaming had not begun."""
     was_down = symbol == "BTCUSDT" and at.hour % 12 == DOWN.hour % 12 and at.minute in OUTAGE
     is_lost = (
         symbol == "SOLUSDT"
@@ -186,6 +188,7 @@ def minute_status(symbol: str, at: datetime) -> dict[str, Any]:
         and at.hour == LOST.hour
         and at.minute in range(40, 44)
     )
+    is_early = symbol == "BNBUSDT" and BEGAN - timedelta(days=2) <= at < BEGAN
     is_quiet = symbol == "XRPUSDT" and at.minute % 17 == 0
     row: dict[str, Any] = dict.fromkeys(SHOWN) | {
         "interval_start": at,
@@ -214,6 +217,19 @@ def minute_status(symbol: str, at: datetime) -> dict[str, Any]:
             "gap_status": "repaired",
             "gap_repaired_from": "rest",
             "evidence": "the connection broke; 541 trades were asked for by REST, and all came",
+        }
+    if is_early:
+        row |= {
+            "status": "missing",
+            "reason": "not_collected",
+            "proof": "none",
+            "trades_expected": None,
+            "trades_received": 0,
+            "trades_missing": None,
+            "trades_websocket": 0,
+            "kline_source": None,
+            "depth_seconds": 0,
+            "ticker_seconds": 0,
         }
     if is_lost:
         row |= {
@@ -247,9 +263,9 @@ def _counts(statuses: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         if row["reason"]:
             counts[f"minutes_{row['reason']}"] += 1
         for name in ("trades_expected", "trades_received", "trades_missing", "trades_rest"):
-            counts[name] += row[name]
+            counts[name] += row[name] or 0
     whole = counts["minutes_complete"] + counts["minutes_repaired"]
-    condition = "available" if whole == len(statuses) else "degraded"
+    condition = "available" if whole == len(statuses) else "degraded" if whole else "missing"
     return counts | {"percent_proven": 100 * whole / len(statuses), "condition": condition}
 
 

@@ -20,7 +20,9 @@ export const cause = (name) => CAUSES[name] ?? words(name);
 export const source = (name) => SOURCES[name] ?? words(name);
 
 /** The class of a minute's cell. */
-export const cellOf = (minute) => (minute.reason === "no_trades" ? "s-no_trades" : `s-${minute.status}`);
+export const cellOf = (minute) => (minute.reason === "no_trades" ? "s-no_trades" : isUnasked(minute) ? "s-not_collected" : `s-${minute.status}`);
+
+const isUnasked = ({ status, reason }) => reason === "not_collected" && ["partial", "missing"].includes(status);
 
 function told(minute) {
   const lines = [];
@@ -55,7 +57,7 @@ function hour(symbol, start, rows) {
     right.replaceChildren(heading, told(minute));
   }
   const count = (test) => rows.filter(test).length;
-  const sums = [[count((m) => m.status === "complete" && m.reason !== "no_trades"), "complete"], [count((m) => m.reason === "no_trades"), "without a trade"], [count((m) => m.status === "repaired"), "repaired"], [count((m) => m.status === "pending"), "pending"], [count((m) => ["partial", "missing"].includes(m.status)), "not whole"], [count((m) => m.status === "not_expected"), "not expected"]].filter(([number]) => number);
+  const sums = [[count((m) => m.status === "complete" && m.reason !== "no_trades"), "complete"], [count((m) => m.reason === "no_trades"), "without a trade"], [count((m) => m.status === "repaired"), "repaired"], [count((m) => m.status === "pending"), "pending"], [count(isUnasked), "before streaming began"], [count((m) => ["partial", "missing"].includes(m.status) && !isUnasked(m)), "not whole"], [count((m) => m.status === "not_expected"), "not expected"]].filter(([number]) => number);
   const expected = count((m) => m.status !== "not_expected"), proven = count((m) => ["complete", "repaired"].includes(m.status));
   choose(rows.find((m) => ["partial", "missing"].includes(m.status)) ?? rows.find((m) => m.status === "repaired") ?? rows.find((m) => m.gap_cause) ?? rows[0]);
   return h("div", { class: "story" },
