@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from alerts.store import ALONE
 from dashboard.database import Database
@@ -69,8 +69,8 @@ class Alerts:
     def __init__(self, settings: Settings) -> None:
         self._database = Database(settings, _ABSENT, _CONNECTIONS)
         self.standing: Mapping[str, Any] = {}
-        """At the last look: how many are active, not acknowledged (`unseen`; `critical`), fired in the last day, how many
-        messages wait for their destination, and whether a service evaluates the rules. Empty where there was none."""
+        """At the last look: how many are active, not acknowledged (`unseen`, `critical`) and fired in the last day, how
+        many messages wait for their destination, and whether a service evaluates the rules. Empty: there was none."""
 
     async def open(self) -> None:
         """Begin to connect; it does not wait."""
@@ -95,6 +95,6 @@ class Alerts:
 
     async def acknowledge(self, number: int) -> datetime | None:
         """Somebody has seen an alert: since when; none where there is none of this number."""
-        [(since,)] = await self._database.changed("SELECT alerts.acknowledge(%s)", [number])
+        [[since]] = await self._database.changed("SELECT alerts.acknowledge(%s)", [number])
         await self.look()
-        return since
+        return cast(datetime | None, since)

@@ -92,6 +92,7 @@ async def _running(settings: Settings, hour_of: HourOf, app: FastAPI) -> AsyncIt
     symbols = Kept(partial(market.symbols, database, hub), 15)
     context = Context(settings, database, alerts, hub, feed, hour_of, symbols)
     context.kept = {
+        "alert_names": Kept(alerts.names, 5),
         "sparklines": Kept(lambda: _sparklines(context), 30),
         "system": Kept(partial(asyncio.to_thread, system.collected, settings, disk), 10),
     }

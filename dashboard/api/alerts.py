@@ -40,7 +40,7 @@ async def alerts(
     is_active = None if state is None else state == "active"
     wanted = {"is_active": is_active, "severity": severity, "rule": rule, "subject": subject, "limit": limit}
     rows = await here.alerts.listed(wanted | {"start": begin, "end": until})
-    return rows_response(ALERT, rows, written, await here.alerts.names())
+    return rows_response(ALERT, rows, written, await here.kept["alert_names"]())
 
 
 @router.post("/alerts/{number}/acknowledge", dependencies=[Depends(only_ours)])

@@ -153,6 +153,7 @@ def test_hours_before_streaming_began_are_told_apart_from_what_is_missing(served
         early = page.locator("[data-state=not_collected][data-symbol=BNBUSDT]")
         eventually("the hours before", lambda: early.count() >= 6)
         expect(page.locator(".s-degraded[data-symbol=BNBUSDT], .s-missing[data-symbol=BNBUSDT]")).to_have_count(0)
+        expect(page.locator("[data-symbol=ETHUSDT]:not([data-state=available])")).to_have_count(0)
         early.last.click()
         story = page.get_by_role("region", name="The minutes of one hour")
         expect(story).to_contain_text("35 complete, 25 before streaming began")
@@ -162,7 +163,9 @@ def test_hours_before_streaming_began_are_told_apart_from_what_is_missing(served
 
 def test_an_alert_is_there_without_a_reload_and_acknowledging_it_is_kept(served: Served, browser: Browser) -> None:
     settings = served.postgres.settings
-    made = Made("lag_of_bitcoin", "lag", "critical", "crypto_raw_btcusdt", 0, "120000 messages wait.", over="None waits.")
+    made = Made(
+        "lag_of_bitcoin", "lag", "critical", "crypto_raw_btcusdt", 0, "120000 messages wait.", over="None waits."
+    )
     with opened(browser, served.url) as market, opened(browser, served.url + "/alerts") as page:
         expect(page.get_by_role("region", name="Active").locator(".alert")).to_have_count(3)
         expect(market.locator("#alert-count")).to_have_text("2")

@@ -63,8 +63,8 @@ export const open = opener(class extends Sheet {
     const limit = Math.min(this.most, MOST - 1);
     try {
       const [active, past] = await Promise.all([get("alerts", { state: "active", ...filters, limit: MOST }, signal), get("alerts", { state: "past", ...filters, limit: limit + 1 }, signal)]);
-      this.draw("active", active.rows, this.nothing(active, filters, "No alert is active."));
-      this.draw("past", past.rows.slice(0, limit), this.nothing(past, filters, "Nothing is over yet."));
+      this.draw("active", active.rows, this.nothing(filters, "No alert is active."));
+      this.draw("past", past.rows.slice(0, limit), this.nothing(filters, "Nothing is over yet."));
       const kept = new Set([...active.rows, ...past.rows].map(({ id }) => id));
       for (const id of this.rows.keys()) if (!kept.has(id)) this.rows.delete(id);
       this.more.hidden = past.rows.length <= limit || limit < this.most;
@@ -79,9 +79,9 @@ export const open = opener(class extends Sheet {
   }
 
   /** What to say where a list is empty. */
-  nothing({ rules }, filters, sentence) {
+  nothing(filters, sentence) {
     if (Object.values(filters).some(Boolean)) return ["Nothing with these filters. ", h("button", { class: "linked", type: "button", onclick: () => this.filter({ severity: null, rule: null, subject: null }) }, "Show all")];
-    if (rules.length) return [sentence];
+    if (this.newest !== null) return [sentence];
     return ["No alert has fired yet. The rules are in ", h("code", {}, "config/alerts.yaml"), "; ", h("code", {}, "crypto alerts test NAME"), " sends a test of one to its destinations."];
   }
 
@@ -113,8 +113,9 @@ export const open = opener(class extends Sheet {
     }
   }
 
-  standing({ active, unseen, critical, fired_today, waiting, is_evaluated }) {
+  standing({ active, unseen, critical, fired_today, waiting, newest, is_evaluated }) {
     if (active === undefined) return;
+    this.newest = newest;
     this.tiles.say("active", fixed(active, 0), active ? "not over yet" : "all is quiet");
     this.tiles.say("unseen", fixed(unseen, 0), critical ? `${critical} critical` : unseen ? "none of them critical" : "nothing waits for you", critical ? "bad" : unseen ? "warn" : "");
     this.tiles.say("fired_today", fixed(fired_today, 0), "active and past");
