@@ -177,6 +177,7 @@ def test_an_alert_is_there_without_a_reload_and_acknowledging_it_is_kept(served:
         row.get_by_role("button", name="Acknowledge").press("Enter")
         expect(row).to_contain_text("Acknowledged")
         expect(row.get_by_role("button")).to_have_count(0)
+        expect(page.get_by_role("button", name="Acknowledge stale_tables")).to_be_focused()
         expect(market.locator("#alert-count")).to_have_text("2")
         [(at,)] = made_alerts.rows(settings, "select acknowledged_at from alerts.alerts where id = %s", number)
         assert at is not None

@@ -85,9 +85,9 @@ export const open = opener(class extends Sheet {
     return ["No alert has fired yet. The rules are in ", h("code", {}, "config/alerts.yaml"), "; ", h("code", {}, "crypto alerts test NAME"), " sends a test of one to its destinations."];
   }
 
-  /** Draw a list; a row that is as it was stays, with the keyboard's focus. */
+  /** Draw a list; what is as it was stays, with the keyboard's focus. */
   draw(name, rows, empty) {
-    const list = this.lists[name], focused = document.activeElement?.dataset.acknowledge;
+    const list = this.lists[name], focused = list.contains(document.activeElement) ? document.activeElement : null;
     const drawn = rows.map((row) => {
       const told = JSON.stringify(row), there = this.rows.get(row.id);
       if (there?.told === told) return there.element;
@@ -97,12 +97,15 @@ export const open = opener(class extends Sheet {
     });
     const now = [...(list.querySelector("ol")?.children ?? [])];
     if (drawn.length && now.length === drawn.length && now.every((element, place) => element === drawn[place])) return;
-    list.replaceChildren(drawn.length ? h("ol", { class: "alerts" }, drawn) : h("p", { class: "empty" }, empty));
-    if (focused) list.querySelector(`[data-acknowledge="${focused}"]`)?.focus({ preventScroll: true });
+    const made = drawn.length ? h("ol", { class: "alerts" }, drawn) : h("p", { class: "empty" }, empty);
+    if (!drawn.length && list.firstChild.isEqualNode(made)) return;
+    list.replaceChildren(made);
+    if (focused) (focused.isConnected ? focused : list.querySelector(`[data-acknowledge="${focused.dataset.acknowledge}"]`))?.focus({ preventScroll: true });
   }
 
   async acknowledge(row, button) {
     button.disabled = true;
+    button.parentElement.querySelector(".fault")?.remove();
     try {
       await post(`alerts/${row.id}/acknowledge`);
       await this.load();
