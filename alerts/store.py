@@ -19,7 +19,7 @@ from alerts.kinds._kind import Offsets
 from alerts.watch import Memories, Memory
 from shared.settings import Settings
 
-_ALONE = 0x616C657274  # "alert"
+ALONE = 0x616C657274  # "alert"
 """The advisory lock of the one service that evaluates."""
 _LONGEST_COOL_DOWN = "7 days"
 _ROLE = "crypto_alerts"
@@ -75,7 +75,7 @@ class Store:
     def be_alone(self) -> None:
         """From now on no other process evaluates. Raises `NotAloneError` where one does."""
         with self._transaction() as cursor:
-            cursor.execute("select pg_try_advisory_lock(%s) as alone", (_ALONE,))
+            cursor.execute("select pg_try_advisory_lock(%s) as alone", (ALONE,))
             if not cursor.fetchone()["alone"]:
                 raise NotAloneError("another process evaluates the alerts of this database")
 
@@ -161,10 +161,8 @@ class Store:
     def acknowledge(self, number: int) -> bool:
         """Note that a person has seen an alert; false where there is none of this number."""
         with self._transaction() as cursor:
-            cursor.execute(
-                "update alerts.alerts set acknowledged_at = coalesce(acknowledged_at, now()) where id = %s", (number,)
-            )
-            return bool(cursor.rowcount)
+            cursor.execute("select alerts.acknowledge(%s) is not null as is_there", (number,))
+            return bool(cursor.fetchone()["is_there"])
 
     # --- sending
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
@@ -22,6 +23,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crypto_pipeline.reader import LakeError
 from dashboard import market, minutes, system
+from dashboard.alerts import Alerts
+from dashboard.api import alerts as alerts_api
 from dashboard.api import data, gold, live, status
 from dashboard.api import market as market_api
 from dashboard.broadcast import Broadcast
@@ -38,9 +41,10 @@ from shared.settings import Settings
 log = logging.getLogger(__name__)
 
 STATIC = Path(__file__).parent / "static"
-PAGES = ("/", "/portfolio", "/data", "/docs")
+PAGES = ("/", "/portfolio", "/data", "/alerts", "/docs")
 LAKE_SECONDS = 5.0
 """How often the lake's newest minutes are asked for, to go on from them."""
+ALERTS_SECONDS = 1.0
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -61,7 +65,7 @@ def create_app(settings: Settings, hour_of: HourOf = minutes.of_an_hour) -> Fast
         openapi_url="/api/v1/openapi.json",
     )
     rest = APIRouter(prefix="/api/v1", dependencies=[Depends(_Limit(settings)), Depends(_only_known_parameters)])
-    for part in (market_api, gold, data, status):
+    for part in (market_api, gold, data, alerts_api, status):
         rest.include_router(part.router)
     app.include_router(rest)
     app.include_router(live.router, prefix="/api/v1")
@@ -83,22 +87,26 @@ def create_app(settings: Settings, hour_of: HourOf = minutes.of_an_hour) -> Fast
 
 @asynccontextmanager
 async def _running(settings: Settings, hour_of: HourOf, app: FastAPI) -> AsyncIterator[None]:
-    database, hub, disk = Database(settings), Hub(), DiskLog(settings.state)
+    database, alerts, hub, disk = Database(settings), Alerts(settings), Hub(), DiskLog(settings.state)
     feed = Feed(settings, hub, lambda: hub.lake_until)
-    context = Context(settings, database, hub, feed, hour_of, Kept(partial(market.symbols, database, hub), 15))
+    symbols = Kept(partial(market.symbols, database, hub), 15)
+    context = Context(settings, database, alerts, hub, feed, hour_of, symbols)
     context.kept = {
+        "alert_names": Kept(alerts.names, 5),
         "sparklines": Kept(lambda: _sparklines(context), 30),
         "system": Kept(partial(asyncio.to_thread, system.collected, settings, disk), 10),
     }
     app.state.context = context
     app.state.broadcast = broadcast = Broadcast(context)
     await database.open()
+    await alerts.open()
     with suppress(DatabaseAwayError):
         await _know_the_lake(context)
     feed.start()
     beside = [
         asyncio.create_task(broadcast.run()),
         asyncio.create_task(_every(LAKE_SECONDS, partial(_know_the_lake, context))),
+        asyncio.create_task(_every(ALERTS_SECONDS, alerts.look)),
         asyncio.create_task(_every(SAMPLE_SECONDS, partial(asyncio.to_thread, disk.sample))),
     ]
     try:
@@ -108,6 +116,7 @@ async def _running(settings: Settings, hour_of: HourOf, app: FastAPI) -> AsyncIt
             task.cancel()
         await asyncio.gather(*beside, return_exceptions=True)
         await feed.stop()
+        await alerts.close()
         await database.close()
 
 
@@ -173,7 +182,7 @@ class _Limit:
 
 def _only_known_parameters(request: Request) -> None:
     route = request.scope["route"]
-    known = {parameter.alias for parameter in route.dependant.query_params}
+    known = _query_names(route.dependant)
     if "name" in route.param_convertors:
         return  # a table of gold, whose columns are parameters too
     for name in request.query_params:
@@ -181,6 +190,12 @@ def _only_known_parameters(request: Request) -> None:
             raise RequestError(
                 400, f"There is no parameter {name[:40]!r}: there is {', '.join(sorted(known)) or 'none'}."
             )
+
+
+def _query_names(dependant: Dependant) -> set[str]:
+    """The names of the query parameters that it and what it depends on take."""
+    own = {parameter.alias for parameter in dependant.query_params}
+    return own.union(*map(_query_names, dependant.dependencies))
 
 
 def _failure(code: int, sentence: str) -> Response:

@@ -64,6 +64,7 @@ class Broadcast:
             page.put("price", self._price(view, market))
             page.put("depth", _depth(view[0], market))
         page.put("watch", self._watch())
+        page.put("alerts", self._alerts())
         page.put("state", self._state())
 
     async def run(self) -> None:
@@ -93,9 +94,9 @@ class Broadcast:
                 _to_all(pages, "depth", _depth(view[0], market))
         if slow:
             _to_all(self.pages, "state", self._state())
-            watch = self._watch()
-            if self._is_new("watch", None, watch):
-                _to_all(self.pages, "watch", watch)
+            for kind, message in (("watch", self._watch()), ("alerts", self._alerts())):
+                if self._is_new(kind, None, message):
+                    _to_all(self.pages, kind, message)
 
     def _is_new(self, kind: str, view: View | None, version: Any) -> bool:
         if self._sent.get((kind, view)) == version:
@@ -130,6 +131,9 @@ class Broadcast:
                 },
             }
         )
+
+    def _alerts(self) -> bytes:
+        return _encode({"type": "alerts", **self._context.alerts.standing})
 
     def _state(self) -> bytes:
         context = self._context

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from dashboard.alerts import Alerts
 from dashboard.database import Database
 from dashboard.feed import Feed
 from dashboard.hub import Hub, Key
@@ -42,6 +43,7 @@ class Context:
 
     settings: Settings
     database: Database
+    alerts: Alerts
     hub: Hub
     feed: Feed
     hour_of: HourOf

@@ -29,7 +29,14 @@ class WrongValueError(Exception):
 class Database:
     """A pool of connections, which come back by themselves when the server does."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        absent: str = "The serving tables are not there yet: they are filled about two minutes after ./deploy.sh.",
+        connections: int = CONNECTIONS,
+    ) -> None:
+        """`absent` is the sentence where a table is not there yet."""
+        self._absent = absent
         self._where = f"{settings.postgres_host}:{settings.postgres_port}"
         self._pool = AsyncConnectionPool(
             kwargs={
@@ -45,7 +52,7 @@ class Database:
                 "application_name": "crypto-dashboard",
             },
             min_size=1,
-            max_size=CONNECTIONS,
+            max_size=connections,
             timeout=WAIT_SECONDS,
             reconnect_timeout=5,
             open=False,
@@ -69,23 +76,27 @@ class Database:
         """The rows. Raises `DatabaseAwayError` and `WrongValueError`."""
         return await self._asked(query, values, tuple_row)
 
-    async def _asked(self, query: Query, values: Any, rows: Any) -> list[Any]:
+    async def changed(self, query: Query, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """What a statement that writes gives back; it may be sent twice. Raises the same."""
+        return await self._asked(query, values, tuple_row, writes=True)
+
+    async def _asked(self, query: Query, values: Any, rows: Any, *, writes: bool = False) -> list[Any]:
         try:
             try:
-                found = await self._once(query, values, rows)
+                found = await self._once(query, values, rows, writes)
             except OperationalError as error:
                 if isinstance(error, (errors.QueryCanceled, PoolTimeout)):
                     raise
                 await self._pool.check()  # the server was started anew: connections that it ended are dropped
-                found = await self._once(query, values, rows)
+                found = await self._once(query, values, rows, writes)
         except errors.QueryCanceled:
             raise DatabaseAwayError(
                 f"The serving database took more than {STATEMENT_SECONDS} s: ask for a shorter range."
             ) from None
         except DataError as error:
             raise WrongValueError(str(error).splitlines()[0]) from None
-        except (errors.UndefinedTable, errors.InvalidSchemaName):
-            self.trouble = "The serving tables are not there yet: they are filled about two minutes after ./deploy.sh."
+        except (errors.UndefinedTable, errors.UndefinedFunction, errors.InvalidSchemaName):
+            self.trouble = self._absent
             raise DatabaseAwayError(self.trouble) from None
         except (Error, OSError) as error:
             self.trouble = (
@@ -96,9 +107,13 @@ class Database:
         self.trouble = ""
         return found
 
-    async def _once(self, query: Query, values: Any, rows: Any) -> list[Any]:
+    async def _once(self, query: Query, values: Any, rows: Any, writes: bool) -> list[Any]:
         async with self._pool.connection() as connection:
-            return await _rows(connection, query, values, rows)
+            if not writes:
+                return await _rows(connection, query, values, rows)
+            async with connection.transaction():
+                await connection.execute("SET TRANSACTION READ WRITE")
+                return await _rows(connection, query, values, rows)
 
 
 async def _rows(connection: AsyncConnection[Any], query: Query, values: Any, rows: Any) -> list[Any]:

@@ -221,7 +221,7 @@ TABLE = (
         memory_mb=(640, 512),
         needs=("kafka", "postgres"),
         ports=("dashboard_port",),
-        code=("config/indicators.yaml", "crypto_pipeline", "dashboard", "deployment", *_PYTHON),
+        code=("alerts", "config/indicators.yaml", "crypto_pipeline", "dashboard", "deployment", *_PYTHON),
         reads=(
             *_LAKE,
             "analytics_",

@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import suppress
-from urllib.parse import urlsplit
 
 import msgspec
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
@@ -11,6 +10,7 @@ from dashboard.broadcast import Broadcast, Page
 from dashboard.context import Here
 from dashboard.database import DatabaseAwayError
 from dashboard.errors import RequestError
+from dashboard.origin import is_foreign
 from dashboard.parameters import known_interval, known_symbol
 
 router = APIRouter()
@@ -37,12 +37,12 @@ async def live(socket: WebSocket, here: Here) -> None:
     """The page says `{"exchange", "symbol", "interval"}`, again when that changes, and gets arrays of messages.
 
     Their `type` is `price` (price and the newest bars, up to four times a second), `depth` (book, last trades, the 24
-    hours), `watch` (every symbol's price) or `state` (what stands still, and why; each second).
+    hours), `watch` (every symbol's price), `alerts` (how many there are) or `state` (what stands still, and why; each
+    second).
     """
     broadcast: Broadcast = socket.app.state.broadcast
-    origin = socket.headers.get("origin")
-    if origin and urlsplit(origin).netloc != socket.headers.get("host"):
-        await socket.close()  # another site's page, in the browser of somebody who can reach ours
+    if is_foreign(socket):
+        await socket.close()
         return
     await socket.accept()
     if len(broadcast.pages) >= PAGES_AT_ONCE:

@@ -1,9 +1,10 @@
 """Symbols, candles, indicators, and what is marked on a chart."""
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 from psycopg.sql import SQL, Identifier
 
 from crypto_pipeline.catalog import tables
@@ -60,6 +61,43 @@ ORDER BY interval_start DESC LIMIT 500
 """
 
 
+class Series(NamedTuple):
+    """Of which market, in which timeframe, from when to when."""
+
+    exchange: str
+    symbol: str
+    interval: str
+    start: datetime
+    end: datetime
+
+    @property
+    def about(self) -> dict[str, str]:
+        """What an answer says of itself."""
+        return {"exchange": self.exchange, "symbol": self.symbol, "interval": self.interval}
+
+
+def _series(*, is_limited: bool) -> Callable[..., Awaitable[Series]]:
+    """What reads it from a request; with `is_limited`, no more rows may lie in it than one answer gives."""
+
+    async def series(
+        here: Here,
+        symbol: Symbol,
+        interval: Interval = "1m",
+        exchange: Exchange = "binance",
+        start: Start = None,
+        end: End = None,
+    ) -> Series:
+        await known_symbol(here, exchange, symbol)
+        seconds = INTERVALS[known_interval(interval)]
+        return Series(exchange, symbol, interval, *span(start, end, seconds if is_limited else 0))
+
+    return series
+
+
+Rows = Annotated[Series, Depends(_series(is_limited=True))]
+Span = Annotated[Series, Depends(_series(is_limited=False))]
+
+
 @router.get("/symbols")
 async def symbols(here: Here) -> Response:
     """Every symbol with its tick and step size (strings, exact), and its price now where it streams."""
@@ -72,76 +110,45 @@ async def symbols(here: Here) -> Response:
 
 
 @router.get("/candles")
-async def candles(
-    here: Here,
-    symbol: Symbol,
-    interval: Interval = "1m",
-    exchange: Exchange = "binance",
-    start: Start = None,
-    end: End = None,
-    limit: Limit = 500,
-    written: Written = Format.JSON,
-) -> Response:
+async def candles(here: Here, series: Rows, limit: Limit = 500, written: Written = Format.JSON) -> Response:
     """The newest candles of the range, in order. Prices are strings in JSON, exact, in the quote asset.
 
     What the lake does not have yet comes from the stream, with the status `live`: the closed candle is there within
     two seconds of the exchange's close, and the lake's row replaces it when it comes.
     """
-    key, _ = await known_symbol(here, exchange, symbol)
-    seconds = INTERVALS[known_interval(interval)]
-    begin, until = span(start, end, seconds)
-    rows = await market.candles(here.database, here.hub, key, interval, begin, until, limit)
-    about = {"exchange": exchange, "symbol": symbol, "interval": interval}
-    return rows_response(market.CANDLE, rows, written, about)
+    key = (series.exchange, series.symbol)
+    rows = await market.candles(here.database, here.hub, key, series.interval, series.start, series.end, limit)
+    return rows_response(market.CANDLE, rows, written, series.about)
 
 
 @router.get("/indicators")
 async def indicators(
     here: Here,
-    symbol: Symbol,
-    interval: Interval = "1m",
-    exchange: Exchange = "binance",
+    series: Rows,
     columns: Annotated[str, Query(description="which, comma-separated; without it, all", max_length=1000)] = "",
-    start: Start = None,
-    end: End = None,
     limit: Limit = 500,
     written: Written = Format.JSON,
 ) -> Response:
     """Indicators by candle, in order, as the lake has them. What each is and how long it warms up: docs/tables.md."""
-    await known_symbol(here, exchange, symbol)
-    seconds = INTERVALS[known_interval(interval)]
     wanted = [name.strip() for name in columns.split(",") if name.strip()] or NAMES
     for name in wanted:
         if name not in NAMES:
             raise unknown("indicator", name, NAMES)
-    begin, until = span(start, end, seconds)
     shown = ["interval_start", "is_closed", "bridged", *wanted]
     query = SQL(
         "SELECT {columns} FROM silver.indicators WHERE exchange = %(exchange)s AND symbol = %(symbol)s "
         'AND "interval" = %(interval)s AND interval_start >= %(start)s AND interval_start < %(end)s '
         "ORDER BY interval_start DESC LIMIT %(limit)s"
     ).format(columns=SQL(", ").join(map(Identifier, shown)))
-    values = {"exchange": exchange, "symbol": symbol, "interval": interval, "start": begin, "end": until}
-    rows = await here.database.tuples(query, {**values, "limit": limit})
+    rows = await here.database.tuples(query, series._asdict() | {"limit": limit})
     kept = {column.name: column for column in INDICATORS.columns}
-    about = {"exchange": exchange, "symbol": symbol, "interval": interval}
-    return rows_response([kept[name] for name in shown], rows[::-1], written, about)
+    return rows_response([kept[name] for name in shown], rows[::-1], written, series.about)
 
 
 @router.get("/marks")
-async def marks(
-    here: Here,
-    symbol: Symbol,
-    interval: Interval = "1m",
-    exchange: Exchange = "binance",
-    start: Start = None,
-    end: End = None,
-) -> Response:
+async def marks(here: Here, series: Span) -> Response:
     """The signals that stand on candles of the timeframe, and the anomalies of the symbol; the newest 500 of each."""
-    await known_symbol(here, exchange, symbol)
-    known_interval(interval)
-    begin, until = span(start, end)
-    values = {"exchange": exchange, "symbol": symbol, "interval": interval, "start": begin, "end": until}
+    values = series._asdict()
     return json_response(
         {
             "signals": await here.database.dicts(_SIGNALS, values),

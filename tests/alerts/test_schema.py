@@ -9,7 +9,7 @@ from tests.alerts.conftest import Database
 def test_the_tables_are_made_once(database: Database) -> None:
     database.rows("insert into alerts.digests values ('2026-11-26')")
     schema.upgrade(database.settings)
-    assert database.rows("select version_num from alerts.alembic_version") == [{"version_num": "v1"}]
+    assert database.rows("select version_num from alerts.alembic_version") == [{"version_num": "v2"}]
     assert len(database.rows("select 1 from alerts.digests")) == 1
 
 

@@ -13,7 +13,7 @@ import uvicorn
 
 from dashboard.app import create_app
 from shared.settings import Settings
-from tests.dashboard import made_market
+from tests.dashboard import made_alerts, made_market
 from tests.dashboard.made_market import Stream
 from tests.servers import KafkaServer, PostgresServer, free_ports, running_kafka
 
@@ -58,6 +58,7 @@ def postgres_server() -> Iterator[PostgresServer]:
     server.start()
     try:
         made_market.create(server.settings)
+        made_alerts.create(server.settings)
         with made_market.writer(server.settings) as connection:
             made_market.fill(connection, datetime.now(UTC), HISTORY_MINUTES)
         yield server

@@ -40,6 +40,9 @@ PAIRS = {
 OUTAGE = range(20, 27)
 """The minutes of an hour in which the stream was down once: repaired."""
 
+BEGAN = (datetime.now(UTC) - timedelta(hours=41)).replace(minute=25, second=0, microsecond=0)
+"""When BNBUSDT and ETHUSDT began to stream. Of the two days before it nobody asked for BNBUSDT; of ETHUSDT the exchange
+gave its klines later."""
 LOST = datetime.now(UTC) - timedelta(hours=1)
 """The hour, each ninth day back from then, in which some of SOLUSDT's minutes are not whole."""
 DOWN = datetime.now(UTC) - timedelta(hours=2)
@@ -178,7 +181,7 @@ def indicator_rows(symbol: str, interval: str, bars: Sequence[Bar]) -> Iterator[
 
 
 def minute_status(symbol: str, at: datetime) -> dict[str, Any]:
-    """What is known of a minute of BTCUSDT and the others: an outage that was repaired, one that is not."""
+    """What is known of a minute: an outage that was repaired, one that is not, and that streaming had not begun."""
     was_down = symbol == "BTCUSDT" and at.hour % 12 == DOWN.hour % 12 and at.minute in OUTAGE
     is_lost = (
         symbol == "SOLUSDT"
@@ -186,6 +189,7 @@ def minute_status(symbol: str, at: datetime) -> dict[str, Any]:
         and at.hour == LOST.hour
         and at.minute in range(40, 44)
     )
+    is_early = symbol in ("BNBUSDT", "ETHUSDT") and BEGAN - timedelta(days=2) <= at < BEGAN
     is_quiet = symbol == "XRPUSDT" and at.minute % 17 == 0
     row: dict[str, Any] = dict.fromkeys(SHOWN) | {
         "interval_start": at,
@@ -215,6 +219,19 @@ def minute_status(symbol: str, at: datetime) -> dict[str, Any]:
             "gap_repaired_from": "rest",
             "evidence": "the connection broke; 541 trades were asked for by REST, and all came",
         }
+    if is_early:
+        row |= {
+            "reason": "not_collected",
+            "trades_received": 0,
+            "trades_websocket": 0,
+            "depth_seconds": 0,
+            "ticker_seconds": 0,
+        }
+    if is_early and symbol == "ETHUSDT":
+        row |= {"status": "repaired", "proof": "exchange_kline", "trades_missing": 86, "kline_source": "rest"}
+    if is_early and symbol == "BNBUSDT":
+        row |= {"status": "missing", "proof": "none"}
+        row |= dict.fromkeys(("trades_expected", "trades_missing", "kline_source"))
     if is_lost:
         row |= {
             "status": "partial",
@@ -247,9 +264,9 @@ def _counts(statuses: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         if row["reason"]:
             counts[f"minutes_{row['reason']}"] += 1
         for name in ("trades_expected", "trades_received", "trades_missing", "trades_rest"):
-            counts[name] += row[name]
+            counts[name] += row[name] or 0
     whole = counts["minutes_complete"] + counts["minutes_repaired"]
-    condition = "available" if whole == len(statuses) else "degraded"
+    condition = "available" if whole == len(statuses) else "degraded" if whole else "missing"
     return counts | {"percent_proven": 100 * whole / len(statuses), "condition": condition}
 
 

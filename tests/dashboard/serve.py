@@ -12,10 +12,11 @@ from pathlib import Path
 import typer
 import uvicorn
 
+from alerts.store import Store
 from dashboard.app import create_app
 from dashboard.bars import INTERVALS, MINUTE, rolled_up
 from deployment.paths import set_environment
-from tests.dashboard import made_market
+from tests.dashboard import made_alerts, made_market
 from tests.servers import KafkaServer, PostgresServer, free_ports
 
 
@@ -47,8 +48,11 @@ def main(port: int = 0, minutes: int = 3 * 1440) -> None:
         stopping = threading.Event()
         try:
             made_market.create(postgres.settings)
+            made_alerts.create(postgres.settings)
             with made_market.writer(postgres.settings) as connection:
                 made_market.fill(connection, datetime.now(UTC), minutes)
+            service = Store(postgres.settings)
+            service.be_alone()  # as the alerts service does while it evaluates
             stream = made_market.Stream(kafka.settings)
             stream.past(time.time(), 5)
             threading.Thread(target=stream.run, daemon=True).start()

@@ -126,6 +126,11 @@ REFUSED = [
     ("completeness", {"by": "month"}, 422, "'minute', 'hour' or 'day'"),
     ("gaps", {"status": "gone"}, 422, "'open', 'repaired'"),
     ("changes", {}, 422, "since is missing"),
+    ("alerts", {"state": "gone"}, 422, "'active' or 'past'"),
+    ("alerts", {"severity": "loud"}, 422, "'info', 'warning' or 'critical'"),
+    ("alerts", {"rule": "x" * 61}, 422, "at most 60 characters"),
+    ("alerts", {"start": "2026-01-02", "end": "2026-01-01"}, 400, "must lie before"),
+    ("alerts", {"symbol": "BTCUSDT"}, 400, "there is end, format, limit, rule, severity, start, state, subject"),
     ("nothing", {}, 404, "/docs lists what there is"),
 ]
 
@@ -151,8 +156,9 @@ def test_the_reader_cannot_write(served: Served) -> None:
 def test_the_api_describes_itself(served: Served) -> None:
     paths = served.get("openapi.json").json()["paths"]
     assert {"/api/v1/candles", "/api/v1/indicators", "/api/v1/gold/{name}", "/api/v1/completeness"} <= set(paths)
-    for path, what in paths.items():
-        assert what["get"]["description"], path
+    assert "post" in paths["/api/v1/alerts/{number}/acknowledge"]
+    for path, methods in paths.items():
+        assert all(what["description"] for what in methods.values()), path
 
 
 def test_nothing_comes_from_another_host(served: Served) -> None:

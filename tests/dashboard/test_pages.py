@@ -3,16 +3,19 @@
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import pairwise
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from alerts.store import Store
+from tests.dashboard import made_alerts
 from tests.dashboard.conftest import Served, eventually
+from tests.dashboard.made_alerts import OLD, SEEN, Made
 
-PAGES = ("/", "/portfolio", "/data", "/docs")
+PAGES = ("/", "/portfolio", "/data", "/alerts", "/docs")
 SLOW_MS = 20_000
 
 
@@ -143,6 +146,86 @@ def test_a_hole_and_its_repair_are_told_on_the_data_page(served: Served, browser
         assert "hour=" in address(page)
         page.get_by_role("region", name="Holes").get_by_role("button", name="SOLUSDT").first.click()
         expect(story).to_contain_text("56 are missing")
+
+
+def test_hours_before_streaming_began_are_told_apart_from_what_is_missing(served: Served, browser: Browser) -> None:
+    with opened(browser, served.url + "/data") as page:
+        early = page.locator("[data-state=not_collected][data-symbol=BNBUSDT]")
+        eventually("the hours before", lambda: early.count() >= 6)
+        expect(page.locator(".s-degraded[data-symbol=BNBUSDT], .s-missing[data-symbol=BNBUSDT]")).to_have_count(0)
+        expect(page.locator("[data-symbol=ETHUSDT]:not([data-state=available])")).to_have_count(0)
+        early.last.click()
+        story = page.get_by_role("region", name="The minutes of one hour")
+        expect(story).to_contain_text("35 complete, 25 before streaming began")
+        expect(story.locator(".s-not_collected")).to_have_count(25)
+        expect(story).to_contain_text("It was not asked for then: streaming had not begun.")
+
+
+def test_an_alert_is_there_without_a_reload_and_acknowledging_it_is_kept(served: Served, browser: Browser) -> None:
+    settings = served.postgres.settings
+    made = Made(
+        "lag_of_bitcoin", "lag", "critical", "crypto_raw_btcusdt", 0, "120000 messages wait.", over="None waits."
+    )
+    with opened(browser, served.url) as market, opened(browser, served.url + "/alerts") as page:
+        expect(page.get_by_role("region", name="Active").locator(".alert")).to_have_count(3)
+        expect(market.locator("#alert-count")).to_have_text("2")
+        number = made_alerts.fire(settings, made)
+        row = page.get_by_role("region", name="Active").locator(f"[data-alert='{number}']")
+        expect(row).to_contain_text("120000 messages wait.")
+        expect(row).to_contain_text("the rule has no destination")
+        expect(market.locator("#alert-count")).to_have_text("3")
+        row.get_by_role("button", name="Acknowledge").press("Enter")
+        expect(row).to_contain_text("Acknowledged")
+        expect(row.get_by_role("button")).to_have_count(0)
+        expect(page.get_by_role("button", name="Acknowledge stale_tables")).to_be_focused()
+        expect(market.locator("#alert-count")).to_have_text("2")
+        [(at,)] = made_alerts.rows(settings, "select acknowledged_at from alerts.alerts where id = %s", number)
+        assert at is not None
+        made_alerts.resolve(settings, made)
+        over = page.get_by_role("region", name="Past").locator(f"[data-alert='{number}']")
+        expect(over).to_contain_text("None waits.")
+        expect(row).to_have_count(0)
+
+
+def test_the_page_says_whether_the_rules_are_evaluated(served: Served, browser: Browser) -> None:
+    with opened(browser, served.url + "/alerts") as page:
+        expect(page.locator(".tile").last).to_contain_text("the alerts service does not run: ./monitor.sh shows it")
+        with closing(Store(served.postgres.settings)) as service:
+            service.be_alone()
+            expect(page.locator(".tile").last).to_contain_text("by the alerts service")
+        expect(page.locator(".tile").last).to_contain_text("not evaluated")
+
+
+def test_past_alerts_are_filtered_and_come_in_pieces(served: Served, browser: Browser) -> None:
+    with opened(browser, served.url) as page:
+        page.keyboard.press("l")
+        past, active = (page.get_by_role("region", name=name).locator(".alert") for name in ("Past", "Active"))
+        expect(past).to_have_count(50)
+        page.get_by_role("button", name="Show more").click()
+        eventually("the older ones", lambda: past.count() > OLD)
+        expect(page.get_by_role("button", name="Show more")).to_be_hidden()
+        expect(active.filter(has_text=SEEN)).to_contain_text("Acknowledged")
+        waits = active.filter(has_text="stale_tables").locator(".waits")
+        expect(waits).to_contain_text("phone is not told yet, after 1 try")
+        expect(waits).to_contain_text("502: Bad Gateway")
+        page.get_by_label("Filter: subject").select_option("binance XRPUSDT")
+        expect(past).to_have_count(OLD // 5)
+        expect(page.get_by_text("Nothing with these filters.")).to_be_visible()
+        assert "subject=binance+XRPUSDT" in address(page)
+        page.get_by_role("button", name="Show all").click()
+        expect(active).to_have_count(3)
+
+
+def test_where_no_alert_has_fired_the_page_says_where_the_rules_are(served: Served, browser: Browser) -> None:
+    settings = served.postgres.settings
+    made_alerts.rows(settings, "truncate alerts.alerts, alerts.outbox")
+    try:
+        with opened(browser, served.url + "/alerts") as page:
+            expect(page.get_by_role("region", name="Active")).to_contain_text("config/alerts.yaml")
+            expect(page.get_by_role("region", name="Active")).to_contain_text("crypto alerts test NAME")
+            expect(page.locator("#alert-count")).to_be_hidden()
+    finally:
+        made_alerts.create(settings)
 
 
 @pytest.mark.parametrize(

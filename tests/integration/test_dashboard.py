@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.system import SYMBOLS, System, wait_for
 
 PICTURES = Path(__file__).resolve().parents[2] / "artifacts"
-PAGES = {"market": "/?symbol=BTCUSDT", "portfolio": "/portfolio", "data": "/data", "api": "/docs"}
+PAGES = {"market": "/?symbol=BTCUSDT", "portfolio": "/portfolio", "data": "/data", "alerts": "/alerts", "api": "/docs"}
 
 
 @pytest.fixture(scope="module")

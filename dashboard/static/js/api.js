@@ -7,9 +7,16 @@ export async function get(path, values = {}, signal = undefined) {
   for (const [name, value] of Object.entries(values)) {
     for (const one of Array.isArray(value) ? value : [value]) if (one !== undefined && one !== null && one !== "") query.append(name, one);
   }
+  return answered(`${path}${query.size ? `?${query}` : ""}`, { signal });
+}
+
+/** Have something done. */
+export const post = (path) => answered(path, { method: "POST", headers: { "Content-Type": "application/json" } });
+
+async function answered(path, options) {
   let response;
   try {
-    response = await fetch(`/api/v1/${path}${query.size ? `?${query}` : ""}`, { signal });
+    response = await fetch(`/api/v1/${path}`, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Error(AWAY);

@@ -25,6 +25,31 @@ export function panel(title, body, { classes = "", note = "", tools = [] } = {})
     h("header", {}, h("h2", {}, title), h("span", { class: "note", title: note }, note), h("span", { class: "grow" }), ...tools), body);
 }
 
+/** A panel's body before anything has come. */
+export const loading = (classes = "body") => h("div", { class: classes }, h("p", { class: "empty" }, "Loading …"));
+
+/** Give a select its choices, where they are others, and choose one. */
+export function choices(select, values, chosen, text = (value) => value) {
+  if ([...select.options].map(({ value }) => value).join() !== values.join()) select.replaceChildren(...values.map((value) => h("option", { value }, text(value))));
+  select.value = chosen;
+}
+
+/** Figures with a title each, by name; `say(name, value, small, kind)` tells one. */
+export function tiles(titles) {
+  const made = Object.fromEntries(Object.entries(titles).map(([name, title]) => [name, tile(title, "–", " ")]));
+  const element = h("div", { class: "tiles" }, Object.values(made));
+  const tell = (name, value, small, kind = "") => {
+    const [, shown, below] = made[name].children;
+    say(shown, value);
+    say(below, small || " ");
+    made[name].className = `tile ${kind}`;
+  };
+  return { element, say: tell };
+}
+
+/** A figure with its title. */
+export const tile = (title, value, small, kind = "") => h("div", { class: "tile" }, h("span", {}, title), h("b", { class: kind }, value), h("small", {}, small));
+
 /** Fill an element from a promise: while it is asked, what is empty, and what went wrong are said in words. */
 export async function fill(element, asked, draw, empty) {
   try {

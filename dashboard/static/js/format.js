@@ -20,6 +20,7 @@ function clock(kind) {
     day: { month: "short", day: "numeric" },
     date: { year: "numeric", month: "short", day: "numeric" },
     month: { year: "numeric", month: "short" },
+    exact: { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" },
     whole: { year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" },
     short: { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" },
   };

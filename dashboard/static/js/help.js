@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 
 const KEYS = [
   ["/", "find a symbol"], ["↑ ↓", "the symbol above, below"], ["t  T", "the next, the last timeframe"], ["i", "indicators"],
-  ["← →", "back and forth in time"], ["+ −", "closer, farther"], ["0", "back to now"], ["m p a o", "market, portfolio, data, API"],
+  ["← →", "back and forth in time"], ["+ −", "closer, farther"], ["0", "back to now"], ["m p a l o", "market, portfolio, data, alerts, API"],
   ["d", "dark or light"], ["z", "UTC or local time"], ["?", "this help"], ["Esc", "close"],
 ];
 

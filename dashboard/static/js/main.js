@@ -10,6 +10,7 @@ const PAGES = {
   "/": ["Market", () => import("./market/page.js")],
   "/portfolio": ["Portfolio & risk", () => import("./portfolio/page.js")],
   "/data": ["Data", () => import("./data/page.js")],
+  "/alerts": ["Alerts", () => import("./alerts/page.js")],
   "/docs": ["API", () => import("./docs.js")],
 };
 const main = document.getElementById("main");
@@ -44,9 +45,9 @@ async function open() {
   }
 }
 
-function go(path) {
+function go(path, query = "") {
   if (path === location.pathname) return;
-  history.pushState(null, "", path);
+  history.pushState(null, "", path + query);
   open();
 }
 
@@ -54,7 +55,7 @@ document.addEventListener("click", (event) => {
   const link = event.target.closest("a[data-page]");
   if (!link || event.metaKey || event.ctrlKey || event.shiftKey || event.button) return;
   event.preventDefault();
-  go(link.pathname);
+  go(link.pathname, link.search);
 });
 addEventListener("popstate", open);
 
@@ -85,6 +86,14 @@ live.addEventListener("closed", () => {
   showState();
 });
 
+live.addEventListener("alerts", ({ detail: { unseen = 0, critical } }) => {
+  const count = byId("alert-count");
+  count.hidden = !unseen;
+  count.classList.toggle("bad", Boolean(critical));
+  say(count, String(unseen));
+  count.title = `${unseen} active and not acknowledged${critical ? `, ${critical} of them critical` : ""}`;
+});
+
 // --- theme, time zone, clock
 
 byId("theme").onclick = () => {
@@ -109,7 +118,7 @@ setInterval(tick, 1000);
 
 // --- keys
 
-const KEYS = { d: () => byId("theme").click(), z: () => byId("zone").click(), "?": help, m: () => go("/"), p: () => go("/portfolio"), a: () => go("/data"), o: () => go("/docs") };
+const KEYS = { d: () => byId("theme").click(), z: () => byId("zone").click(), "?": help, m: () => go("/"), p: () => go("/portfolio"), a: () => go("/data"), l: () => go("/alerts"), o: () => go("/docs") };
 
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || byId("help-dialog").open) return;

@@ -5,13 +5,25 @@ import { fixed, when, words } from "../format.js";
 
 const HOUR = 3600000;
 const DAY = 24 * HOUR;
-const WORST = ["missing", "degraded", "pending", "available"];
+const WORST = ["missing", "degraded", "pending", "not_collected", "available", "none"];
 
-/** The state of an hour or a day: its condition, or repaired where it is whole again. */
-export const stateOf = (row) => (row.condition === "available" && row.minutes_repaired ? "repaired" : !row.minutes_expected ? "none" : row.condition);
+/**
+ * The state of an hour or a day: its condition; repaired where it is whole again after a hole; not_collected where all
+ * that is not there was never asked for, for streaming had not begun.
+ */
+export function stateOf(row) {
+  if (!row.minutes_expected) return "none";
+  const unasked = row.minutes_our_outage || row.minutes_expired || row.minutes_venue_gap ? 0 : row.minutes_not_collected;
+  if (row.condition === "available") return row.minutes_repaired > unasked ? "repaired" : "available";
+  return unasked && !row.minutes_pending && unasked >= row.minutes_partial + row.minutes_missing ? "not_collected" : row.condition;
+}
+
+/** A day that had a hole and is whole again is as good as any. */
+const ofDay = (row) => (stateOf(row) === "repaired" ? "available" : stateOf(row));
 
 function sentence(row) {
-  const parts = [["repaired", row.minutes_repaired], ["pending", row.minutes_pending], ["partial", row.minutes_partial], ["missing", row.minutes_missing], ["without a trade", row.minutes_no_trades]].filter(([, count]) => count);
+  const absent = stateOf(row) === "not_collected" ? [["before streaming began", row.minutes_not_collected]] : [["partial", row.minutes_partial], ["missing", row.minutes_missing]];
+  const parts = [["repaired", row.minutes_repaired], ["pending", row.minutes_pending], ...absent, ["without a trade", row.minutes_no_trades]].filter(([, count]) => count);
   return `${row.percent_proven === null ? "not expected" : `${fixed(row.percent_proven, 1)} % proven`}${parts.length ? `: ${parts.map(([name, count]) => `${count} min ${name}`).join(", ")}` : ""}`;
 }
 
@@ -39,14 +51,14 @@ export function heat(rows, chosen, onChoose) {
   return element;
 }
 
-export const key = () => h("div", { class: "key" }, [["available", "complete"], ["repaired", "had a hole, repaired"], ["pending", "not proven yet"], ["degraded", "something is missing"], ["missing", "missing"], ["none", "not expected"]].map(([state, text]) => h("span", {}, h("i", { class: `s-${state}` }), text)));
+export const key = () => h("div", { class: "key" }, [["available", "complete"], ["repaired", "had a hole, repaired"], ["pending", "not proven yet"], ["not_collected", "before streaming began"], ["degraded", "something is missing"], ["missing", "missing"], ["none", "not expected"]].map(([state, text]) => h("span", {}, h("i", { class: `s-${state}` }), text)));
 
 /** A calendar of days, a column a week from Monday; where several symbols share a day, the worst of them. */
 export function calendar(rows) {
   const days = new Map();
   for (const row of rows) {
     const there = days.get(row.day);
-    if (!there || WORST.indexOf(row.condition) < WORST.indexOf(there.condition)) days.set(row.day, row);
+    if (!there || WORST.indexOf(ofDay(row)) < WORST.indexOf(ofDay(there))) days.set(row.day, row);
   }
   const sorted = [...days.keys()].sort();
   const first = Date.parse(sorted[0]), weekday = (new Date(first).getUTCDay() + 6) % 7;
@@ -54,8 +66,8 @@ export function calendar(rows) {
   for (let place = 0; place < weekday; place++) element.append(h("span"));
   for (let at = first; at <= Date.parse(sorted.at(-1)); at += DAY) {
     const row = days.get(new Date(at).toISOString().slice(0, 10));
-    const said = row ? `${new Date(at).toISOString().slice(0, 10)} ${row.symbol}: ${words(row.condition)}, ${sentence(row)}` : `${new Date(at).toISOString().slice(0, 10)}: nothing is known`;
-    element.append(h("span", { class: `cell s-${row ? (row.minutes_expected ? row.condition : "none") : "none"}`, title: said, role: "img", "aria-label": said }));
+    const said = row ? `${new Date(at).toISOString().slice(0, 10)} ${row.symbol}: ${words(ofDay(row))}, ${sentence(row)}` : `${new Date(at).toISOString().slice(0, 10)}: nothing is known`;
+    element.append(h("span", { class: `cell s-${row ? ofDay(row) : "none"}`, title: said, role: "img", "aria-label": said }));
   }
   return h("div", {}, element, h("p", { class: "key" }, `${when(first, "date")} to ${when(Date.parse(sorted.at(-1)), "date")}; a column is a week, from Monday on`));
 }

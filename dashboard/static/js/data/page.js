@@ -1,10 +1,11 @@
 // The data page: is it whole, what is missing and why, and did it mend itself?
 
 import { get } from "../api.js";
-import { fill, h, panel, say, table } from "../dom.js";
+import { choices, fill, h, loading, panel, table, tiles } from "../dom.js";
 import { bytes, duration, fixed, when, words } from "../format.js";
 import { live } from "../live.js";
-import { Plot, grid, legend, line, nameAxis, valueAxis } from "../plots.js";
+import { Plot, grid, legend, nameAxis, valueAxis } from "../plots.js";
+import { Sheet, opener } from "../sheet.js";
 import * as view from "../view.js";
 import { changes, lastVisit } from "./changes.js";
 import { calendar, heat, key, stateOf } from "./heat.js";
@@ -17,27 +18,19 @@ const DAYS = 182;
 const NOTHING = "Nothing is known yet: the first hours appear about six minutes after ./deploy.sh.";
 const ago = (hours) => Math.floor(Date.now() / 1000 - hours * 3600);
 
-export function open(main) {
-  const page = new Page(main);
-  page.start();
-  return { leave: () => page.leave() };
-}
-
-class Page {
+export const open = opener(class extends Sheet {
   constructor(main) {
-    this.ending = new AbortController();
+    super(REFRESH_MS);
     this.since = lastVisit();
     this.changesUntil = 0;
-    const body = (classes = "body") => h("div", { class: classes }, h("p", { class: "empty" }, "Loading …"));
-    this.tiles = Object.fromEntries(["proven", "open", "repaired", "lag", "lake", "run", "disk"].map((name) => [name, { value: h("b", {}, "–"), small: h("small", {}, " "), box: h("div", { class: "tile" }) }]));
-    const titles = { proven: "Proven, last 24 hours", open: "Open holes", repaired: "Mended, last 24 hours", lag: "Waiting in Kafka", lake: "The lake is behind by", run: "Last run", disk: "Disk" };
-    for (const [name, { value, small, box }] of Object.entries(this.tiles)) box.append(h("span", {}, titles[name]), value, small);
-    this.changed = body(); this.map = body(""); this.story = body(); this.days = body(""); this.latency = body(); this.gaps = body(""); this.runs = body(""); this.topics = body(""); this.reasons = body();
+    this.tiles = tiles({ proven: "Proven, last 24 hours", open: "Open holes", repaired: "Mended, last 24 hours", lag: "Waiting in Kafka", lake: "The lake is behind by", run: "Last run", disk: "Disk" });
+    for (const name of ["changed", "story", "latency", "reasons"]) this[name] = loading();
+    for (const name of ["map", "days", "gaps", "runs", "topics"]) this[name] = loading("");
     this.symbols = h("select", { "aria-label": "Symbol of the calendar", onchange: () => { view.write({ calendar: this.symbols.value }); this.drawDays(); } });
     this.storyPanel = panel("The minutes of one hour", this.story, { note: "click an hour above" });
     main.replaceChildren(h("div", { class: "sheet" },
       h("div", { class: "bar" }, h("h1", {}, "Is the data whole?"), h("span", { class: "soft" }, "Each minute is proven by the exchange's own trade numbers. What did not come is fetched again by itself.")),
-      h("div", { class: "tiles" }, Object.values(this.tiles).map(({ box }) => box)),
+      this.tiles.element,
       panel("Completeness", h("div", {}, this.map, key()), { note: `the last ${HOURS} hours by symbol; click an hour to see its minutes` }), this.storyPanel,
       panel("What changed since your last visit", this.changed, { note: when(this.since, "whole"), classes: "most" }), panel("Health", this.reasons, { classes: "third" }),
       panel("Holes", this.gaps, { note: "open ones first, then what was mended of late" }), panel("Condition by day", this.days, { classes: "third", tools: [this.symbols] }),
@@ -46,25 +39,19 @@ class Page {
   }
 
   start() {
-    live.show({});
     live.addEventListener("state", ({ detail }) => this.lake(detail), { signal: this.ending.signal });
-    addEventListener("zone", () => { this.changesUntil = 0; this.load(); }, { signal: this.ending.signal });
     addEventListener("popstate", () => location.pathname === "/data" && this.load(), { signal: this.ending.signal });
-    this.load().then(() => this.showChosen());
-    this.timer = setInterval(() => this.load(), REFRESH_MS);
+    super.start().then(() => this.showChosen());
   }
 
   leave() {
-    this.ending.abort();
-    clearInterval(this.timer);
+    super.leave();
     this.plot?.remove();
   }
 
-  tile(name, value, small, kind = "") {
-    const tile = this.tiles[name];
-    say(tile.value, value);
-    say(tile.small, small || " ");
-    tile.box.className = `tile ${kind}`;
+  redraw() {
+    this.changesUntil = 0;
+    super.redraw();
   }
 
   chosen() {
@@ -101,8 +88,7 @@ class Page {
     const wish = view.read().calendar ?? "";
     const rows = (this.daily ?? []).filter((row) => !wish || row.symbol === wish);
     const names = ["", ...new Set((this.daily ?? []).map((row) => row.symbol))].sort();
-    if ([...this.symbols.options].map(({ value }) => value).join() !== names.join()) this.symbols.replaceChildren(...names.map((value) => h("option", { value }, value || "the worst of all")));
-    this.symbols.value = wish;
+    choices(this.symbols, names, wish, (value) => value || "the worst of all");
     this.days.replaceChildren(rows.length ? calendar(rows) : h("p", { class: "empty" }, NOTHING));
   }
 
@@ -115,7 +101,7 @@ class Page {
       hourly.then((rows) => { this.drawMap(); this.provenOf(rows); }).catch((error) => this.failed(this.map, error)),
       get("completeness", { by: "day", start: ago(DAYS * 24), limit: 5000 }, signal).then(({ rows }) => { this.daily = rows; this.drawDays(); }).catch((error) => this.failed(this.days, error)),
       fill(this.gaps, both, (found) => this.holes(...found), "No hole is on record: nothing is missing."),
-      both.then(([open, mended]) => { this.tile("open", String(open.length), open.length ? "being fetched" : "nothing waits", open.length ? "warn" : ""); this.tile("repaired", String(mended.length), "by themselves"); }).catch(() => {}),
+      both.then(([open, mended]) => { this.tiles.say("open", String(open.length), open.length ? "being fetched" : "nothing waits", open.length ? "warn" : ""); this.tiles.say("repaired", String(mended.length), "by themselves"); }).catch(() => {}),
       this.loadChanges(signal),
       this.latencies(signal),
       fill(this.runs, status, (found) => this.runsOf(found), "No run yet: Dagster starts the first within a minute of ./deploy.sh."),
@@ -140,8 +126,8 @@ class Page {
     const day = rows.filter((row) => Date.parse(row.hour_start) >= Date.now() - 86400000);
     const sum = (name) => day.reduce((total, row) => total + Number(row[name]), 0);
     const expected = sum("minutes_expected"), proven = sum("minutes_complete") + sum("minutes_repaired"), left = expected - proven - sum("minutes_pending");
-    if (!expected) return this.tile("proven", "–", "no hour yet");
-    this.tile("proven", `${fixed((100 * proven) / expected, 2)} %`, `${fixed(sum("minutes_pending"), 0)} min pending, ${fixed(left, 0)} missing`, left ? "warn" : "");
+    if (!expected) return this.tiles.say("proven", "–", "no hour yet");
+    this.tiles.say("proven", `${fixed((100 * proven) / expected, 2)} %`, `${fixed(sum("minutes_pending"), 0)} min pending, ${fixed(left, 0)} missing`, left ? "warn" : "");
   }
 
   holes(open, mended, lost) {
@@ -192,14 +178,14 @@ class Page {
 
   statusTiles({ topics, runs, last_run, disk }) {
     const lags = topics.map(({ lag }) => lag).filter((lag) => lag !== null);
-    this.tile("lag", lags.length ? fixed(lags.reduce((sum, lag) => sum + lag, 0), 0) : "–", "messages not in the lake yet");
+    this.tiles.say("lag", lags.length ? fixed(lags.reduce((sum, lag) => sum + lag, 0), 0) : "–", "messages not in the lake yet");
     const run = last_run ?? null;
-    this.tile("run", run ? words(run.status).toLowerCase() : "–", run ? `${duration(run.seconds)}, ended ${when(run.ended_at, "seconds")}` : runs.length ? "under way" : "none yet", run && run.status !== "SUCCESS" ? "bad" : "");
+    this.tiles.say("run", run ? words(run.status).toLowerCase() : "–", run ? `${duration(run.seconds)}, ended ${when(run.ended_at, "seconds")}` : runs.length ? "under way" : "none yet", run && run.status !== "SUCCESS" ? "bad" : "");
     const days = disk.days_until_full;
-    this.tile("disk", `${fixed((100 * disk.used) / disk.total, 0)} %`, `${bytes(disk.free)} free; ${days === null ? (disk.bytes_a_day === null ? "the pace is known after an hour" : "not growing") : `full in ${fixed(days, 0)} days`}`, days !== null && days < 7 ? "warn" : "");
+    this.tiles.say("disk", `${fixed((100 * disk.used) / disk.total, 0)} %`, `${bytes(disk.free)} free; ${days === null ? (disk.bytes_a_day === null ? "the pace is known after an hour" : "not growing") : `full in ${fixed(days, 0)} days`}`, days !== null && days < 7 ? "warn" : "");
   }
 
   lake({ now, lake_until }) {
-    if (lake_until) this.tile("lake", duration(Math.max(now - lake_until, 0)), `its newest minute ends ${when(lake_until * 1000, "seconds")}`, now - lake_until > 300 ? "warn" : "");
+    if (lake_until) this.tiles.say("lake", duration(Math.max(now - lake_until, 0)), `its newest minute ends ${when(lake_until * 1000, "seconds")}`, now - lake_until > 300 ? "warn" : "");
   }
-}
+});

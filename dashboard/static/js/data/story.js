@@ -14,18 +14,25 @@ const CAUSES = {
   service_stopped: "Our streaming service was stopped.", spool_damaged: "What waited on disk was damaged.", offsets_expired: "Kafka dropped what was not read yet.",
 };
 const SOURCES = { rest: "asked from the exchange by REST", archive: "taken from the exchange's archive", websocket: "only late: it came by the stream", agg_trades: "as merged fills from the exchange" };
-const STATUS = { complete: "Complete", repaired: "Repaired: complete again after a hole", pending: "Pending: not proven yet, and still may be", partial: "Partial: something is missing", missing: "Missing", not_expected: "Not expected" };
+const STATUS = { complete: "Complete", repaired: "Repaired: complete again after a hole", not_collected: "Before streaming began", pending: "Pending: not proven yet, and still may be", partial: "Partial: something is missing", missing: "Missing", not_expected: "Not expected" };
 
 export const cause = (name) => CAUSES[name] ?? words(name);
 export const source = (name) => SOURCES[name] ?? words(name);
 
-/** The class of a minute's cell. */
-export const cellOf = (minute) => (minute.reason === "no_trades" ? "s-no_trades" : `s-${minute.status}`);
+/**
+ * What a minute is shown as: its status, or its reason where that says more. What nobody had asked for is neither a hole
+ * nor one that was mended.
+ */
+function stateOf({ status, reason }) {
+  if (reason === "no_trades") return reason;
+  if (reason !== "not_collected") return status;
+  return { repaired: "complete", partial: reason, missing: reason }[status] ?? status;
+}
 
 function told(minute) {
   const lines = [];
   const say = (title, text) => lines.push(h("li", {}, h("b", {}, title), h("span", {}, text)));
-  say("State", STATUS[minute.status] ?? words(minute.status));
+  say("State", STATUS[stateOf(minute)] ?? STATUS[minute.status] ?? words(minute.status));
   if (minute.reason) say("Why", REASONS[minute.reason] ?? words(minute.reason));
   if (minute.trades_expected !== null) say("Trades", `${minute.trades_expected} were made at the exchange; ${minute.trades_received} are here${minute.trades_missing ? `; ${minute.trades_missing} are missing` : ", none is missing"}.`);
   else if (minute.trades_received) say("Trades", `${minute.trades_received} are here; nothing tells yet how many there were.`);
@@ -48,14 +55,14 @@ export function showHour(element, { exchange, symbol, start }) {
 function hour(symbol, start, rows) {
   const right = h("div", { class: "told", "aria-live": "polite" });
   const heading = h("h3", {});
-  const cells = rows.map((minute) => h("button", { type: "button", class: `cell ${cellOf(minute)}`, "aria-pressed": "false", "aria-label": `${when(minute.interval_start, "time")} ${words(minute.status)}`, title: `${when(minute.interval_start, "time")} ${words(minute.reason ?? minute.status)}`, onclick: () => choose(minute) }));
+  const cells = rows.map((minute) => h("button", { type: "button", class: `cell s-${stateOf(minute)}`, "aria-pressed": "false", "aria-label": `${when(minute.interval_start, "time")} ${words(minute.status)}`, title: `${when(minute.interval_start, "time")} ${words(minute.reason ?? minute.status)}`, onclick: () => choose(minute) }));
   function choose(minute) {
     cells.forEach((cell, place) => cell.setAttribute("aria-pressed", String(rows[place] === minute)));
     heading.textContent = `${symbol}, ${when(minute.interval_start, "whole")}`;
     right.replaceChildren(heading, told(minute));
   }
   const count = (test) => rows.filter(test).length;
-  const sums = [[count((m) => m.status === "complete" && m.reason !== "no_trades"), "complete"], [count((m) => m.reason === "no_trades"), "without a trade"], [count((m) => m.status === "repaired"), "repaired"], [count((m) => m.status === "pending"), "pending"], [count((m) => ["partial", "missing"].includes(m.status)), "not whole"], [count((m) => m.status === "not_expected"), "not expected"]].filter(([number]) => number);
+  const sums = [[["complete"], "complete"], [["no_trades"], "without a trade"], [["repaired"], "repaired"], [["pending"], "pending"], [["not_collected"], "before streaming began"], [["partial", "missing"], "not whole"], [["not_expected"], "not expected"]].map(([states, what]) => [count((m) => states.includes(stateOf(m))), what]).filter(([number]) => number);
   const expected = count((m) => m.status !== "not_expected"), proven = count((m) => ["complete", "repaired"].includes(m.status));
   choose(rows.find((m) => ["partial", "missing"].includes(m.status)) ?? rows.find((m) => m.status === "repaired") ?? rows.find((m) => m.gap_cause) ?? rows[0]);
   return h("div", { class: "story" },

@@ -1,10 +1,10 @@
 // Portfolio and risk: what it is worth, what it risks, what moves together, and how good the forecasts were.
 
 import { get } from "../api.js";
-import { fill, h, panel, table } from "../dom.js";
+import { choices, fill, h, loading, panel, table, tile } from "../dom.js";
 import { direction, exact, fixed, percent, when, words } from "../format.js";
-import { live } from "../live.js";
 import { Plot, grid, legend, line, nameAxis, timeAxis, valueAxis } from "../plots.js";
+import { Sheet, opener } from "../sheet.js";
 import * as view from "../view.js";
 
 const DAY = 86400;
@@ -15,17 +15,11 @@ const fraction = (value) => percent(value, { fraction: true });
 const axisPercent = (value) => `${(100 * value).toFixed(Math.abs(value) < 0.02 ? 2 : 1)} %`;
 const ago = (days) => Math.floor(Date.now() / 1000 - days * DAY);
 
-export function open(main) {
-  const page = new Page(main);
-  page.start();
-  return { leave: () => page.leave() };
-}
-
-class Page {
+export const open = opener(class extends Sheet {
   constructor(main) {
-    this.ending = new AbortController();
+    super(REFRESH_MS);
     this.plots = [];
-    this.bodies = Object.fromEntries(["tiles", "equity", "drawdown", "contribution", "holdings", "risk", "correlations", "forecasts", "scores"].map((name) => [name, h("div", { class: name === "tiles" ? "tiles" : "body" }, h("p", { class: "empty" }, "Loading …"))]));
+    this.bodies = Object.fromEntries(["tiles", "equity", "drawdown", "contribution", "holdings", "risk", "correlations", "forecasts", "scores"].map((name) => [name, loading(name === "tiles" ? "tiles" : "body")]));
     this.portfolios = h("select", { "aria-label": "Portfolio", onchange: () => this.choose({ portfolio: this.portfolios.value }) });
     this.symbols = h("select", { "aria-label": "Symbol of the forecasts", onchange: () => this.choose({ symbol: this.symbols.value }) });
     this.windows = h("select", { "aria-label": "Window of the correlations", onchange: () => this.choose({ window: this.windows.value }) },
@@ -39,16 +33,8 @@ class Page {
       panel("Volatility: forecast, and what came", b.forecasts, { classes: "half", note: "of the next hour", tools: [this.symbols] }), panel("How good the forecasts are", b.scores, { classes: "half", note: "mean loss beside the naive forecast's; negative is better" })));
   }
 
-  start() {
-    live.show({});
-    this.load();
-    this.timer = setInterval(() => this.load(), REFRESH_MS);
-    addEventListener("zone", () => this.load(), { signal: this.ending.signal });
-  }
-
   leave() {
-    this.ending.abort();
-    clearInterval(this.timer);
+    super.leave();
     this.clear();
   }
 
@@ -73,18 +59,13 @@ class Page {
     return element;
   }
 
-  options(select, values, chosen) {
-    if ([...select.options].map(({ value }) => value).join() !== values.join()) select.replaceChildren(...values.map((value) => h("option", { value }, words(value))));
-    select.value = chosen;
-  }
-
   async load() {
     const wish = view.read(), signal = this.ending.signal;
     const totals = get("gold/portfolio_performance", { asset: "TOTAL", start: ago(400), limit: 5000 }, signal);
     let names = [];
     try { names = [...new Set((await totals).rows.map((row) => row.portfolio))].sort(); } catch (error) { if (error.name === "AbortError") return; }
     const name = names.includes(wish.portfolio) ? wish.portfolio : names[0];
-    this.options(this.portfolios, names, name);
+    choices(this.portfolios, names, name, words);
     this.portfolios.hidden = !names.length;
     const mine = totals.then(({ rows }) => rows.filter((row) => row.portfolio === name && row.growth !== null).reverse());
     this.put("tiles", mine, (rows) => rows.length && this.tiles(rows.at(-1)), NO_PORTFOLIO);
@@ -107,7 +88,7 @@ class Page {
     let symbols = [];
     try { symbols = [...new Set((await get("gold/forecast_inputs", { start: ago(2), limit: 5000 }, signal)).rows.map((row) => row.symbol))].sort(); } catch { /* said below */ }
     const symbol = symbols.includes(wished) ? wished : symbols.includes("BTCUSDT") ? "BTCUSDT" : symbols[0];
-    this.options(this.symbols, symbols, symbol);
+    choices(this.symbols, symbols, symbol, words);
     this.symbols.hidden = !symbols.length;
     const both = symbol ? Promise.all([get("gold/forecasts", { symbol, target: "volatility", start: ago(7), limit: 5000 }, signal), get("gold/forecast_inputs", { symbol, start: ago(7), limit: 5000 }, signal)]) : Promise.resolve(null);
     this.put("forecasts", both, (answers) => answers && this.forecasts(answers[0].rows.reverse(), answers[1].rows.reverse()), NO_GOLD);
@@ -115,7 +96,6 @@ class Page {
   }
 
   tiles(row) {
-    const tile = (title, value, small, kind = "") => h("div", { class: "tile" }, h("span", {}, title), h("b", { class: kind }, value), h("small", {}, small));
     this.bodies.tiles.replaceChildren();
     const made = document.createDocumentFragment();
     made.append(
@@ -208,4 +188,4 @@ class Page {
     if (!shown.length) return null;
     return h("div", { class: "limited" }, table([["Forecast", (row) => `${row.target}, ${words(row.model)}`], ["Loss", (row) => `${row.loss}, ${row.window_days} d`, "faint"], ["Against naive", (row) => (row.difference === null ? h("span", { class: "faint" }, words(row.reason)) : fixed(row.difference, 4)), "right num"], ["Verdict", (row) => row.verdict ?? (row.fills_at ? `known from ${when(row.fills_at)}` : "–"), "wrap"]], shown));
   }
-}
+});
