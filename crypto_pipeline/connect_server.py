@@ -61,7 +61,7 @@ def spark_properties(config: Settings) -> Mapping[str, str]:
         "spark.ui.retainedStages": "500",
         "spark.sql.ui.retainedExecutions": "200",
         "spark.ui.showConsoleProgress": "false",
-        # Prometheus reads the driver and the executors on the UI's port; by default the names would have the application's.
+        # Prometheus reads both on the UI's port; without a namespace the names have the application's id.
         "spark.ui.prometheus.enabled": "true",
         "spark.metrics.namespace": "lakehouse",
         "spark.metrics.conf.driver.sink.prometheusServlet.class": "org.apache.spark.metrics.sink.PrometheusServlet",

@@ -58,7 +58,7 @@ def install(shell: Shell) -> None:
     """Install Debian's packages; the services that they would start, on ports of ours, stay off."""
     _refused().unlink(missing_ok=True)
     try:
-        with _services_off(POLICY, UNITS):
+        with services_off(POLICY, UNITS):
             debian.install(shell, *PACKAGES)
     except (InstallError, OSError):
         cache().mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def install(shell: Shell) -> None:
 
 
 @contextmanager
-def _services_off(policy: Path, units: Path) -> Iterator[None]:
+def services_off(policy: Path, units: Path) -> Iterator[None]:
     """Nothing that is installed meanwhile is started by an init script, nor by systemd, then or later."""
     with ExitStack() as after:
         if not policy.exists():

@@ -112,7 +112,7 @@ def install(
                     except InstallError:
                         if step.is_needed:
                             raise
-                        console.line(f"– {step.name} could not be installed: it goes without. {step.cure}")
+                        console.line(f"– {step.name} could not be installed, and is left out. {step.cure}")
                         continue
                     console.line(f"✓ {step.name:<22}{time.monotonic() - started:6.0f} s")
                     after(step)

@@ -9,8 +9,7 @@ from alerts.metrics import Metrics as AlertsMetrics
 from shared.settings import PROJECT
 from streaming.metrics import Metrics as StreamingMetrics
 from tests.monitoring.named import graphs, metrics, rules, sample_names
-from tests.monitoring.test_service import until
-from tests.monitoring.conftest import Told
+from tests.monitoring.told import Told, until
 
 OF_PROMETHEUS = {"up", "ALERTS"}
 """It makes them itself; tests/integration/test_monitoring.py finds them, and Spark's, in a deployed system."""
@@ -23,7 +22,9 @@ def ours(told: Told) -> set[str]:
     """The names of all that our services tell."""
     until(lambda: set(told.values("monitoring_source_up").values()) == {1.0})
     found = sample_names(told.families().values())
-    return found | sample_names(StreamingMetrics().registry.collect()) | sample_names(AlertsMetrics().registry.collect())
+    return (
+        found | sample_names(StreamingMetrics().registry.collect()) | sample_names(AlertsMetrics().registry.collect())
+    )
 
 
 @pytest.mark.parametrize(
