@@ -1,6 +1,6 @@
 """What watching costs: memory and CPU of Prometheus, Alertmanager and the monitoring service, and the disk.
 
-    python benchmarks/monitoring.py [--symbols 50] [--minutes 10]
+    python -m benchmarks.monitoring [--symbols 50] [--minutes 10]
 
 Prometheus scrapes, as it is deployed, a streaming service's metrics of so many symbols (four streams each, counted all
 the time) and the monitoring service, over a PostgreSQL with 400,000 gaps. What else it would scrape is not there.

@@ -3,7 +3,7 @@
 Alertmanager comes with it. Where they cannot be had, the deployment goes on without both.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,8 +58,9 @@ def install(shell: Shell) -> None:
     """Install Debian's packages; the services that they would start, on ports of ours, stay off."""
     _refused().unlink(missing_ok=True)
     try:
-        with services_off(POLICY, UNITS):
-            debian.install(shell, *PACKAGES)
+        missing = [package for package in PACKAGES if tool(package) is None]  # each has the name of its program
+        with services_off(missing, POLICY, UNITS):
+            debian.install(shell, *missing)
     except (InstallError, OSError):
         cache().mkdir(parents=True, exist_ok=True)
         _refused().touch()
@@ -67,16 +68,15 @@ def install(shell: Shell) -> None:
 
 
 @contextmanager
-def services_off(policy: Path, units: Path) -> Iterator[None]:
-    """Nothing that is installed meanwhile is started by an init script, nor by systemd, then or later."""
+def services_off(packages: Sequence[str], policy: Path, units: Path) -> Iterator[None]:
+    """What is installed meanwhile is started by no init script, nor by systemd, then or later."""
     with ExitStack() as after:
         if not policy.exists():
             policy.write_text("#!/bin/sh\n# Written by crypto-lakehouse while it installs.\nexit 101\n")
             policy.chmod(0o755)
             after.callback(policy.unlink)
-        for package in PACKAGES:
-            unit = units / f"{package}.service"
-            if units.is_dir() and not unit.is_symlink():
+        for unit in (units / f"{package}.service" for package in packages):
+            if units.is_dir() and not unit.exists() and not unit.is_symlink():
                 unit.symlink_to("/dev/null")  # as `systemctl mask` does
         yield
 

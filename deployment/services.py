@@ -214,7 +214,7 @@ TABLE = (
         memory_mb=(192, 160),
         needs=("kafka", "postgres"),
         ports=("alerts_port",),
-        code=("alerts", "deployment/probes.py", *_PYTHON),
+        code=("alerts", "deployment/probes.py", "deployment/prometheus.py", *_PYTHON),
         reads=(
             "alertmanager_port",
             "alerts_",

@@ -37,6 +37,7 @@ class Asking(threading.Thread):
         self.is_up = False
         self.seconds = 0.0
         """How long the last question took."""
+        self._trouble = ""
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -45,27 +46,26 @@ class Asking(threading.Thread):
 
     def run(self) -> None:
         while not self._stopping.is_set():
-            self._ask()
+            self.ask()
             self._stopping.wait(self.source.every)
 
-    def _ask(self) -> None:
+    def ask(self) -> None:
+        """Ask once. Trouble is told once."""
         began = time.monotonic()
+        answer: Sequence[Metric] = ()
+        trouble = ""
         try:
-            self.answer, is_up = tuple(self.source.ask()), True
+            answer = tuple(self.source.ask())
         except SourceError as error:
-            self._is_away(str(error))
-            is_up = False
-        except Exception:  # the others go on
-            if self.is_up:
+            trouble = str(error)
+            if trouble != self._trouble:
+                log.warning("%s is left out: %s", self.source.name, trouble)
+        except Exception as error:  # the others go on
+            trouble = repr(error)
+            if trouble != self._trouble:
                 log.exception("%s cannot be asked", self.source.name)
-            self.answer, is_up = (), False
+        self.answer, self.is_up, self._trouble = answer, not trouble, trouble
         self.seconds = time.monotonic() - began
-        self.is_up = is_up
-
-    def _is_away(self, why: str) -> None:
-        if self.is_up:
-            log.warning("%s is left out: %s", self.source.name, why)
-        self.answer = ()
 
 
 class Answers(Collector):

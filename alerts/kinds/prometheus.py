@@ -5,22 +5,25 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from alerts.kinds._kind import AskedRule, Finding, Sources, listed
+from alerts.kinds._kind import AskedRule, Finding, Severity, Sources, listed
 
 _TOLD_OTHERWISE = ("alertname", "severity", "instance", "job")
 """Labels that say nothing more of the subject."""
 
 
 class Prometheus(AskedRule):
-    """Fires where an alert of `config/prometheus/rules.yml` does, and Alertmanager neither silences nor inhibits it."""
+    """Fires where an alert of `config/prometheus/rules.yml` does, and Alertmanager neither silences nor inhibits it.
+
+    `severities` are those that the alerts have there.
+    """
 
     kind: Literal["prometheus"]
-    alerts: Literal["all"] | Annotated[tuple[str, ...], Field(min_length=1)] = "all"
+    severities: Literal["all"] | Annotated[tuple[Severity, ...], Field(min_length=1)] = "all"
 
     def ask(self, sources: Sources, now: int) -> Iterator[Finding]:
         for alert in sources.firing():
             labels = alert["labels"]
-            name = labels["alertname"]
-            if listed(self.alerts, name):
+            if listed(self.severities, labels.get("severity", "")):
                 about = [value for label, value in sorted(labels.items()) if label not in _TOLD_OTHERWISE]
-                yield Finding(" ".join([name, *about]), True, now, 1.0, alert["annotations"]["summary"])
+                subject = " ".join([labels["alertname"], *about])
+                yield Finding(subject, True, now, 1.0, alert["annotations"].get("summary", subject))

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import psutil
 from prometheus_client.core import GaugeMetricFamily
 
-from alerts.kinds._kind import SourceError
 from deployment import health
+from deployment.preflight import existing
 from shared.settings import Settings
 
 
@@ -34,10 +34,7 @@ class MachineSource:
         machine = psutil.virtual_memory()
         yield GaugeMetricFamily("memory_total_bytes", "Memory of the machine.", machine.total)
         yield GaugeMetricFamily("memory_available_bytes", "What programs can still get of it.", machine.available)
-        try:
-            disk = shutil.disk_usage(self._settings.state)
-        except OSError as error:
-            raise SourceError(f"the disk of {self._settings.state} cannot be looked at ({error.strerror})") from None
+        disk = shutil.disk_usage(existing(self._settings.state))
         yield GaugeMetricFamily("disk_total_bytes", "Size of the disk of the deployment's data.", disk.total)
         yield GaugeMetricFamily("disk_free_bytes", "What is free of it.", disk.free)
 

@@ -99,7 +99,7 @@ def test_an_alert_of_prometheus_is_an_alert_of_ours_until_it_is_silenced(running
     )
     found = wait_for("the alert is found", lambda: list(rule.ask(asked, 5)), seconds=20, every=0.2)
     assert [(one.subject, one.holds, one.text) for one in found] == [("ServiceDown kafka", True, "It is down.")]
-    assert list(Prometheus(name="other", kind="prometheus", alerts=("DiskFullSoon",)).ask(asked, 5)) == []
+    assert list(Prometheus(name="other", kind="prometheus", severities=("warning",)).ask(asked, 5)) == []
     now = datetime.now(UTC)
     post(running, "silences", {
         "matchers": [{"name": "service", "value": "kafka", "isRegex": False}], "startsAt": now.isoformat(),
@@ -116,14 +116,14 @@ def test_without_alertmanager_the_rule_finds_nothing_and_says_nothing(monkeypatc
 def test_what_is_installed_starts_no_service_of_its_own_neither_now_nor_later(tmp_path: Path) -> None:
     policy, units = tmp_path / "policy-rc.d", tmp_path / "systemd"
     units.mkdir()
-    with prometheus.services_off(policy, units):
+    with prometheus.services_off(prometheus.PACKAGES, policy, units):
         assert "exit 101" in policy.read_text()
         assert policy.stat().st_mode & 0o111
         assert {path.name for path in units.iterdir()} == {"prometheus.service", "prometheus-alertmanager.service"}
     assert not policy.exists()
     assert all(path.readlink() == Path("/dev/null") for path in units.iterdir())
     policy.write_text("another's")
-    with prometheus.services_off(policy, units):
+    with prometheus.services_off(prometheus.PACKAGES, policy, units):
         pass
     assert policy.read_text() == "another's"
 

@@ -17,6 +17,15 @@ from serving.migrate import migrate
 from tests.monitoring.told import Dagster, Told, until
 from tests.servers import KafkaServer, PostgresServer, free_ports
 
+TABLES = (
+    "bronze.gaps",
+    "gold.data_quality",
+    "gold.market_overview",
+    "serving.marks",
+    "silver.completeness_hourly",
+)
+"""What the service asks."""
+
 
 @pytest.fixture(scope="package")
 def dagster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dagster]:
@@ -29,13 +38,13 @@ def dagster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dagster]:
 
 @pytest.fixture(scope="package")
 def served(postgres_server: PostgresServer) -> Iterator[psycopg.Connection[Any]]:
-    """The serving database, in which a market has a gap and an incomplete day."""
+    """The serving database, in which what the service asks is empty."""
     migrate(postgres_server.settings)
+    emptied = f"TRUNCATE {', '.join(TABLES)}".encode()
     with psycopg.connect(postgres_server.settings.serving_owner_url, autocommit=True) as connection:
-        for table in ("bronze.gaps", "gold.market_overview", "gold.data_quality", "silver.completeness_hourly"):
-            connection.execute(f"TRUNCATE {table}".encode())
-        connection.execute("TRUNCATE serving.marks")
+        connection.execute(emptied)
         yield connection
+        connection.execute(emptied)
 
 
 @pytest.fixture(scope="package")
@@ -57,7 +66,6 @@ def told(
     stopping = threading.Event()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CRYPTO_HOME", str(tmp_path_factory.mktemp("monitoring")))
-        settings.state.mkdir(parents=True)
         for source in (DagsterSource, KafkaSource, LagSource, MachineSource, TablesSource):
             patch.setattr(source, "every", 0.3)
         running = threading.Thread(target=service.run, args=(settings, stopping))

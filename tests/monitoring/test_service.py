@@ -101,14 +101,14 @@ def test_a_source_that_is_away_is_told_so_leaves_nothing_old_and_comes_back(kafk
     away = KafkaSource(Settings(kafka_port=free_ports(1)[0]))
     there = KafkaSource(kafka_server.settings)
     asking = Asking(there)
-    asking._ask()
+    asking.ask()
     assert asking.is_up
     assert "kafka_topic_messages" in {family.name for family in Answers([asking]).collect()}
     asking.source = away
-    asking._ask()
+    asking.ask()
     told = {family.name: family for family in Answers([asking]).collect()}
     assert set(told) == {"monitoring_source_up", "monitoring_source_seconds"}
     assert told["monitoring_source_up"].samples[0].value == 0
     asking.source = there
-    asking._ask()
+    asking.ask()
     assert asking.is_up

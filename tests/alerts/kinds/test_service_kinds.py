@@ -84,13 +84,14 @@ def symbols(folder: Path, *names: str, selector: str = "") -> Settings:
 
 
 def test_a_symbol_of_which_nothing_comes_fires_and_one_that_is_not_streamed_does_not(tmp_path: Path) -> None:
-    seen = {("binance", name): NOW for name in ("BTCUSDT", "XRPUSDT")}
+    now = time.time_ns() // 1000
+    seen = {("binance", name): now for name in ("BTCUSDT", "XRPUSDT")}
     sources = Asked(symbols(tmp_path, "BTCUSDT", "ETHUSDT"), seen)
     rule = NoData(name="n", kind="no_data", seconds=60)
-    assert {name: one.holds for name, one in found(rule, sources, NOW).items()} == {
+    assert {name: one.holds for name, one in found(rule, sources, now).items()} == {
         "binance BTCUSDT": False, "binance ETHUSDT": None,
     }  # fmt: skip
-    later = NOW + 2 * MINUTE
+    later = now + 2 * MINUTE
     seen["binance", "BTCUSDT"] = later
     told = found(rule, sources, later)
     assert {name: one.holds for name, one in told.items()} == {"binance BTCUSDT": False, "binance ETHUSDT": True}
