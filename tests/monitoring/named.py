@@ -1,4 +1,4 @@
-"""The metrics that rules and dashboards name, and all of their expressions."""
+"""The metrics that rules, dashboards and the recipe name, and all of their expressions."""
 
 import json
 import re
@@ -9,7 +9,9 @@ from prometheus_client import Metric
 
 from deployment.prometheus import CONFIG
 from monitoring.dashboards import FOLDER
+from shared.settings import PROJECT
 
+RECIPE = PROJECT / "docs" / "recipes" / "monitoring.md"
 SUFFIXES = {
     "counter": ("_total",),
     "gauge": ("",),
@@ -51,3 +53,9 @@ def graphs() -> Iterator[tuple[str, str]]:
         for panel in json.loads(path.read_text())["panels"]:
             for target in panel["targets"]:
                 yield f"{path.stem}: {panel['title']}", target["expr"].replace("$__rate_interval", "1m")
+
+
+def questions() -> Iterator[tuple[str, str]]:
+    """Each question of the recipe, and its expression."""
+    for question, expression in re.findall(r"^\| ([^|]+\?) \| `(.+)` \|$", RECIPE.read_text(), re.MULTILINE):
+        yield question, expression.replace("\\|", "|")

@@ -6,15 +6,13 @@ from collections.abc import Iterable
 import pytest
 
 from alerts.metrics import Metrics as AlertsMetrics
-from shared.settings import PROJECT
 from streaming.metrics import Metrics as StreamingMetrics
-from tests.monitoring.named import graphs, metrics, rules, sample_names
+from tests.monitoring.named import RECIPE, graphs, metrics, questions, rules, sample_names
 from tests.monitoring.told import Told, until
 
 OF_PROMETHEUS = {"up", "ALERTS"}
 """It makes them itself; tests/integration/test_monitoring.py finds them, and Spark's, in a deployed system."""
 OF_SPARK = "metrics_"
-RECIPE = PROJECT / "docs" / "recipes" / "monitoring.md"
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +43,9 @@ def strangers(expressions: Iterable[tuple[str, str]], known: set[str]) -> dict[s
     return {where: {name for name in names if not name.startswith(OF_SPARK)} for where, names in found.items()}
 
 
-def test_every_metric_that_a_rule_or_a_dashboard_names_is_told(ours: set[str]) -> None:
-    assert not any(strangers([*rules(), *graphs()], ours).values()), strangers([*rules(), *graphs()], ours)
+def test_every_metric_that_a_rule_a_dashboard_or_a_question_names_is_told(ours: set[str]) -> None:
+    found = strangers([*rules(), *graphs(), *questions()], ours)
+    assert not any(found.values()), found
 
 
 def test_the_recipe_lists_every_metric_of_ours_and_no_other(ours: set[str]) -> None:

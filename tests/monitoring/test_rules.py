@@ -9,7 +9,7 @@ import yaml
 from deployment import prometheus
 from deployment.paths import tool
 from shared.settings import Settings
-from tests.monitoring.named import graphs, rules
+from tests.monitoring.named import graphs, questions, rules
 
 pytestmark = pytest.mark.skipif(
     prometheus.promtool() is None,
@@ -34,10 +34,12 @@ def test_every_rule_is_tried() -> None:
     assert set(tried) == {name for name, _ in rules()}
 
 
-def test_every_expression_of_a_dashboard_parses(tmp_path: Path) -> None:
-    recorded = [{"record": f"panel_{at}", "expr": expression} for at, (_, expression) in enumerate(graphs())]
+def test_every_expression_of_a_dashboard_and_of_the_recipe_parses(tmp_path: Path) -> None:
+    assert list(questions())
+    expressions = [expression for _, expression in (*graphs(), *questions())]
+    recorded = [{"record": f"expression_{at}", "expr": expression} for at, expression in enumerate(expressions)]
     path = tmp_path / "expressions.yml"
-    path.write_text(yaml.safe_dump({"groups": [{"name": "dashboards", "rules": recorded}]}))
+    path.write_text(yaml.safe_dump({"groups": [{"name": "all", "rules": recorded}]}))
     promtool("check", "rules", path)
 
 
