@@ -5,8 +5,9 @@ FROM golang:1.26-bookworm AS minio
 RUN apt-get update && apt-get install -y --no-install-recommends python3 && rm -rf /var/lib/apt/lists/*
 ENV XDG_CACHE_HOME=/opt/cache
 WORKDIR /app
-COPY deployment/__init__.py deployment/chromium.py deployment/command.py deployment/console.py deployment/environment.py deployment/install.py \
-     deployment/jars.py deployment/minio.py deployment/paths.py deployment/postgres.py deployment/steps.py deployment/
+COPY deployment/__init__.py deployment/chromium.py deployment/command.py deployment/console.py deployment/debian.py deployment/environment.py \
+     deployment/install.py deployment/jars.py deployment/minio.py deployment/paths.py deployment/postgres.py deployment/prometheus.py \
+     deployment/steps.py deployment/
 COPY config/jars config/jars
 RUN python3 -m deployment.install minio
 
@@ -14,8 +15,9 @@ FROM debian:12-slim AS jars
 RUN apt-get update && apt-get install -y --no-install-recommends maven python3 && rm -rf /var/lib/apt/lists/*
 ENV XDG_CACHE_HOME=/opt/cache
 WORKDIR /app
-COPY deployment/__init__.py deployment/chromium.py deployment/command.py deployment/console.py deployment/environment.py deployment/install.py \
-     deployment/jars.py deployment/minio.py deployment/paths.py deployment/postgres.py deployment/steps.py deployment/
+COPY deployment/__init__.py deployment/chromium.py deployment/command.py deployment/console.py deployment/debian.py deployment/environment.py \
+     deployment/install.py deployment/jars.py deployment/minio.py deployment/paths.py deployment/postgres.py deployment/prometheus.py \
+     deployment/steps.py deployment/
 COPY config/jars config/jars
 RUN python3 -m deployment.install kafka-jars spark-jars
 
@@ -25,11 +27,12 @@ RUN mkdir -p /usr/share/man/man1 && apt-get update \
     && apt-get install -y --no-install-recommends openjdk-17-jre-headless procps && rm -rf /var/lib/apt/lists/*
 ENV XDG_CACHE_HOME=/opt/cache
 WORKDIR /app
-COPY deployment/__init__.py deployment/chromium.py deployment/command.py deployment/console.py deployment/environment.py deployment/install.py \
-     deployment/jars.py deployment/minio.py deployment/paths.py deployment/postgres.py deployment/steps.py deployment/
+COPY deployment/__init__.py deployment/chromium.py deployment/command.py deployment/console.py deployment/debian.py deployment/environment.py \
+     deployment/install.py deployment/jars.py deployment/minio.py deployment/paths.py deployment/postgres.py deployment/prometheus.py \
+     deployment/steps.py deployment/
 COPY config/jars config/jars
 COPY pyproject.toml requirements.lock README.md ./
-RUN python3 -m deployment.install postgresql && rm -rf /var/lib/apt/lists/*
+RUN python3 -m deployment.install postgresql prometheus && rm -rf /var/lib/apt/lists/*
 RUN python3 -m deployment.install python-environment && rm -rf /opt/cache/crypto-lakehouse/uv
 COPY --from=jars /opt/cache/crypto-lakehouse /opt/cache/crypto-lakehouse
 COPY --from=minio /opt/cache/crypto-lakehouse /opt/cache/crypto-lakehouse
@@ -39,6 +42,7 @@ COPY streaming streaming
 COPY alerts alerts
 COPY crypto_pipeline crypto_pipeline
 COPY dashboard dashboard
+COPY monitoring monitoring
 COPY serving serving
 COPY deployment deployment
 # A named volume takes the owner of the folder that it covers.

@@ -12,7 +12,7 @@ from psycopg2.extras import RealDictCursor
 
 from alerts import stream
 from alerts.kinds._kind import Offsets, Seen, SourceError
-from deployment import probes
+from deployment import probes, prometheus
 from shared.settings import Settings
 from shared.symbol_manager import SymbolsFileError, Watchlist, load_watchlist
 
@@ -95,6 +95,15 @@ class Asked:
     def _kafka_is_away(self, error: Exception) -> SourceError:
         self.close()
         return SourceError(f"Kafka at {self.settings.kafka} does not answer ({type(error).__name__})")
+
+    def firing(self) -> list[dict[str, Any]]:
+        """The alerts of Prometheus that are active, as Alertmanager's API has them."""
+        if not prometheus.is_installed():
+            return []
+        try:
+            return probes.firing(self.settings)
+        except probes.UnhealthyError as error:
+            raise SourceError(f"Alertmanager: {error}") from None
 
     def last_seen(self) -> Mapping[Market, Seen]:
         """When something last came of each market of `symbols.yaml`, and of those that its selectors chose.

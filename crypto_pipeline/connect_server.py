@@ -61,6 +61,12 @@ def spark_properties(config: Settings) -> Mapping[str, str]:
         "spark.ui.retainedStages": "500",
         "spark.sql.ui.retainedExecutions": "200",
         "spark.ui.showConsoleProgress": "false",
+        # Prometheus reads both on the UI's port; without a namespace the names have the application's id.
+        "spark.ui.prometheus.enabled": "true",
+        "spark.metrics.namespace": "lakehouse",
+        "spark.metrics.conf.driver.sink.prometheusServlet.class": "org.apache.spark.metrics.sink.PrometheusServlet",
+        "spark.metrics.conf.driver.sink.prometheusServlet.path": "/metrics/prometheus",
+        "spark.metrics.conf.driver.source.jvm.class": "org.apache.spark.metrics.source.JvmSource",
         "spark.connect.grpc.binding.port": "0",
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.shuffle.partitions": "4",

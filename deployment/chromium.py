@@ -1,7 +1,6 @@
 """Chromium, which the tests drive: Debian's package, installed by root."""
 
-import os
-
+from deployment import debian
 from deployment.paths import tool
 from deployment.steps import Shell, Step
 
@@ -11,21 +10,14 @@ def program() -> str | None:
     return tool("chromium") or tool("chromium-browser") or tool("google-chrome")
 
 
-def can_install() -> bool:
-    """Elsewhere the tests in the browser are skipped, and say so."""
-    return os.geteuid() == 0 and tool("apt-get") is not None
-
-
 def install(shell: Shell) -> None:
     """Install Debian's package."""
-    env = {"DEBIAN_FRONTEND": "noninteractive"}
-    shell.run(["apt-get", "update", "-q"], **env)
-    shell.run(["apt-get", "install", "-q", "-y", "--no-install-recommends", "chromium"], **env)
+    debian.install(shell, "chromium")
 
 
 STEP = Step(
     name="Chromium",
-    done=lambda: program() is not None or not can_install(),
+    done=lambda: program() is not None or not debian.can_install(),  # elsewhere the tests in the browser are skipped
     run=install,
     cure="Try `apt-get install chromium` by hand, then run ./test.sh again.",
 )

@@ -13,6 +13,7 @@ SECRETS = {
     "SERVING_OWNER_PASSWORD": 24,
     "SERVING_WRITER_PASSWORD": 24,
     "SERVING_READER_PASSWORD": 24,
+    "GRAFANA_ADMIN_PASSWORD": 24,
 }
 """The secrets that a deployment needs, and how many random bytes each gets."""
 HEAD = "# Settings of this deployment; shared/settings.py names them all. Keep it to yourself: it holds secrets.\n"

@@ -4,11 +4,11 @@ import os
 import sys
 from pathlib import Path
 
-from deployment import chromium, environment, jars, minio, postgres
+from deployment import chromium, environment, jars, minio, postgres, prometheus
 from deployment.console import Console
 from deployment.steps import InstallError, Shell, Step, install
 
-STEPS = (environment.STEP, *jars.STEPS, minio.STEP, postgres.STEP)
+STEPS = (environment.STEP, *jars.STEPS, minio.STEP, postgres.STEP, prometheus.STEP)
 """All that a deployment without Docker needs."""
 FOR_TESTS = (chromium.STEP,)
 """What is installed only where it is named."""
@@ -28,13 +28,13 @@ def main() -> int:
         print(f"No such step: {', '.join(sorted(unknown))}. There are {', '.join(short(step) for step in known)}.")
         return 2
     with Console.logging_to(Path(os.devnull)) as console:
+        steps = [step for step in known if short(step) in wanted]
         try:
-            steps = [step for step in known if short(step) in wanted]
             install(steps, console, Shell(console), lambda _step: None, lambda: None)
         except InstallError as error:
             console.line(f"✗ {error}")
             return 1
-    return 0
+    return 0 if all(step.done() for step in steps) else 1
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from deployment import env_file, given
+from deployment import env_file, given, prometheus
 from deployment.services import Service
 from shared.settings import Settings
 
@@ -28,8 +28,8 @@ def failure(left: dict[str, Service], reasons: dict[str, str], logs: Path) -> st
     return "\n✗ ".join([*parts, cure])
 
 
-def farewell(settings: Settings) -> str:
-    """The addresses, and what to do next."""
+def farewell(settings: Settings, in_docker: bool = False) -> str:
+    """The addresses, and what to do next. Grafana is there only `in_docker`."""
     host = settings.loopback
     what = "the simulated exchange (demo)" if settings.mode == "demo" else "live Binance"
     places = [
@@ -41,7 +41,14 @@ def farewell(settings: Settings) -> str:
         ("Metrics", settings.metrics_port, "of streaming, at /metrics"),
         ("Alerts", settings.alerts_port, "of the rules in config/alerts.yaml: /health and /metrics"),
     ]
+    if in_docker or prometheus.can_be_had():
+        places.append(("Prometheus", settings.prometheus_port, "the metrics of all services, and the rules on them"))
+    if in_docker:
+        places.append(("Grafana", settings.grafana_port, "user admin, password: GRAFANA_ADMIN_PASSWORD in .env"))
     addresses = "\n".join(f"  {name:<15}http://{host}:{port:<7}{note}".rstrip() for name, port, note in places)
+    if not in_docker and not prometheus.can_be_had():
+        packages = " ".join(prometheus.PACKAGES)
+        addresses += f"\n  {'Prometheus':<15}is not installed: apt-get install {packages}, then ./deploy.sh again"
     who = f"{settings.serving_reader}, password: SERVING_READER_PASSWORD in .env"
     addresses += (
         f"\n  {'PostgreSQL':<15}{host}:{settings.postgres_port}  database {settings.serving_database}, user {who}"

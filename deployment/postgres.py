@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deployment import debian
 from deployment.command import Command
 from deployment.paths import tool
 from deployment.steps import InstallError, Shell, Step
@@ -48,9 +49,7 @@ def install(shell: Shell) -> None:
     NO_CLUSTER.write_text(
         "# Written by crypto-lakehouse, which runs a cluster of its own.\ncreate_main_cluster = false\n"
     )
-    env = {"DEBIAN_FRONTEND": "noninteractive"}
-    shell.run(["apt-get", "update", "-q"], **env)
-    shell.run(["apt-get", "install", "-q", "-y", "--no-install-recommends", "postgresql"], **env)
+    debian.install(shell, "postgresql")
 
 
 STEP = Step(

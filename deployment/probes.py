@@ -122,6 +122,21 @@ def alerts(settings: Settings) -> None:
     get(f"http://{settings.host('alerts')}:{settings.alerts_port}/health")
 
 
+def monitoring(settings: Settings) -> None:
+    """The service shows its metrics."""
+    get(f"http://{settings.host('monitoring')}:{settings.monitoring_port}/metrics")
+
+
+def prometheus(settings: Settings) -> None:
+    """The server takes queries."""
+    get(f"http://{settings.host('prometheus')}:{settings.prometheus_port}/-/ready")
+
+
+def alertmanager(settings: Settings) -> None:
+    """Alerts are taken."""
+    get(f"{settings.alertmanager_url}/-/ready")
+
+
 def dashboard(settings: Settings) -> None:
     """The page is served."""
     get(f"http://{settings.host('dashboard')}:{settings.dashboard_port}/health")
@@ -156,6 +171,13 @@ def graphql(settings: Settings, query: str) -> dict[str, Any]:
         raise UnhealthyError("the webserver's GraphQL answers with an error")
     data: dict[str, Any] = answer["data"]
     return data
+
+
+def firing(settings: Settings) -> list[dict[str, Any]]:
+    """The alerts of Alertmanager that are active, neither silenced nor inhibited, as its API has them."""
+    asked = f"{settings.alertmanager_url}/api/v2/alerts?active=true&silenced=false&inhibited=false"
+    found: list[dict[str, Any]] = json.loads(get(asked))
+    return found
 
 
 def _grpc(host: str, port: int, service: str) -> None:

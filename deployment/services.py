@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployment import dagster, jars, kafka, minio, postgres, probes, spark
+from deployment import dagster, jars, kafka, minio, postgres, probes, prometheus, spark
 from deployment.command import Command
 from deployment.paths import PROJECT
 from shared.settings import Settings
@@ -37,6 +37,8 @@ class Service:
     """The setting that names another one in its stead; then it is not started."""
     mode: str = ""
     """It belongs to this mode alone."""
+    can_be_had: Callable[[], bool] = lambda: True
+    """Is it there, or to be installed? Where neither, the others go on without it."""
     stop_signal: str = "TERM"
     stop_seconds: int = 20
 
@@ -50,6 +52,7 @@ _PYTHON = ("requirements.lock", "shared")
 _LAKE = ("lake_", "s3_", "minio_port", "kafka_", "spark_", "postgres_")
 _EXCHANGE = ("binance_", "simulator_port", "symbols_file", "active_symbols")
 _STREAM = (*_EXCHANGE, "kafka_", "stream_", "metrics_port", "raw_archive", "s3_", "minio_port")
+_PORTS = tuple(name for name in Settings.model_fields if name.endswith("_port"))
 _DAGSTER = (
     "config/dagster.yaml",
     "config/workspace.yaml",
@@ -211,8 +214,48 @@ TABLE = (
         memory_mb=(192, 160),
         needs=("kafka", "postgres"),
         ports=("alerts_port",),
-        code=("alerts", "deployment/probes.py", *_PYTHON),
-        reads=("alerts_", "dagster_port", "kafka_", "postgres_", "serving_", "symbols_file", "active_symbols"),
+        code=("alerts", "deployment/probes.py", "deployment/prometheus.py", *_PYTHON),
+        reads=(
+            "alertmanager_port",
+            "alerts_",
+            "dagster_port",
+            "kafka_",
+            "postgres_",
+            "serving_",
+            "symbols_file",
+            "active_symbols",
+        ),
+    ),
+    Service(
+        name="monitoring",
+        command=_module("monitoring.service"),
+        probe=probes.monitoring,
+        memory_mb=(160, 128),
+        ports=("monitoring_port",),
+        code=("monitoring/sources", "monitoring/service.py", "monitoring/asking.py", "alerts", "deployment", *_PYTHON),
+        reads=("kafka_", "postgres_", "serving_", *_PORTS),
+    ),
+    Service(
+        name="prometheus",
+        command=prometheus.command,
+        probe=probes.prometheus,
+        memory_mb=(320, 256),
+        installs=prometheus.is_installed,
+        can_be_had=prometheus.can_be_had,
+        ports=("prometheus_port",),
+        code=("config/prometheus", "deployment/prometheus.py"),
+        reads=("prometheus_", "alertmanager_port", "alerts_port", "metrics_port", "monitoring_", "spark_ui_port"),
+    ),
+    Service(
+        name="alertmanager",
+        command=prometheus.alertmanager_command,
+        probe=probes.alertmanager,
+        memory_mb=(96, 80),
+        installs=prometheus.is_installed,
+        can_be_had=prometheus.can_be_had,
+        ports=("alertmanager_port",),
+        code=("config/prometheus/alertmanager.yml", "deployment/prometheus.py"),
+        reads=("alertmanager_port",),
     ),
     Service(
         name="dashboard",
@@ -238,11 +281,12 @@ TABLE = (
 
 
 def table(settings: Settings) -> dict[str, Service]:
-    """The services of this deployment, by name: without what belongs to the other mode or is had elsewhere."""
+    """The services of this deployment, by name: without what belongs to the other mode, is had elsewhere or nowhere."""
     return {
         service.name: service
         for service in TABLE
         if service.mode in ("", settings.mode)
+        and service.can_be_had()
         and (settings.containers or not (service.unless and getattr(settings, service.unless)))
     }
 

@@ -110,7 +110,7 @@ def _wait(settings: Settings, supervisor: Supervisor, fresh: bool) -> None:
     left = dict(table(settings))
     running = not fresh
     with Preview(settings, say, fresh) as preview, ThreadPoolExecutor(len(left)) as pool:
-        while left:
+        while left := {name: service for name, service in left.items() if service.can_be_had()}:
             known = supervisor.processes()
             if not known:
                 raise DeployError("supervisord was stopped meanwhile, by ./stop.sh or by hand.")

@@ -28,6 +28,8 @@ class Step:
     done: Callable[[], bool]
     run: Callable[["Shell"], None]
     cure: str
+    is_needed: bool = True
+    """Where it is not, and it fails, the others go on."""
 
 
 class Shell:
@@ -83,7 +85,7 @@ def install(
     """Run the steps that are not done, side by side.
 
     In this thread, `after` is called when each is there, and `watch` now and then; what that raises ends the steps.
-    Raises `InstallError` for the first step that fails, once the others have been ended.
+    Raises `InstallError` for the first needed step that fails, once the others have been ended.
     """
     missing = [step for step in steps if not step.done()]
     for step in steps:
@@ -105,7 +107,13 @@ def install(
                 ready, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in ready:
                     step = running.pop(future)
-                    _finish(step, future)
+                    try:
+                        _finish(step, future)
+                    except InstallError:
+                        if step.is_needed:
+                            raise
+                        console.line(f"– {step.name} could not be installed, and is left out. {step.cure}")
+                        continue
                     console.line(f"✓ {step.name:<22}{time.monotonic() - started:6.0f} s")
                     after(step)
         except BaseException:

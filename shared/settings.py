@@ -70,6 +70,11 @@ class Settings(BaseSettings):
     dagster_code_port: Port = 4266
     metrics_port: Port = 8000
     alerts_port: Port = 8010
+    monitoring_port: Port = 8020
+    prometheus_port: Port = 9090
+    alertmanager_port: Port = 9095
+    grafana_port: Port = 3001
+    """Grafana runs in Docker alone."""
     simulator_port: Port = 8100
     dashboard_port: Port = 8050
 
@@ -103,6 +108,8 @@ class Settings(BaseSettings):
     serving_reader: ClassVar[str] = "lake_reader"
     """Who may read them, and nothing else: BI tools, the dashboard, `crypto query --engine postgres`."""
     serving_reader_password: SecretStr = SecretStr("")
+
+    grafana_admin_password: SecretStr = SecretStr("")
 
     symbols_file: Path = PROJECT / "config" / "symbols.yaml"
     active_symbols: Symbols = ""
@@ -201,6 +208,10 @@ class Settings(BaseSettings):
     @property
     def spark_connect_url(self) -> str:
         return self.spark_remote or f"sc://{self.host('spark-connect')}:{self.spark_connect_port}"
+
+    @property
+    def alertmanager_url(self) -> str:
+        return f"http://{self.host('alertmanager')}:{self.alertmanager_port}"
 
     @property
     def simulator_url(self) -> str:

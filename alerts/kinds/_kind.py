@@ -67,6 +67,9 @@ class Sources(Protocol):
     def messages_since(self, topic: str, at: int) -> int:
         """How many messages a topic has that came at this time or later."""
 
+    def firing(self) -> list[dict[str, Any]]:
+        """The alerts of Prometheus that Alertmanager neither silences nor inhibits; none where neither is installed."""
+
     def last_seen(self) -> Mapping[tuple[str, str], Seen]:
         """By exchange and symbol, when Kafka last had something of it; of those that are streamed."""
 

@@ -25,14 +25,20 @@ class Lag(AskedRule, SymbolRule):
     messages: Annotated[int, Field(ge=1)] = 100_000
 
     def ask(self, sources: Sources, now: int) -> Iterator[Finding]:
-        observed = sources.dagster(_READ)["assetOrError"].get("assetObservations") or [{"metadataEntries": ()}]
-        told = {entry["label"]: entry.get("jsonString") for entry in observed[0]["metadataEntries"]}
-        read = json.loads(told.get("offsets") or "{}")
-        for topic, ends in sources.kafka_ends().items():
+        for topic, messages in waiting(sources).items():
             is_all = topic == sources.settings.kafka_topic
             if not is_all and not self.is_for(symbol_of(topic)):
                 continue
-            places = read.get(topic, {})
-            waiting = sum(max(end - int(places.get(str(partition), 0)), 0) for partition, end in ends.items())
-            text = f"{waiting:,} messages of {topic} wait in Kafka for bronze; {self.messages:,} are allowed."
-            yield Finding(topic, waiting >= self.messages, now, float(waiting), text)
+            text = f"{messages:,} messages of {topic} wait in Kafka for bronze; {self.messages:,} are allowed."
+            yield Finding(topic, messages >= self.messages, now, float(messages), text)
+
+
+def waiting(sources: Sources) -> dict[str, int]:
+    """By topic of events, how many messages bronze has not taken in. Raises `SourceError`."""
+    observed = sources.dagster(_READ)["assetOrError"].get("assetObservations") or [{"metadataEntries": ()}]
+    told = {entry["label"]: entry.get("jsonString") for entry in observed[0]["metadataEntries"]}
+    read = json.loads(told.get("offsets") or "{}")
+    return {
+        topic: sum(max(end - int(read.get(topic, {}).get(str(partition), 0)), 0) for partition, end in ends.items())
+        for topic, ends in sources.kafka_ends().items()
+    }

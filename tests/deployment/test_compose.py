@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 import yaml
 
-from deployment import compose, docker, jars, kafka
+from deployment import compose, docker, env_file, jars, kafka
 from deployment.paths import PROJECT
 from deployment.services import TABLE
+from monitoring import dashboards
 from shared.settings import Settings
 
 CONTAINER = {"streaming": "binance-consumer"}
 """Services that have another name in Docker."""
+ALONE = "grafana"
+"""Runs in Docker alone, from an image of its makers."""
 
 
 def container(name: str) -> str:
@@ -28,7 +31,7 @@ def described() -> dict[str, Any]:
 
 
 def test_the_containers_are_the_services(described: dict[str, Any]) -> None:
-    assert set(described["services"]) == {container(service.name) for service in TABLE}
+    assert set(described["services"]) == {container(service.name) for service in TABLE} | {ALONE}
     assert described["name"] == docker.NAME
 
 
@@ -70,12 +73,32 @@ def test_containers_find_kafka_where_it_listens_for_them(described: dict[str, An
 
 def test_every_volume_is_named(described: dict[str, Any]) -> None:
     used = {volume.partition(":")[0] for one in described["services"].values() for volume in one["volumes"]}
-    assert used - {"./config"} == set(described["volumes"])
+    assert {name for name in used if not name.startswith("./config")} == set(described["volumes"])
+
+
+def test_grafana_is_on_loopback_with_its_password_from_env_and_finds_what_is_provisioned(
+    described: dict[str, Any],
+) -> None:
+    grafana = described["services"][ALONE]
+    assert grafana["ports"] == [f"127.0.0.1:${{GRAFANA_PORT:-{Settings.model_fields['grafana_port'].default}}}:3000"]
+    assert grafana["environment"]["GF_SECURITY_ADMIN_PASSWORD"] == "${GRAFANA_ADMIN_PASSWORD}"
+    assert "GRAFANA_ADMIN_PASSWORD" in env_file.SECRETS
+    assert "env_file" not in grafana  # the other secrets are none of its business
+    folders = dict(volume.split(":")[:2] for volume in grafana["volumes"] if volume.startswith("./"))
+    assert all((PROJECT / folder).is_dir() for folder in folders)
+    provisioning = PROJECT / "config" / "grafana" / "provisioning"
+    [provider] = yaml.safe_load((provisioning / "dashboards" / "lakehouse.yml").read_text())["providers"]
+    assert provider["options"]["path"] in folders.values()
+    [source] = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text())["datasources"]
+    assert source["uid"] == dashboards.SOURCE.uid
+    assert source["url"] == "http://prometheus:$PROMETHEUS_PORT"
+    made_for = next(line for line in (PROJECT / "pyproject.toml").read_text().splitlines() if "grafana" in line)
+    assert grafana["image"].partition(":")[2] in made_for
 
 
 def test_the_image_installs_every_step_with_the_same_code() -> None:
     text = (PROJECT / "Dockerfile").read_text()
-    for name in ("minio", "postgresql", "python-environment", *(f"{name}-jars" for name in jars.NAMES)):
+    for name in ("minio", "postgresql", "prometheus", "python-environment", *(f"{name}-jars" for name in jars.NAMES)):
         assert any("deployment.install" in line and name in line for line in text.splitlines()), name
 
 

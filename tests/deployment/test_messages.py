@@ -1,6 +1,8 @@
 from pathlib import Path
 
-from deployment import messages
+import pytest
+
+from deployment import messages, prometheus
 from deployment.services import table
 from shared.settings import Settings
 
@@ -22,3 +24,21 @@ def test_the_farewell_names_every_address_and_no_secret(demo: Settings) -> None:
         assert f"http://127.0.0.1:{port}" in said
     assert f"127.0.0.1:{demo.postgres_port}  database lake, user lake_reader" in said
     assert not any(secret in said for secret in ("the-access-key", "the-secret-key", "the-password"))
+
+
+def test_the_farewell_says_where_prometheus_and_grafana_are_or_how_to_get_them(
+    demo: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_prometheus, of_grafana = (f"http://127.0.0.1:{port}" for port in (demo.prometheus_port, demo.grafana_port))
+    monkeypatch.setattr(prometheus, "can_be_had", lambda: True)
+    said = messages.farewell(demo)
+    assert of_prometheus in said
+    assert of_grafana not in said
+    monkeypatch.setattr(prometheus, "can_be_had", lambda: False)
+    said = messages.farewell(demo)
+    assert of_prometheus not in said
+    assert said.count("apt-get install prometheus prometheus-alertmanager, then ./deploy.sh") == 1
+    in_docker = messages.farewell(demo, in_docker=True)
+    assert of_prometheus in in_docker
+    assert of_grafana in in_docker
+    assert "apt-get" not in in_docker

@@ -1,6 +1,7 @@
 import io
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,12 @@ def test_a_failed_step_says_its_last_lines_and_the_cure(console: Console) -> Non
     broken = step("a", lambda shell: shell.run([sys.executable, "-c", "print('the reason'); raise SystemExit(3)"]))
     with pytest.raises(InstallError, match=r"(?s)a could not be installed.*ended with 3.*the reason.*The cure of a"):
         run([broken], console)
+
+
+def test_the_others_go_on_without_a_failed_step_that_is_not_needed(console: Console, out: io.StringIO) -> None:
+    broken = step("a", lambda shell: shell.run([sys.executable, "-c", "raise SystemExit(3)"]))
+    assert run([replace(broken, is_needed=False), step("b", lambda _: None)], console) == ["b"]
+    assert "– a could not be installed, and is left out. The cure of a." in out.getvalue()
 
 
 def test_a_failed_step_ends_the_others_and_their_children(console: Console, tmp_path: Path) -> None:

@@ -9,14 +9,13 @@ import psutil
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
+from deployment import services
+from shared.settings import Settings
 from shared.symbol_manager import topic
 from tests.integration.test_pipeline import candles_closed
 from tests.system import SYMBOLS, System, wait_for
 
-SERVICES = (
-    "kafka", "minio", "postgres", "spark-master", "spark-worker", "spark-connect",
-    "dagster-code", "dagster-webserver", "dagster-daemon", "simulator", "streaming", "alerts", "dashboard",
-)  # fmt: skip
+SERVICES = tuple(services.table(Settings(mode="demo")))
 HEALS_WITHIN = 60
 """Seconds, as promised."""
 
@@ -57,7 +56,7 @@ def in_bronze(system: System, symbol: str) -> list[int]:
     return [row["trade_id"] for row in system.query(f"select trade_id from bronze.trades where symbol = '{symbol}'")]
 
 
-def test_the_services_here_are_all_there_are(system: System) -> None:
+def test_status_tells_of_every_service_of_the_table(system: System) -> None:
     assert {service["name"] for service in system.status()["services"]} == set(SERVICES)
 
 

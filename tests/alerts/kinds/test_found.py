@@ -6,7 +6,7 @@ from alerts.rules import load
 from shared.settings import PROJECT
 
 KINDS = {
-    "no_data", "completeness", "lag", "freshness", "gap", "failed_run", "disk", "dead_letters",
+    "no_data", "completeness", "lag", "freshness", "gap", "failed_run", "disk", "dead_letters", "prometheus",
     "price_crosses", "move", "volume_spike", "signal", "anomaly", "drawdown", "var_breach",
 }  # fmt: skip
 

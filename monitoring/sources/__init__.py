@@ -1,0 +1,1 @@
+"""What is asked, a part of the deployment a file."""
