@@ -7,19 +7,19 @@ import pytest
 
 from tests.system import STREAMED_ALONE, System, deployed
 
-DISTURB = ("test_alerts", "test_recovery")
-"""What leaves holes, and what kills."""
+LAST = ("test_dashboard", "test_alerts", "test_recovery")
+"""What waits for evidence, which is gathered each five minutes; what leaves holes; and what kills."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests of this folder need the deployed system; those that disturb it come after the others.
+    """All tests of this folder need the deployed system; some come after the others.
 
     What runs after a killed service waits for JVMs that compile anew: a pass of three minutes, not of one.
     """
     places = [place for place, item in enumerate(items) if Path(__file__).parent in item.path.parents]
     ordered = sorted(
         (items[place] for place in places),
-        key=lambda item: DISTURB.index(item.path.stem) if item.path.stem in DISTURB else -1,
+        key=lambda item: LAST.index(item.path.stem) if item.path.stem in LAST else -1,
     )
     for place, item in zip(places, ordered, strict=True):
         items[place] = item

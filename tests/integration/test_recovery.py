@@ -15,7 +15,7 @@ from shared.symbol_manager import topic
 from tests.integration.test_pipeline import candles_closed
 from tests.system import SYMBOLS, System, wait_for
 
-SERVICES = tuple(services.table(Settings(mode="demo")))
+SERVICES = tuple(services.table(Settings(CRYPTO_MODE="demo")))
 HEALS_WITHIN = 60
 """Seconds, as promised."""
 
