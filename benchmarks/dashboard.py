@@ -1,6 +1,6 @@
 """What the dashboard costs and how quickly it answers.
 
-    python benchmarks/dashboard.py candles | pages | closes | browser  [--url http://127.0.0.1:8050]
+    python -m benchmarks.dashboard candles | pages | closes | browser  [--url http://127.0.0.1:8050]
 
 It asks a running dashboard: that of a deployment, or of `python -m tests.dashboard.serve`. `candles` asks for 500 bars
 a hundred times a second; `pages` opens 200 sockets, each of which shows a symbol; `closes` watches minutes end;

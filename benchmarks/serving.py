@@ -1,7 +1,7 @@
 """What PostgreSQL costs: the first load of candles, and a minute of 50 symbols.
 
-    python benchmarks/serving.py              # a tenth of the load
-    python benchmarks/serving.py --candles 5000000
+    python -m benchmarks.serving              # a tenth of the load
+    python -m benchmarks.serving --candles 5000000
 
 It starts a PostgreSQL of its own, as it is deployed, and makes the rows; Spark has no part in it. Measured are the time
 from the first piece of Arrow to the commit, and the greatest memory of this process above what it has before.
@@ -9,18 +9,14 @@ from the first piece of Arrow to the commit, and the greatest memory of this pro
 
 import resource
 import statistics
-import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
 import typer
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from crypto_pipeline.reader import arrow_type
 from crypto_pipeline.silver.candles import INTERVALS
