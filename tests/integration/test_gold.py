@@ -29,3 +29,9 @@ def test_what_cannot_be_told_yet_says_why(system: System) -> None:
     rows = system.query("select symbol, change_7d_percent, reason from gold.market_overview")
     assert {row["symbol"] for row in rows} >= set(SYMBOLS)
     assert all(row["reason"] for row in rows if row["change_7d_percent"] is None)
+
+
+def test_the_overview_ranks_every_symbol(system: System) -> None:
+    ranks = [row["volume_rank"] for row in system.query("select volume_rank from gold.market_overview")]
+    assert len(ranks) >= len(SYMBOLS)
+    assert sorted(ranks) == list(range(1, len(ranks) + 1))
