@@ -21,6 +21,7 @@ from alerts.sending import Sending
 from alerts.sources import Market
 from alerts.store import NotAloneError, Store
 from alerts.stream import Stream
+from shared import logs
 from shared.settings import Settings, SettingsError, settings
 
 log = logging.getLogger(__name__)
@@ -168,9 +169,8 @@ class Service:
 
 def serve(settings: Settings) -> None:
     """Run the service until SIGTERM or Ctrl-C. Raises `AlertsFileError` or `SettingsError` where it cannot start."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr)
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # it reports each attempt; we say what matters
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # Kafka's client reports each attempt; we say what matters.
+    logs.set_up(settings.log_format, quiet={"kafka": logging.CRITICAL, "alembic": logging.WARNING})
     service = Service(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.stop())

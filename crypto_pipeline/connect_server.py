@@ -7,6 +7,7 @@ is bound again to the address we want. The listener and the page in the Spark UI
 
 import logging
 import os
+import shutil
 import signal
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,8 @@ from pyspark.sql import SparkSession
 from crypto_pipeline import catalog
 from crypto_pipeline.lakehouse import Lakehouse
 from crypto_pipeline.silver import fact_ohlcv
-from shared.settings import Settings, settings
+from shared import logs
+from shared.settings import PROJECT, Settings, settings
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +110,7 @@ def serve(config: Settings) -> int:
     """Run until TERM or until the driver's JVM is gone; gives the exit status."""
     conf = config.state / "spark" / "conf"
     write_defaults(conf, spark_properties(config))
+    shutil.copyfile(PROJECT / "config" / "spark" / "log4j2.properties", conf / "log4j2.properties")
     os.environ["SPARK_CONF_DIR"] = str(conf)  # noqa: TID251 (pyspark reads it from nowhere else)
     spark = SparkSession.builder.getOrCreate()
     context = spark.sparkContext
@@ -181,5 +184,5 @@ def _listen(spark: SparkSession, config: Settings) -> Any:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logs.set_up(settings().log_format)
     raise SystemExit(serve(settings()))

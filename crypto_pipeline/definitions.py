@@ -2,10 +2,12 @@
 
 import dagster as dg
 
-from crypto_pipeline import history_job, pipeline, rebuild_job
+from crypto_pipeline import history_job, pipeline, rebuild_job, run_log
 from crypto_pipeline.assets import bronze_assets, gold_assets, report_assets, serving_assets, silver_assets
 from crypto_pipeline.spark import SparkConnect, session_url
 from shared.settings import settings
+
+run_log.set_up()
 
 defs = dg.Definitions(
     assets=[

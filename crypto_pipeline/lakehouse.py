@@ -17,7 +17,7 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from shared.tables import NOTE_PREFIX, Notes, Table, View
+from shared.tables import BATCH_ID, NOTE_PREFIX, Notes, Table, View
 
 _PINNED = "pinned_"
 _NO_COMMIT = re.compile(r"Commit \S+ not found in Commits")
@@ -121,6 +121,8 @@ class Lakehouse:
     bucket: str
     buckets: int
     """Over how many files a partition is spread of the tables that leave it open."""
+    batch_id: str = ""
+    """The newest batch of messages that is in what is written, where that is known (`crypto_pipeline.batches`)."""
 
     def path(self, table: Table) -> str:
         return f"s3a://{self.bucket}/{table.folder}"
@@ -329,8 +331,11 @@ class Lakehouse:
         does not make the place in Kafka be forgotten.
         Raises where another writer was quicker. Then the run fails, and the next reads again how far its sources are.
         """
-        handed_on = None if notes else self.notes(table, _BUCKETS)
-        notes = {**(notes or (handed_on.values if handed_on else {})), _BUCKETS: str(self._buckets(table))}
+        if notes:
+            notes = {**notes, BATCH_ID: self.batch_id} if self.batch_id else notes
+        elif handed_on := self.notes(table, _BUCKETS):
+            notes = handed_on.values
+        notes = {**notes, _BUCKETS: str(self._buckets(table))}
         options = (
             _WRITE_OPTIONS
             | self._table_options(table)

@@ -2,10 +2,10 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
 from hudi import HudiReadOptions, HudiTable
@@ -42,6 +42,14 @@ class NotThereYetError(LakeError):
     """A table that has not been made yet."""
 
 
+class Write(NamedTuple):
+    """A finished write of a table: when it was asked for, which names it, its rows, and what it notes beside them."""
+
+    requested: str
+    rows: int
+    notes: Mapping[str, str]
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """A table as it is when it is opened; later commits do not show."""
@@ -76,14 +84,20 @@ class Snapshot:
 
     def notes(self, name: str) -> Notes | None:
         """All notes of the latest commit that carries the one of this name; none where no commit has it."""
+        return next((Notes(one.requested, one.notes) for one in self.writes() if name in one.notes), None)
+
+    def writes(self) -> Iterator[Write]:
+        """The finished writes that the timeline still has, the latest first by the time when they were asked for."""
         timeline = self._hudi.get_timeline()
         for commit in self._asked(lambda: timeline.get_completed_deltacommits(desc=True)):
             metadata = json.loads(self._asked(partial(timeline.get_instant_metadata_in_json, commit)))
+            written = (metadata.get("partitionToWriteStats") or {}).values()
             named = metadata.get("extraMetadata") or {}
-            if NOTE_PREFIX + name in named:
-                ours = {key: str(value) for key, value in named.items() if key.startswith(NOTE_PREFIX)}
-                return Notes(commit.timestamp, {key.removeprefix(NOTE_PREFIX): value for key, value in ours.items()})
-        return None
+            yield Write(
+                commit.timestamp,
+                sum(file["numWrites"] for files in written for file in files),
+                {key.removeprefix(NOTE_PREFIX): str(named[key]) for key in named if key.startswith(NOTE_PREFIX)},
+            )
 
     def _asked(self, question: Callable[[], Answer]) -> Answer:
         return _asked(question, self.table, self.settings)
@@ -118,10 +132,12 @@ def notes(table: Table, name: str, settings: Settings) -> Notes | None:
 
 
 def done_after(table: Table, mark: str, settings: Settings) -> list[str]:
-    """The commits, as `WRITTEN_BY` names them, that were done after `mark`, a time of completion.
+    """The commits, as `WRITTEN_BY` names them, that were done after `mark`, a completion. Raises `LakeError`."""
+    return sorted(commit for commit, done in done_at(table, settings).items() if done > mark)
 
-    hudi-rs does not tell when a commit was done. Raises `LakeError`.
-    """
+
+def done_at(table: Table, settings: Settings) -> dict[str, str]:
+    """When each commit, as `WRITTEN_BY` names them, was done: hudi-rs does not tell. Raises `LakeError`."""
 
     from streaming.object_store import s3_client  # it takes a while, and a query needs none of it
 
@@ -131,7 +147,7 @@ def done_after(table: Table, mark: str, settings: Settings) -> list[str]:
         return [str(one["Key"]).removeprefix(folder) for page in pages for one in page.get("Contents", [])]
 
     done = (_DONE.fullmatch(name) for name in _asked(names, table, settings))
-    return sorted(found[1] for found in done if found and found[2] > mark)
+    return {found[1]: found[2] for found in done if found}
 
 
 def arrow_schema(table: Table, columns: Sequence[str] | None = None) -> pa.Schema:

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from dagster_pyspark import PySparkResource
+from structlog.contextvars import bound_contextvars
 
+from crypto_pipeline import batches
 from crypto_pipeline.lakehouse import Lakehouse
 
 _sessions: dict[str, Any] = {}
@@ -32,9 +34,13 @@ class SparkConnect(PySparkResource):
 
     @contextmanager
     def lakehouse(self, asset: str, run_id: str) -> Iterator[Lakehouse]:
-        """The lakehouse in an asset's session: in the Spark UI its jobs are the user `asset`, tagged `asset:run`."""
-        lake = Lakehouse(self._session(asset), self.bucket, self.buckets)
-        with tagged(lake, asset, run_id):
+        """The lakehouse in an asset's session: in the Spark UI its jobs are the user `asset`, tagged `asset:run`.
+
+        What is logged meanwhile carries the batch that its tables hold.
+        """
+        batch_id = batches.held(asset, run_id)
+        lake = Lakehouse(self._session(asset), self.bucket, self.buckets, batch_id)
+        with bound_contextvars(batch_id=batch_id), tagged(lake, asset, run_id):
             lake.end_leftovers()
             yield lake
 

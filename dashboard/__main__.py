@@ -5,6 +5,7 @@ import logging
 import uvicorn
 
 from dashboard.app import create_app
+from shared import logs
 from shared.settings import settings
 
 LARGEST_WISH = 4096
@@ -13,10 +14,9 @@ LARGEST_WISH = 4096
 
 def main() -> None:
     """Serve on DASHBOARD_PORT."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # it repeats by the second what the page says once
-    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     current = settings()
+    # Kafka's client repeats by the second what the page says once.
+    logs.set_up(current.log_format, quiet={"kafka": logging.CRITICAL, "psycopg.pool": logging.ERROR})
     uvicorn.run(
         create_app(current),
         host=current.bind_address,

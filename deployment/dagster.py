@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def code(settings: "Settings") -> Command:
     """The code server, in which the runs start too; "Reload" in the UI makes it read the code again."""
     where = ("-h", settings.bind_address, "-p", str(settings.dagster_code_port))
-    arguments = ("code-server", "start", "-m", "crypto_pipeline.definitions", *where)
+    arguments = ("code-server", "start", "-m", "crypto_pipeline.definitions", *where, *_log_format(settings))
     env = _env(settings)
     # Each run reads it anew, and must not know a column before the Connect server has given it to the table.
     indicators = _home(settings) / "indicators.yaml"
@@ -42,12 +42,18 @@ def migrate(settings: "Settings") -> None:
 def webserver(settings: "Settings") -> Command:
     """The UI and its GraphQL."""
     where = ("-h", settings.bind_address, "-p", str(settings.dagster_port))
-    return Command((_program("dagster-webserver"), *where, "-w", _workspace()), _env(settings), _home(settings))
+    argv = (_program("dagster-webserver"), *where, "-w", _workspace(), *_log_format(settings))
+    return Command(argv, _env(settings), _home(settings))
 
 
 def daemon(settings: "Settings") -> Command:
     """Sensors, schedules, the run queue and the watch over runs."""
-    return Command((_program("dagster-daemon"), "run", "-w", _workspace()), _env(settings), _home(settings))
+    argv = (_program("dagster-daemon"), "run", "-w", _workspace(), *_log_format(settings))
+    return Command(argv, _env(settings), _home(settings))
+
+
+def _log_format(settings: "Settings") -> tuple[str, ...]:
+    return ("--log-format", "json") if settings.log_format == "json" else ()
 
 
 def _program(name: str) -> str:

@@ -54,7 +54,7 @@ def command(settings: "Settings") -> Command:
     data = settings.state / "minio"
     data.mkdir(parents=True, exist_ok=True)
     argv = [
-        minio, "server", "--quiet",
+        minio, "server", "--quiet", *(["--json"] if settings.log_format == "json" else []),
         "--address", f"{settings.bind_address}:{settings.minio_port}",
         "--console-address", f"{settings.bind_address}:{settings.minio_console_port}",
         str(data),

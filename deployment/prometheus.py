@@ -115,6 +115,7 @@ def command(settings: "Settings") -> Command:
     argv = (
         program_,
         f"--config.file={config}",
+        *_log_format(settings),
         f"--storage.tsdb.path={folder / 'data'}",
         *(f"--storage.tsdb.retention.{name}={value}" for name, value in RETENTION.items()),
         f"--web.listen-address={settings.bind_address}:{settings.prometheus_port}",
@@ -127,11 +128,16 @@ def alertmanager_command(settings: "Settings") -> Command:
     argv = (
         _installed(alertmanager()),
         f"--config.file={CONFIG / 'alertmanager.yml'}",
+        *_log_format(settings),
         f"--storage.path={settings.state / 'alertmanager'}",
         f"--web.listen-address={settings.bind_address}:{settings.alertmanager_port}",
         "--cluster.listen-address=",
     )
     return Command(argv, {"GOMEMLIMIT": "48MiB"})
+
+
+def _log_format(settings: "Settings") -> tuple[str, ...]:
+    return ("--log.format=json",) if settings.log_format == "json" else ()
 
 
 def _installed(found: str | None) -> str:

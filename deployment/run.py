@@ -4,6 +4,7 @@ The command of each program in supervisor and of each container in Docker.
 """
 
 import ctypes
+import logging
 import os
 import signal
 import sys
@@ -14,7 +15,10 @@ from deployment.paths import child_environment, set_environment, setting, state
 from deployment.probes import UnhealthyError
 from deployment.services import TABLE, Service, table
 from deployment.steps import InstallError
+from shared import logs
 from shared.settings import Settings, SettingsError, settings
+
+log = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
 SAY_EVERY = 15
@@ -31,16 +35,17 @@ def main() -> None:
     set_environment(given.saved(state(setting("CRYPTO_MODE", "live")) / "supervisor"))
     try:
         loaded = settings()
+        logs.set_up(loaded.log_format)
         wait_for(service, loaded)
         service.prepare(loaded)
         command = service.command(loaded)
     except (SettingsError, InstallError) as error:
         print(error, flush=True)
         sys.exit(1)
-    print(f"starting {service.name}: {' '.join(command.argv[:1])}", flush=True)
+    log.info("starting %s: %s", service.name, command.argv[0])
     if command.folder:
         os.chdir(command.folder)
-    os.execvpe(command.argv[0], command.argv, child_environment(**command.env))  # noqa: S606 (that is what we are for)
+    os.execvpe(command.argv[0], command.argv, child_environment(LOG_FORMAT=loaded.log_format, **command.env))  # noqa: S606 (that is what we are for)
 
 
 def die_with_parent(number: int) -> None:
@@ -63,7 +68,7 @@ def wait_for(service: Service, loaded: Settings) -> None:
     while reason := _lacking(service, needs, loaded):
         if time.monotonic() - said > SAY_EVERY:
             said = time.monotonic()
-            print(f"{service.name} waits: {reason}", flush=True)
+            log.info("%s waits: %s", service.name, reason)
         time.sleep(pause)
         pause = min(pause * 1.2, 1.0)
 

@@ -47,7 +47,7 @@ def _module(name: str) -> Callable[[Settings], Command]:
     return lambda _settings: Command((sys.executable, "-m", name))
 
 
-_ALWAYS_READ = ("mode", "bind_address", "containers", "memory_profile")
+_ALWAYS_READ = ("mode", "bind_address", "containers", "log_format", "memory_profile")
 _PYTHON = ("requirements.lock", "shared")
 _LAKE = ("lake_", "s3_", "minio_port", "kafka_", "spark_", "postgres_")
 _EXCHANGE = ("binance_", "simulator_port", "symbols_file", "active_symbols")

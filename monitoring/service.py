@@ -13,6 +13,7 @@ from monitoring.sources.kafka import KafkaSource
 from monitoring.sources.lag import LagSource
 from monitoring.sources.machine import MachineSource
 from monitoring.sources.tables import TablesSource
+from shared import logs
 from shared.settings import Settings, SettingsError, settings
 
 
@@ -46,12 +47,11 @@ def run(settings: Settings, stopping: threading.Event) -> None:
 
 def main() -> None:
     """Run until TERM."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("kafka").setLevel(logging.ERROR)  # a broker that is away is told once, by us
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     try:
+        logs.set_up(settings().log_format, quiet={"kafka": logging.ERROR})  # a broker that is away is told once, by us
         run(settings(), stopping)
     except SettingsError as error:
         sys.exit(str(error))

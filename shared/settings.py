@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT = Path(__file__).resolve().parent.parent
 
+LogFormat = Literal["text", "json"]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Symbols = Annotated[str, BeforeValidator(lambda value: str(value).strip())]
 
@@ -55,6 +56,8 @@ class Settings(BaseSettings):
     bind_address: str = "127.0.0.1"
     containers: bool = False
     """In Docker, where each service is another host of its own name; `docker-compose.yml` sets it."""
+    log_format: LogFormat = "text"
+    """`json`: every log has an object a line, for what gathers logs; `text`: lines for people."""
 
     kafka_port: Port = 9092
     kafka_controller_port: Port = 9093

@@ -9,6 +9,7 @@ import time
 
 from kafka.errors import KafkaError
 
+from shared import logs
 from shared.settings import Settings, SettingsError, settings
 from shared.symbol_manager import DEAD_LETTERS, REFERENCE, Resolved, SymbolsFileError, Watchlist
 from streaming.archive import Archive
@@ -171,9 +172,8 @@ def serve(settings: Settings) -> int:
 
     Raises `SymbolsFileError`, `SettingsError`, `SpoolError` or `LedgerError` where it cannot start.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr)
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # it reports each attempt; the producer says what matters
-    logging.getLogger("websocket").setLevel(logging.CRITICAL)
+    # Kafka's client reports each attempt; the producer says what matters.
+    logs.set_up(settings.log_format, quiet=dict.fromkeys(("kafka", "websocket"), logging.CRITICAL))
     gc.freeze()
     gc.set_threshold(*COLLECT_AFTER)
     service = Service(settings)

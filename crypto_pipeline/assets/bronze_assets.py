@@ -111,6 +111,7 @@ def _result(table: Table, done: Ingested, context: dg.AssetExecutionContext) -> 
             "rows_in_quarantine": sum(done.refused.values()),
             "marks_broken": sum(done.marked.values()),
             "seconds": round(done.seconds, 2),
+            "batch_id": context.run_id,
             "offsets": dg.MetadataValue.json(done.offsets),
         },
         check_results=checks,

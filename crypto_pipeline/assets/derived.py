@@ -94,6 +94,7 @@ def _asset(module: ModuleType) -> dg.AssetsDefinition:
             metadata={
                 "rows_written": done.rows,
                 "seconds": round(done.seconds, 2),
+                "batch_id": lake.batch_id,
                 "followed": dg.MetadataValue.text(done.followed),
             }
         )

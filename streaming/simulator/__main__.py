@@ -1,9 +1,11 @@
 """`python -m streaming.simulator [--replay FILE ... [--speed N]]`: the simulated exchange, by the settings."""
 
 import argparse
+import logging
 import sys
 from pathlib import Path
 
+from shared import logs
 from shared.settings import Settings, SettingsError, settings
 from streaming.simulator import SimulatorError
 from streaming.simulator.schedule import PLANTED, Entry, entries, read
@@ -18,6 +20,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         chosen = settings()
+        logs.set_up(chosen.log_format)
         serve(
             Options(
                 port=chosen.simulator_port,
@@ -30,7 +33,7 @@ def main() -> int:
                 host=chosen.bind_address,
                 faults=wanted_faults(chosen),
             ),
-            announce=lambda line: print(line, flush=True),
+            announce=logging.getLogger("simulator").info,
         )
     except (SettingsError, SimulatorError) as error:
         print(error, file=sys.stderr)

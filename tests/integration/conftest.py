@@ -30,5 +30,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="package")
 def system() -> Iterator[System]:
     """The system, healthy. It is stopped and its folder removed after the last test of this folder."""
-    with deployed(**STREAMED_ALONE) as made:
+    with deployed(**STREAMED_ALONE, LOG_FORMAT="json") as made:
         yield made
