@@ -45,7 +45,7 @@ def jobs() -> list[dict[str, Any]]:
 
 
 def spark_seconds(run_id: str, of: list[dict[str, Any]]) -> float:
-    """How long at least one job of the run was at work: its jobs carry the tag `asset:run` (`crypto_pipeline.spark`)."""
+    """How long at least one job of the run was at work: its jobs are tagged `asset:run` (`crypto_pipeline.spark`)."""
     mine = [one for one in of if any(tag.endswith(f":{run_id[:8]}") for tag in one.get("jobTags", []))]
     spans = sorted(
         (moment(one["submissionTime"]), moment(one["completionTime"])) for one in mine if "completionTime" in one
