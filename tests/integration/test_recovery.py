@@ -13,6 +13,7 @@ from deployment import services
 from shared.settings import Settings
 from shared.symbol_manager import topic
 from tests.integration.test_pipeline import candles_closed
+from tests.integration.test_verify import looked, told
 from tests.system import SYMBOLS, System, wait_for
 
 SERVICES = tuple(services.table(Settings(CRYPTO_MODE="demo")))
@@ -153,3 +154,9 @@ def test_after_a_stop_and_a_start_it_goes_on_where_it_was(system: System) -> Non
         assert ids <= now
     newest = max(before["BTCUSDT"])
     wait_for("new trades arrive", lambda: max(in_bronze(system, "BTCUSDT")) > newest, seconds=240)
+
+
+def test_after_all_that_no_promise_is_broken(system: System) -> None:
+    code, verdict = looked(system, "--without-spark")
+    assert not told(verdict)
+    assert code == 0
