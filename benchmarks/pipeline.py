@@ -13,11 +13,13 @@ It also says how long after the end of a minute, by the machine's clock, its can
 import argparse
 import statistics
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import psutil
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from crypto_pipeline.reader import read
 from crypto_pipeline.silver import ohlcv_1m
@@ -67,9 +69,11 @@ def delays(steps: list[tuple[float, float]]) -> list[float]:
 
     `steps`: when those of `silver.ohlcv_1m` began and ended. Of a minute the last symbol counts.
     """
-    rows = read(ohlcv_1m.TABLE, settings(), ["interval_end", "known_at", "is_closed", "revision"]).to_pylist()
+    columns = ["interval_end", "known_at", "is_closed", "revision"]
+    rows = read(ohlcv_1m.TABLE, settings(), columns)
+    since = pa.scalar(datetime.fromtimestamp(steps[0][0], UTC), pa.timestamp("us", "UTC"))
     found: dict[datetime, float] = {}
-    for row in rows:
+    for row in rows.filter(pc.greater_equal(rows["interval_end"], since)).to_pylist():
         known_at = row["known_at"].timestamp() if row["is_closed"] and row["revision"] == 1 else 0
         for began, ended in steps:
             if began <= known_at <= ended:
@@ -126,8 +130,7 @@ def main() -> None:
         f"medians of the last {passes - half}: {statistics.median(seconds[half:]):.0f} s, "
         f"of which Spark was at work for {statistics.median(spark[half:]):.1f} s"
     )
-    late = delays(minutes[half:])
-    if late:
+    if late := delays(minutes) if minutes else []:
         nearly_last = late[min(len(late) - 1, int(len(late) * 0.95))]
         print(f"{len(late)} minutes, from their end to their candles: median {statistics.median(late):.0f} s, ", end="")
         print(f"p95 {nearly_last:.0f} s")

@@ -1,12 +1,12 @@
 """The id that follows a batch of messages from its offsets in Kafka to gold.
 
-It is the id of the Dagster run that took them in. That run's log carries it, as does the log of each later run whose
-tables hold the batch, and each commit notes the newest batch that its sources held. So a table holds a batch from the
-first of its commits on that notes it, or one that was taken in later.
+It is the id of the Dagster run that took them in. What that run says of its tables in the log carries it, as with each
+later run whose tables hold the batch, and their commits note the newest batch that is in them. So a table holds a batch
+from the first of its commits on that notes it, or one that was taken in later. Imports and repairs are of no batch.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 from crypto_pipeline import catalog
 from crypto_pipeline.bronze import klines
-from crypto_pipeline.reader import LakeError, NotThereYetError, Write, done_at, notes, open_table
+from crypto_pipeline.reader import LakeError, NotThereYetError, Write, notes, open_table
 from crypto_pipeline.silver import ohlcv_1m
 from shared.settings import Settings, settings
-from shared.tables import BATCH_ID, OFFSETS, Layer, Table
+from shared.tables import BATCH_ID, OFFSETS, Table
 
 IN_EVERY_BATCH = klines.TABLE
 """An exchange says how its klines stand every few seconds, whether something trades or not."""
@@ -31,20 +31,23 @@ class UnknownBatchError(Exception):
 
 
 def held(asset: str, run_id: str) -> str:
-    """The newest batch that what a run makes for an asset holds; nothing where that is not known."""
+    """The newest batch that what a run makes for an asset holds; nothing where that is not known.
+
+    A run that took in messages holds them. Any other holds what is in the minute's candles, which are made after all of
+    bronze.
+    """
     if asset == "bronze":
         _taken_in.add(run_id)
     if run_id in _taken_in:
         return run_id
-    table = catalog.tables().get(asset)
-    return _newest(table.layer, run_id) if table else ""
+    return _newest(run_id) if asset in catalog.tables() else ""
 
 
 @cache
-def _newest(layer: Layer, _run_id: str) -> str:
-    """What the sources of a layer hold, looked up once a run: to note less than is held is right."""
+def _newest(_run_id: str) -> str:
+    """Looked up once a run, when it begins."""
     try:
-        noted = notes(ohlcv_1m.TABLE if layer == "gold" else IN_EVERY_BATCH, BATCH_ID, settings())
+        noted = notes(ohlcv_1m.TABLE, BATCH_ID, settings())
     except LakeError:
         return ""
     return noted.values[BATCH_ID] if noted else ""
@@ -55,13 +58,14 @@ class Span(NamedTuple):
 
     topic: str
     partition: int
-    first: int
+    first: int | None
+    """None where no earlier commit says it: the batch is the oldest that is known, or the partition's first."""
     until: int
 
 
 @dataclass(frozen=True)
 class Held:
-    """From when on a table holds a batch, and the rows of the commit that brought it."""
+    """The commit that brought a batch to a table: when it began, and its rows."""
 
     table: str
     since: datetime
@@ -88,40 +92,44 @@ def trace(settings: Settings, batch_id: str = "") -> Batch:
     if wanted is None:
         there = f"the latest are {', '.join(order[:3])}" if order else "there is none yet"
         raise UnknownBatchError(f"No batch {batch_id!r} is known: {there}. The last hundred commits are looked at.")
-    its_own = [place for place, one in enumerate(writes) if one.notes.get(BATCH_ID) == wanted]
+    place = order.index(wanted)
+    since, earlier = set(order[: place + 1]), set(order[place + 1 :])
+    with ThreadPoolExecutor(8) as pool:
+        found = pool.map(lambda table: _first_held(table, since, earlier, settings), catalog.tables().values())
+    return Batch(wanted, _spans(writes, wanted), sorted((one for one in found if one), key=lambda one: one.since))
+
+
+def _spans(writes: Sequence[Write], batch_id: str) -> list[Span]:
+    """What a batch added to the offsets that commits note; `writes` come the latest first."""
+    its_own = [place for place, one in enumerate(writes) if one.notes.get(BATCH_ID) == batch_id]
     before = writes[its_own[-1] + 1 :][:1]
     ends = json.loads(writes[its_own[0]].notes[OFFSETS])
     begins = json.loads(before[0].notes[OFFSETS]) if before else {}
-    messages = [
-        span
+    return [
+        Span(topic, int(number), begins.get(topic, {}).get(number), until)
         for topic, partitions in sorted(ends.items())
         for number, until in partitions.items()
-        if (span := Span(topic, int(number), begins.get(topic, {}).get(number, 0), until)).first < until
+        if begins.get(topic, {}).get(number) != until
     ]
-    since = set(order[: order.index(wanted) + 1])
-    with ThreadPoolExecutor(8) as pool:
-        found = pool.map(lambda table: _first_held(table, since, settings), catalog.tables().values())
-    return Batch(wanted, messages, sorted((one for one in found if one), key=lambda one: one.since))
 
 
-def _first_held(table: Table, since: set[str], settings: Settings) -> Held | None:
+def _first_held(table: Table, since: set[str], earlier: set[str], settings: Settings) -> Held | None:
     try:
-        first = _first(open_table(table, settings).writes(), since)
-        done = done_at(table, settings)[first.requested] if first else ""
+        first = _first(open_table(table, settings).writes(), since, earlier)
     except NotThereYetError:
         return None
-    return Held(table.full_name, _moment(done), first.rows) if first else None
+    return Held(table.full_name, _moment(first.requested), first.rows) if first else None
 
 
-def _first(writes: Iterator[Write], since: set[str]) -> Write | None:
-    """The earliest of the writes, which come the latest first, before which none notes one of these batches."""
+def _first(writes: Iterator[Write], since: set[str], earlier: set[str]) -> Write | None:
+    """The earliest of the writes, which come the latest first, that notes one of the batches `since` the wanted one."""
     first = None
     for one in writes:
         noted = one.notes.get(BATCH_ID)
+        if noted in earlier:
+            break
         if noted in since:
             first = one
-        elif noted:
-            break
     return first
 
 

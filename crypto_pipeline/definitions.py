@@ -1,13 +1,17 @@
 """The Dagster project: `dagster dev -m crypto_pipeline.definitions` and `deploy.sh` load it."""
 
+# ruff: noqa: E402 (Dagster warns while schedules are defined: that is to go into the log like everything else)
+
 import dagster as dg
 
-from crypto_pipeline import history_job, pipeline, rebuild_job, run_log
+from crypto_pipeline import run_log
+
+run_log.set_up()
+
+from crypto_pipeline import history_job, pipeline, rebuild_job
 from crypto_pipeline.assets import bronze_assets, gold_assets, report_assets, serving_assets, silver_assets
 from crypto_pipeline.spark import SparkConnect, session_url
 from shared.settings import settings
-
-run_log.set_up()
 
 defs = dg.Definitions(
     assets=[

@@ -43,6 +43,8 @@ _GUARDS = {
     # Of the executor's heap, for each task. With Hudi's own (256 MB a block, 1 GB of merged rows) a backlog of a
     # million trades in one hour ended the executor.
     "hoodie.logfile.data.block.max.size": str(16 * _MEGABYTE),
+    # Hudi's own is gzip, which Java does at some ten megabytes a second: most of what a merge cost.
+    "hoodie.parquet.compression.codec": "zstd",
     **_MERGED_IN_MEMORY,
 }
 """What every writer says, compaction too."""
@@ -331,10 +333,10 @@ class Lakehouse:
         does not make the place in Kafka be forgotten.
         Raises where another writer was quicker. Then the run fails, and the next reads again how far its sources are.
         """
-        if notes:
-            notes = {**notes, BATCH_ID: self.batch_id} if self.batch_id else notes
-        elif handed_on := self.notes(table, _BUCKETS):
-            notes = handed_on.values
+        if not notes and (handed_on := self.notes(table, _BUCKETS)):
+            notes = {name: value for name, value in handed_on.values.items() if name != BATCH_ID}
+        if self.batch_id:
+            notes = {**notes, BATCH_ID: self.batch_id}
         notes = {**notes, _BUCKETS: str(self._buckets(table))}
         options = (
             _WRITE_OPTIONS

@@ -132,12 +132,10 @@ def notes(table: Table, name: str, settings: Settings) -> Notes | None:
 
 
 def done_after(table: Table, mark: str, settings: Settings) -> list[str]:
-    """The commits, as `WRITTEN_BY` names them, that were done after `mark`, a completion. Raises `LakeError`."""
-    return sorted(commit for commit, done in done_at(table, settings).items() if done > mark)
+    """The commits, as `WRITTEN_BY` names them, that were done after `mark`, a time of completion.
 
-
-def done_at(table: Table, settings: Settings) -> dict[str, str]:
-    """When each commit, as `WRITTEN_BY` names them, was done: hudi-rs does not tell. Raises `LakeError`."""
+    hudi-rs does not tell when a commit was done. Raises `LakeError`.
+    """
 
     from streaming.object_store import s3_client  # it takes a while, and a query needs none of it
 
@@ -147,7 +145,7 @@ def done_at(table: Table, settings: Settings) -> dict[str, str]:
         return [str(one["Key"]).removeprefix(folder) for page in pages for one in page.get("Contents", [])]
 
     done = (_DONE.fullmatch(name) for name in _asked(names, table, settings))
-    return {found[1]: found[2] for found in done if found}
+    return sorted(found[1] for found in done if found and found[2] > mark)
 
 
 def arrow_schema(table: Table, columns: Sequence[str] | None = None) -> pa.Schema:

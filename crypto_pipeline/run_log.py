@@ -13,17 +13,20 @@ from shared.settings import settings
 def _logger(_context: dg.InitLoggerContext) -> logging.Logger:
     handler = logging.StreamHandler()
     handler.setFormatter(logs.formatter(settings().log_format, _of_run))
-    logger = logging.Logger("dagster", logging.INFO)
+    logger = logging.Logger("dagster", logging.DEBUG)
     logger.addHandler(handler)
     return logger
 
 
 def set_up() -> None:
-    """Have runs of this process log so.
+    """Have runs of this process log so, and whatever else is logged in it.
 
     A logger of `Definitions` counts only in runs whose configuration names it; all others have Dagster's own, of which
     only the colours can be set. So its place is taken.
     """
+    logs.set_up(settings().log_format)
+    dagsters = logging.getLogger("dagster")
+    dagsters.propagate = not dagsters.handlers  # the code server has set it up already, a run has not
     dg.colored_console_logger._logger_fn = _logger
 
 

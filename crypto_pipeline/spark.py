@@ -40,7 +40,7 @@ class SparkConnect(PySparkResource):
         """
         batch_id = batches.held(asset, run_id)
         lake = Lakehouse(self._session(asset), self.bucket, self.buckets, batch_id)
-        with bound_contextvars(batch_id=batch_id), tagged(lake, asset, run_id):
+        with bound_contextvars(**({"batch_id": batch_id} if batch_id else {})), tagged(lake, asset, run_id):
             lake.end_leftovers()
             yield lake
 

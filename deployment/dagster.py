@@ -82,4 +82,6 @@ def _env(settings: "Settings") -> dict[str, str]:
         "POSTGRES_USER": settings.postgres_user,
         "POSTGRES_PASSWORD": settings.postgres_password.get_secret_value(),
         "POSTGRES_DATABASE": settings.postgres_database,
+        # The code server starts another process for the code, and does not tell it.
+        "DAGSTER_CLI_API_GRPC_LOG_FORMAT": "json" if settings.log_format == "json" else "colored",
     }

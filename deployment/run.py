@@ -35,12 +35,15 @@ def main() -> None:
     set_environment(given.saved(state(setting("CRYPTO_MODE", "live")) / "supervisor"))
     try:
         loaded = settings()
-        logs.set_up(loaded.log_format)
+    except SettingsError as error:
+        sys.exit(str(error))
+    logs.set_up(loaded.log_format)
+    try:
         wait_for(service, loaded)
         service.prepare(loaded)
         command = service.command(loaded)
     except (SettingsError, InstallError) as error:
-        print(error, flush=True)
+        log.error("%s", error)  # noqa: TRY400 (a sentence for the user)
         sys.exit(1)
     log.info("starting %s: %s", service.name, command.argv[0])
     if command.folder:

@@ -14,7 +14,7 @@ TOPIC_IDS = "topic_ids"
 """The note beside it that says of which topics they are, so that one made anew under the same name is known."""
 
 BATCH_ID = "batch_id"
-"""The note that says, in each commit, which batch of messages was the newest that its rows were made of."""
+"""The note that says which batch of messages was the newest that a commit's rows were made of."""
 
 
 @dataclass(frozen=True)

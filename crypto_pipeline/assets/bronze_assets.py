@@ -79,6 +79,8 @@ def bronze(
             working_on=lambda table: tagged(lake, table, context.run_id),
         )
         done = conflicts_retried(lambda _state: context.log.info(ANOTHER_WRITER))(bring)
+        for name, one in done.items():
+            context.log.info(f"{one.rows:,} rows written to {name} in {one.seconds:.1f} s")
     if wanted:
         read_to = done[wanted[0].TABLE.full_name].offsets
         context.log_event(dg.AssetObservation(TOPICS.key, metadata={"offsets": dg.MetadataValue.json(read_to)}))

@@ -76,6 +76,7 @@ def _asset(module: ModuleType) -> dg.AssetsDefinition:
         with spark.lakehouse(table.full_name, context.run_id) as lake:
             again = conflicts_retried(lambda _state: context.log.info(ANOTHER_WRITER))
             done = again(lambda: refresh(lake, module, datetime.now(UTC), from_scratch=config.from_scratch))
+            context.log.info(f"{done.rows:,} rows written to {table.full_name} in {done.seconds:.1f} s")
             if is_judged and done.is_sound:
                 days = condition.found(lake, datetime.now(UTC))
                 yield condition.result(days, condition.streamed(settings()), requires)

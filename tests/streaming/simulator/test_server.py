@@ -400,7 +400,7 @@ def test_the_module_announces_itself_and_ends_cleanly(tmp_path: Path, number: si
     ) as process:
         assert process.stdout
         assert process.stderr
-        assert f"127.0.0.1:{port}" in process.stdout.readline()
+        assert f"127.0.0.1:{port}" in process.stderr.readline()
         process.send_signal(number)
         assert process.wait(10) == 0
         assert process.stdout.read() == ""
