@@ -5,17 +5,27 @@ where there is one; and what is known of the work that is under way, such as its
 """
 
 import logging
+import sys
 from collections.abc import Mapping
+from typing import Any
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 from shared.settings import LogFormat
+
+
+def _named(_logger: Any, _method: str, said: EventDict) -> EventDict:
+    """A module that is run by `python -m` has a name of its own too."""
+    module = sys.modules["__main__"].__spec__
+    return {**said, "logger": module.name} if said["logger"] == "__main__" and module else said
+
 
 _SAID: tuple[Processor, ...] = (
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
+    _named,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 )
 _AS_TEXT: tuple[Processor, ...] = (
