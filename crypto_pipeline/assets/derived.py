@@ -62,6 +62,7 @@ def _asset(module: ModuleType) -> dg.AssetsDefinition:
         kinds={"spark", "hudi"},
         description=specs.description(module),
         metadata=specs.metadata(table, settings().bucket),
+        op_tags={"dagster/priority": str(_waiting_for(table))},
         check_specs=[
             *specs.check_specs(module, blocking=True),
             _one_row_a_key(table),
@@ -101,6 +102,11 @@ def _asset(module: ModuleType) -> dg.AssetsDefinition:
         )
 
     return build
+
+
+def _waiting_for(table: Table) -> int:
+    """How many tables are made from it: of the steps that could be next, a run takes the one that most wait for."""
+    return sum(_is_derived(module) and table in module.SOURCES for module in table_modules().values())
 
 
 def _one_row_a_key(table: Table) -> dg.AssetCheckSpec:

@@ -198,3 +198,10 @@ def test_checks_of_what_we_make_ourselves_block_what_comes_after() -> None:
     graph = defs.resolve_asset_graph()
     blocking = {key.asset_key.path[0] for key in graph.asset_check_keys if graph.get(key).blocking}
     assert blocking == {"silver", "gold"}
+
+
+def test_of_the_tables_that_could_be_next_the_candles_come_first() -> None:
+    job = defs.resolve_job_def("pipeline")
+    priority = {node.name: int(node.definition.tags.get("dagster/priority", 0)) for node in job.nodes}
+    candles = priority.pop("silver__ohlcv_1m")
+    assert candles > max(priority.values())
