@@ -6,9 +6,9 @@ It runs on a deployment that may be thrown away, with `streaming` and the sensor
 into the bronze tables, by a Kafka topic of its own. First `--runs` batches of `--rows` mixed messages (trades, tickers,
 books and klines of 20 symbols) are timed. Then comes a day on a shortened clock: `--batches` minutes, one after the
 other, with the maintenance after each fifteen of them, and what each cost: seconds to write, seconds to read the minute
-back, files, and the connections to the object store that are open. It ends with 1 where a later minute cost more to write
-than 1.3 times the tenth, or those of a later hour more to read than 1.3 times those of the first. (A read merges what was
-written in its hour since the last maintenance: it costs more in the sixtieth minute of an hour than in the tenth.)
+back, files, and the connections to the object store that are open. It ends with 1 where a later minute cost more than
+1.3 times the tenth to write, or those of a later hour more than 1.3 times those of the first to read. (A read merges
+what was written in its hour since the last maintenance: it costs more in an hour's last minute than in its tenth.)
 """
 
 import argparse
