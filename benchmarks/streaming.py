@@ -220,7 +220,7 @@ def _latencies(kafka: str, topics: Sequence[str]) -> Iterator[tuple[float, float
     partitions = [TopicPartition(topic, 0) for topic in topics]
     consumer.assign(partitions)
     left = sum(consumer.end_offsets(partitions).values())
-    while left:
+    while left > 0:  # what came since may be read too
         for messages in consumer.poll(timeout_ms=1000, max_records=20_000).values():
             left -= len(messages)
             for message in filter(lambda message: message.key == b"binance:trade", messages):
