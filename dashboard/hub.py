@@ -15,7 +15,8 @@ MINUTES_KEPT = 90
 """The lake is behind by one or two; beyond this, the page says that it is."""
 TRADES_SHOWN = 40
 TAIL = 4096
-"""Trades of one minute that are newer than its last kline; where no klines come, more are added up."""
+"""Trades of one minute that are newer than its last kline. Where no klines come, more are added up, and all of them as
+soon as the minute after the next begins: 5,000 trades a second without klines took the service 1.1 GB in ten minutes."""
 
 Key = tuple[str, str]
 """Exchange and symbol."""
@@ -57,6 +58,11 @@ class LiveMinute:
             return
         self._tail.append(trade)
         if len(self._tail) > TAIL:
+            self.add_up()
+
+    def add_up(self) -> None:
+        """Keep what the trades since the last kline come to, instead of them."""
+        if self._tail:
             self._base = self.bar(is_closed=False)
             self._last_id = self._tail[-1].trade_id
             self._tail.clear()
@@ -131,6 +137,10 @@ class Market:
         newest = max(self._minutes, default=start)
         if start <= newest - MINUTES_KEPT * MINUTE:
             return
+        if start > newest:
+            for at in self._minutes:
+                if at < newest:
+                    self._minutes[at].add_up()
         minute = self._minutes.setdefault(start, LiveMinute(start))
         self._closed.pop(start, None)
         change(minute)

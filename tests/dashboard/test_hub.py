@@ -1,5 +1,6 @@
 """What streams, in memory."""
 
+import tracemalloc
 from decimal import Decimal
 
 from hypothesis import given
@@ -40,6 +41,20 @@ def test_trades_alone_make_the_candle_where_no_kline_comes() -> None:
     hub.take([trade("BTCUSDT", NOON + place, place, str(100 + place % 3)) for place in range(1, 9000)])
     [made] = hub.bars(KEY, "1m")
     assert (made.trade_count, made.open, made.high, made.low) == (8999, 101, 102, 100)
+
+
+def test_without_klines_too_what_is_held_does_not_grow_with_the_trades_of_minutes_that_are_over() -> None:
+    hub, a_minute = Hub(), 1000
+    tracemalloc.start()
+    held = []
+    for minute in range(30):
+        at = NOON + minute * MINUTE
+        ids = range(minute * a_minute, (minute + 1) * a_minute)
+        hub.take(trade("BTCUSDT", at + place, place, str(100 + place % 3)) for place in ids)
+        held.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert [made.trade_count for made in hub.bars(KEY, "1m")] == [a_minute] * 30
+    assert held[-1] < 2 * held[2]
 
 
 def test_a_quiet_minute_has_no_candle() -> None:
