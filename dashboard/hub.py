@@ -16,7 +16,7 @@ MINUTES_KEPT = 90
 TRADES_SHOWN = 40
 TAIL = 4096
 """Trades of one minute that are newer than its last kline. Where no klines come, more are added up, and all of them as
-soon as the minute after the next begins: 5,000 trades a second without klines took the service 1.1 GB in ten minutes."""
+soon as the minute after the next begins: else 5,000 trades a second, without klines, are a gigabyte in ten minutes."""
 
 Key = tuple[str, str]
 """Exchange and symbol."""
