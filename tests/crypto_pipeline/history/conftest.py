@@ -83,7 +83,7 @@ class LocalStaging:
 @pytest.fixture
 def lake(spark: SparkSession, tmp_path: Path) -> MemoryLake:
     """An empty one."""
-    return MemoryLake(spark, "bucket", 1, tmp_path)
+    return MemoryLake(spark, "bucket", 1, folder=tmp_path)
 
 
 @pytest.fixture
