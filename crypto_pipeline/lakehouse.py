@@ -43,7 +43,7 @@ _GUARDS = {
     # Of the executor's heap, for each task. With Hudi's own (256 MB a block, 1 GB of merged rows) a backlog of a
     # million trades in one hour ended the executor.
     "hoodie.logfile.data.block.max.size": str(16 * _MEGABYTE),
-    # Hudi's own is gzip, which in Java is most of what a merge costs.
+    # With gzip, Hudi's own, a merge takes about twice as long (docs/decisions/hudi.md).
     "hoodie.parquet.compression.codec": "zstd",
     **_MERGED_IN_MEMORY,
 }
