@@ -190,7 +190,7 @@ class _Run:
             if has_rows:
                 self._write_rows(module, messages, notes, done)
             else:
-                self._lake.write(table, self._lake.no_rows(table), notes)
+                self._lake.write(table, self._lake.no_rows(table), notes, is_unique=True)
         done.seconds += monotonic() - began
 
     def _write_rows(self, module: ModuleType, messages: DataFrame, notes: Mapping[str, str], done: Ingested) -> None:
@@ -201,7 +201,8 @@ class _Run:
             if refused:
                 with _quarantine:
                     self._lake.write(quarantine.TABLE, quarantine.build(rows, table), {})
-            self._lake.write(table, quarantine.kept(rows, table), notes)
+            is_unique = not counted[quarantine.REPEATED]
+            self._lake.write(table, quarantine.kept(rows, table), notes, is_unique=is_unique)
         done.rows += counted[quarantine.KEPT]
         done.refused = dict(Counter(done.refused) + Counter(refused))
         done.marked = dict(Counter(done.marked) + Counter({name: counted[name] for name in table.marks}))

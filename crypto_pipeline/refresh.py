@@ -67,11 +67,11 @@ def refresh(lake: Lakehouse, module: ModuleType, now: datetime, *, from_scratch:
         if made is None:
             result = Refreshed()
             if followed != note:
-                lake.write(table, lake.no_rows(table), {MARKS: followed})
+                lake.write(table, lake.no_rows(table), {MARKS: followed}, is_unique=True)
         else:
             result = _checked(made.rows, table)
             if result.is_sound:
-                lake.write(table, made.rows, {MARKS: followed})
+                lake.write(table, made.rows, {MARKS: followed}, is_unique=True)
     if result.is_sound:
         lake.compact_after_bulk(table, result.rows, now)
     result.followed, result.seconds = followed, time.monotonic() - began
@@ -93,7 +93,7 @@ def rebuild(lake: Lakehouse, module: ModuleType, hours: Sequence[datetime], now:
         if made is not None:
             result = replace(_checked(made.rows, table), followed=note or "")
             if result.is_sound and result.rows:
-                lake.write(table, made.rows, {MARKS: note} if note else {})
+                lake.write(table, made.rows, {MARKS: note} if note else {}, is_unique=True)
     if result.is_sound:
         lake.compact_after_bulk(table, result.rows, now)
     result.seconds = time.monotonic() - began

@@ -82,8 +82,18 @@ class MemoryLake(Lakehouse):
     def note(self, table: Table, name: str) -> str | None:
         return self._notes.get(table.full_name, {}).get(name)
 
-    def write(self, table: Table, rows: DataFrame, notes: Mapping[str, str], *, into_empty: bool = False) -> None:
+    def write(
+        self,
+        table: Table,
+        rows: DataFrame,
+        notes: Mapping[str, str],
+        *,
+        is_unique: bool = False,
+        into_empty: bool = False,
+    ) -> None:
         new = rows.select(table.column_names).collect()
+        if is_unique or into_empty:
+            assert len({tuple(row[name] for name in table.key) for row in new}) == len(new), "it would stand twice"
         self._commit(table, new)
         self.written.append((table.full_name, new))
         self._notes[table.full_name] = notes

@@ -100,6 +100,36 @@ def compacted(lake: Lakehouse) -> dict[str, object]:
     return {"hourly_files": files, "hourly_rows": rows}
 
 
+def repeated(lake: Lakehouse) -> dict[str, object]:
+    """What stays of keys that come several times in one write: to new files, to log files, and to base files."""
+    table = replace(TABLE, name="repeated_probe")
+    lake.create(table)
+
+    def write(*rows: tuple[int, int], is_unique: bool = False) -> None:
+        columns = "symbol string, number bigint, ordering bigint"
+        frame = lake.spark.createDataFrame([("BTCUSDT", *row) for row in rows], columns)
+        lake.write(table, frame.repartition(2, "ordering"), {}, is_unique=is_unique)
+
+    def read() -> list[tuple[int, int]]:
+        return sorted((row.number, row.ordering) for row in lake.read(table).collect())
+
+    write((1, 1), (1, 3), (1, 2), (2, 5), (2, 4), (3, 1))
+    seen: dict[str, object] = {"repeated_in_new_files": read()}
+    mark = lake.changes(table, BEGINNING).until
+    write((1, 4), (1, 2), (2, 1), (2, 2), (3, 1), (3, 1), (4, 2), (4, 1))
+    write((2, 3), (4, 3), is_unique=True)
+    seen["repeated_in_log_files"] = read()
+    rows = lake.changes(table, mark).rows.collect()
+    seen["repeated_and_followed"] = sorted((row.number, row.ordering) for row in rows)
+    lake.compact(table, datetime.now(UTC), everywhere=True, log_bytes=1)
+    seen["repeated_and_merged"] = read()
+    write((1, 5), (1, 6), (5, 2), (5, 1))
+    seen["repeated_over_base_files"] = read()
+    lake.compact(table, datetime.now(UTC), everywhere=True, log_bytes=1)
+    seen["repeated_and_merged_again"] = read()
+    return seen
+
+
 def main() -> None:
     """Write, follow, compact and widen a table, and print what was seen."""
     config = settings()
@@ -158,6 +188,7 @@ def main() -> None:
     seen["rows_after_giving_up_a_column"] = sorted(numbers(BEGINNING))[-3:]
     seen |= filled(lake)
     seen |= compacted(lake)
+    seen |= repeated(lake)
     lake.compact(wider, datetime.now(UTC), everywhere=True, log_bytes=1)
     lake.write(wider, lake.read(wider).limit(0), {})
     seen["note_after_an_import_after_a_compaction"] = lake.note(wider, "place")

@@ -26,6 +26,17 @@ def test_a_row_of_lower_ordering_does_not_replace_one_of_higher(seen: dict[str, 
     assert seen["rows"] == expected
 
 
+def test_of_a_key_that_comes_twice_in_one_write_the_row_of_greater_ordering_stays(seen: dict[str, Any]) -> None:
+    assert seen["repeated_in_new_files"] == [[1, 3], [2, 5], [3, 1]]
+    after = [[1, 4], [2, 5], [3, 1], [4, 3]]
+    assert seen["repeated_in_log_files"] == seen["repeated_and_merged"] == after
+    followed = [tuple(row) for row in seen["repeated_and_followed"]]
+    assert {(1, 4), (4, 3)} <= set(followed)
+    assert sorted({number for number, _ in followed}) == [number for number, _ in followed], "followed twice"
+    last = [[1, 6], *after[1:], [5, 2]]
+    assert seen["repeated_over_base_files"] == seen["repeated_and_merged_again"] == last
+
+
 def test_following_a_table_gives_just_the_rows_that_came_since(seen: dict[str, Any]) -> None:
     assert set(seen["followed"]) >= {*range(10, 15), 20, 21}
     assert not set(seen["followed"]) & set(range(5)), "rows that no later commit touched"

@@ -226,7 +226,14 @@ def test_what_is_no_event_is_kept_in_quarantine_and_its_neighbours_go_on(
     kept = json.loads(refused.row)
     assert (kept["value"], kept["topic"], kept["partition"], kept["offset"]) == (text, "crypto_raw_btcusdt", 0, 0)
     counted = quarantine.counted(rows, trades.TABLE)
-    assert (counted["kept"], counted["cannot_be_parsed"]) == (1, 1)
+    assert (counted["kept"], counted["cannot_be_parsed"], counted["repeated"]) == (1, 1, 0)
+
+
+def test_a_key_that_comes_again_is_counted_whether_it_is_kept_or_not(as_messages: Messages) -> None:
+    same = trade(1, START, "1", "2")
+    rows = trades.build(as_messages([same, trade(2, START, "1", "2"), same, trade(2, START, "0", "2")]))
+    counted = quarantine.counted(rows, trades.TABLE)
+    assert (counted["kept"], counted["repeated"]) == (3, 2)
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,8 @@ class MemoryLake(Lakehouse):
         return not self.tables.get(table.full_name)
 
     def write(self, table: Table, rows: DataFrame, notes: Mapping[str, str], *, into_empty: bool = False) -> None:
+        if into_empty:
+            assert rows.select(*table.key).distinct().count() == rows.count(), "it would stand twice"
         if self.refusals:
             raise self.refusals.pop()
         path = str(self.folder / uuid4().hex)
