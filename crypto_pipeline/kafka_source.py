@@ -12,6 +12,8 @@ from shared.symbol_manager import TOPIC_PREFIX
 
 Offsets = Mapping[str, Mapping[str, int]]
 """By topic and partition, the offset of the next message."""
+_A_TASK = 50_000
+"""Messages, of some 500 bytes, that one task of an executor with little memory takes at once."""
 Ids = Mapping[str, str]
 """By topic, its id, which another topic of the same name does not have."""
 
@@ -168,8 +170,18 @@ def waiting_messages(start: Offsets, end: Offsets) -> dict[str, dict[str, int]]:
     }
 
 
+def tasks(start: Offsets, end: Offsets) -> int:
+    """In how many parts the messages between two places are worked on: two, and more where they are many."""
+    count = sum(count for counts in waiting_messages(start, end).values() for count in counts.values())
+    return max(2, -(-count // _A_TASK))
+
+
 def messages(spark: SparkSession, servers: str, start: Offsets, end: Offsets) -> DataFrame:
-    """The messages in `[start, end)`: `value` (JSON), `stream`, `topic`, `partition`, `offset`, `kafka_time`."""
+    """The messages in `[start, end)`: `value` (JSON), `stream`, `topic`, `partition`, `offset`, `kafka_time`.
+
+    Spark makes a part of each topic, and each would be a task in every stage of every table: a second of CPU for a few
+    messages. So topics are read together.
+    """
     return (
         spark.read.format("kafka")
         .option("kafka.bootstrap.servers", servers)
@@ -186,6 +198,7 @@ def messages(spark: SparkSession, servers: str, start: Offsets, end: Offsets) ->
             "partition",
             "offset",
             F.col("timestamp").alias("kafka_time"),
+            F.get_json_object(F.col("value").cast("string"), "$.stream").alias("stream"),
         )
-        .withColumn("stream", F.get_json_object("value", "$.stream"))
+        .coalesce(tasks(start, end))
     )

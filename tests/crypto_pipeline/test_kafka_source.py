@@ -13,6 +13,7 @@ from crypto_pipeline.kafka_source import (
     made_anew,
     smallest,
     starting,
+    tasks,
     topic_ids,
     waiting_messages,
 )
@@ -110,3 +111,10 @@ def test_chunks_reach_the_end_in_steps_of_about_the_limit_and_skip_nothing(
         start = {name: dict(partitions) for name, partitions in stop.items()}
         limit *= 2  # so that the test ends soon
     pytest.fail("the end is never reached")
+
+
+def test_few_messages_are_few_tasks_however_many_topics_hold_them() -> None:
+    topics = [f"crypto_raw_{number}" for number in range(400)]
+    start = {topic: {"0": 7} for topic in topics}
+    assert tasks(start, {topic: {"0": 8} for topic in topics}) == 2
+    assert tasks(start, {topic: {"0": 507} for topic in topics}) == 4
