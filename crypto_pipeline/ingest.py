@@ -25,6 +25,10 @@ CHUNK = 200_000
 """Messages a commit at most: a long backlog is caught up in steps that each stay done."""
 UNMERGED = 250_000
 """Rows of a backlog that a table has in log files at most: a million in those of one hour fill the executor's heap."""
+_BUSY = 15_000
+"""Rows of a run. A table that gets so many each minute would have as many as UNMERGED before maintenance comes."""
+_UNMERGED_BYTES = 64 * 1024 * 1024
+"""What some 200,000 trades are in log files."""
 NOTED_AT = "noted_at"
 """When a table's own offsets were noted, to the microsecond: it names them, also in the commits that hand them on."""
 QUIET = "quiet"
@@ -96,6 +100,9 @@ def ingest(
             if run.done[name].rows - merged[name] >= UNMERGED:
                 lake.merge_large(module.TABLE)
                 merged[name] = run.done[name].rows
+    for module in modules:
+        if run.done[_name(module)].rows - max(merged[_name(module)], 0) >= _BUSY:
+            lake.merge_large(module.TABLE, _UNMERGED_BYTES)
     return run.done
 
 
