@@ -11,14 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crypto_pipeline import ingest as module
 from crypto_pipeline.bronze import gaps, trades
-from crypto_pipeline.ingest import NOTED_AT, QUIET, Place, _Run, expired, places, sources, to_write
+from crypto_pipeline.ingest import NOTED_AT, QUIET, Ingested, Place, _Run, expired, places, sources, to_write
 from crypto_pipeline.kafka_source import ExpiredOffsetsError, Lost, Offsets, furthest
 from shared.tables import OFFSETS, TOPIC_IDS, Notes, Table
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 FRESH, OLD = "20261121115900000", "20261121105900000"
 TOPIC = "crypto_raw_btcusdt"
+FOUR_MB, SIXTY_FOUR_MB = 4_000_000, 64 << 20
 TOPICS = {"bronze.trades": {TOPIC}, "bronze.gaps": {TOPIC}}
 STREAMS = {"bronze.trades": "trade", "bronze.gaps": "gap"}
 
@@ -80,6 +82,46 @@ def test_the_ids_of_topics_are_those_of_the_commit_that_said_last_how_far_a_tabl
     place = places(lake, [trades, gaps])["bronze.gaps"]
     assert place.ids == {TOPIC: "b", "gone": "d"}
     assert place.noted() == {OFFSETS: json.dumps(at(90)), TOPIC_IDS: json.dumps(place.ids), NOTED_AT: "c5"}
+
+
+@pytest.mark.parametrize(
+    ("steps", "merged"),
+    [
+        ([14_000], []),
+        ([15_000], [SIXTY_FOUR_MB]),
+        ([200_000, 3_000], [FOUR_MB]),
+        ([200_000, 20_000], [FOUR_MB, SIXTY_FOUR_MB]),
+        ([200_000, 200_000, 200_000, 14_000], [FOUR_MB, FOUR_MB]),
+    ],
+    ids=["a calm minute", "a busy one", "what earlier runs left", "a backlog", "a long backlog"],
+)
+def test_log_files_never_hold_more_rows_than_can_be_merged(
+    monkeypatch: pytest.MonkeyPatch, steps: list[int], merged: list[int]
+) -> None:
+    waiting, done, seen = list(steps), Ingested(), []
+
+    class Run:
+        """Brings as many rows as the next step has."""
+
+        def __init__(self, *_given: object) -> None:
+            self.done, self.read_to = {"bronze.trades": done}, at(0)
+
+        def step(self, *_given: object, **_options: object) -> bool:
+            done.rows += waiting.pop(0)
+            return not waiting
+
+    class Lake:
+        """Remembers what it was to merge."""
+
+        def merge_large(self, _table: Table, log_bytes: int = FOUR_MB) -> None:
+            seen.append(log_bytes)
+
+    monkeypatch.setattr(module, "_Run", Run)
+    monkeypatch.setattr(module.kafka_source, "topic_ids", lambda *_given: {})
+    monkeypatch.setattr(module.kafka_source, "bounds", lambda *_given: (at(0), at(0)))
+    lake: Any = Lake()
+    assert module.ingest(lake, [trades], "")["bronze.trades"].rows == sum(steps)
+    assert seen == merged
 
 
 class Recorder(Notebook):
