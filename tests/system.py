@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 import psutil
 import pytest
 
+from crypto_pipeline import lake
 from crypto_pipeline.cli._answers import write_json
-from crypto_pipeline.cli.query import by_duckdb
 from deployment import health, probes
 from deployment.supervise import Supervisor
 from shared.settings import Settings
@@ -121,7 +121,7 @@ class System:
         Asked in this process: to begin, the command takes over a second of the CPU that the system needs.
         """
         with self._its_environment():
-            answer = by_duckdb(sql, Settings.load(), exact)
+            answer = lake.query(sql, Settings.load(), exact=exact)
         printed = io.StringIO()
         write_json(answer, printed)
         rows: list[dict[str, Any]] = json.loads(printed.getvalue())
