@@ -7,7 +7,7 @@ import typer
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from crypto_pipeline.lake import Known
+    from crypto_pipeline.lake_part import Known
     from shared.settings import Settings
 
 
@@ -90,7 +90,7 @@ def query(
 def _known(as_of: str, *, assume_live: bool) -> "Known | None":
     """What the two options say; none where it is now. Raises `BadParameter`."""
     from crypto_pipeline.cli import _times
-    from crypto_pipeline.lake import Known
+    from crypto_pipeline.lake_part import Known
 
     if as_of:
         return Known(_times.micros("--as-of", as_of), assume_live)

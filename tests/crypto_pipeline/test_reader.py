@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crypto_pipeline import catalog
-from crypto_pipeline.reader import LakeError, arrow_schema, arrow_type, as_floats, done_after, read
+from crypto_pipeline.reader import LakeError, arrow_schema, arrow_type, as_floats, bucket_of, done_after, read
 from shared.settings import Settings
 from shared.tables import DECIMAL, Column, Table
 from streaming import object_store
@@ -38,10 +38,28 @@ def test_columns_come_in_the_order_in_which_they_were_asked_for() -> None:
     assert arrow_schema(TABLE, ["symbol", "price"]).names == ["symbol", "price"]
 
 
-@given(st.lists(st.none() | st.decimals(places=18, min_value=-(10**19), max_value=10**19), max_size=20))
-def test_a_decimal_becomes_the_nearest_float(values: list[Decimal | None]) -> None:
-    plain = as_floats(pa.table({"price": pa.array(values, PRICE)}))
-    assert plain["price"].to_pylist() == [None if value is None else float(value) for value in values]
+@given(
+    st.sampled_from([0, 2, 8, 9, 18]).flatmap(
+        lambda places: st.lists(
+            st.none()
+            | st.decimals(places=places, min_value=-(10**19), max_value=10**19)
+            | st.decimals(places=places, min_value=-(10**8), max_value=10**8),
+            max_size=20,
+        )
+    ),
+    st.integers(0, 20),
+)
+def test_a_decimal_becomes_the_nearest_float(values: list[Decimal | None], start: int) -> None:
+    plain = as_floats(pa.table({"price": pa.array(values, PRICE)}).slice(start))
+    assert plain["price"].to_pylist() == [None if value is None else float(value) for value in values[start:]]
+
+
+@pytest.mark.parametrize(
+    ("value", "of_5", "of_16"),
+    [("BTCUSDT", 4, 14), ("ETHUSDT", 4, 6), ("1000PEPEUSDT", 3, 6), ("币安人生USDT", 3, 10)],
+)
+def test_a_symbol_lies_in_the_bucket_that_javas_hash_gives(value: str, of_5: int, of_16: int) -> None:
+    assert (bucket_of(value, 5), bucket_of(value, 16)) == (of_5, of_16)
 
 
 def test_decimals_in_lists_become_floats_too() -> None:
