@@ -120,7 +120,7 @@ class System:
 
         Asked in this process: to begin, the command takes over a second of the CPU that the system needs.
         """
-        with self._its_environment():
+        with self.its_environment():
             answer = lake.query(sql, Settings.load(), exact=exact)
         printed = io.StringIO()
         write_json(answer, printed)
@@ -134,7 +134,7 @@ class System:
 
     def services(self) -> list[health.ServiceHealth]:
         """How every service is, asked in this process: cheap enough to be asked all the time."""
-        with self._its_environment():
+        with self.its_environment():
             return health.services(Settings.load())
 
     def simulator(self, path: str, posted: object = None) -> Any:
@@ -175,11 +175,12 @@ class System:
 
     def settings(self) -> Settings:
         """Its settings, to read its tables in this process."""
-        with self._its_environment():
+        with self.its_environment():
             return Settings.load()
 
     @contextmanager
-    def _its_environment(self) -> Iterator[None]:
+    def its_environment(self) -> Iterator[None]:
+        """Its settings are those of this process, for what takes them from the environment."""
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.environment.items():
                 patch.setenv(name, value)
