@@ -3,13 +3,14 @@
 import subprocess
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 import pytest
 
 from crypto_pipeline import lake
-from shared.settings import settings
+from shared.settings import Settings, settings
 from tests.system import PROJECT, SYMBOLS, System, wait_for
 
 SYMBOL = "BTCUSDT"
@@ -188,13 +189,25 @@ def test_a_symbol_and_a_range_that_are_not_there_are_answered_with_what_there_is
             rows.to_polars()
 
 
-def test_a_process_of_its_own_needs_no_more_than_the_settings(system: System, stretch: Stretch) -> None:
+def test_elsewhere_the_address_and_a_key_that_may_only_read_are_enough(
+    system: System, stretch: Stretch, tmp_path: Path
+) -> None:
     script = (
         "import sys\n"
         "from crypto_pipeline import lake\n"
         f"print(len(lake.ohlcv('{SYMBOL}', '1m', '{stretch.start}', '{stretch.end}').to_pandas()))\n"
         "print([name for name in ('pyspark', 'py4j', 'dagster') if name in sys.modules])\n"
     )
+    here = system.settings()
+    elsewhere = {
+        **{name: value for name, value in system.environment.items() if name.lower() not in Settings.model_fields},
+        "CRYPTO_HOME": str(tmp_path),
+        "S3_ENDPOINT": here.s3_url,
+        "S3_BUCKET": here.bucket,
+        "S3_ACCESS_KEY": here.s3_reader_access_key,
+        "S3_SECRET_KEY": here.s3_reader_secret_key.get_secret_value(),
+    }
+    elsewhere.pop("CRYPTO_MODE")
     command = [str(PROJECT / ".venv" / "bin" / "python"), "-c", script]
-    done = subprocess.run(command, env=system.environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, env=elsewhere, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout.splitlines()) == (0, ["3", "[]"]), done.stderr
