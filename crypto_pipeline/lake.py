@@ -369,8 +369,9 @@ def _one_of(name: str, value: str, values: Iterable[str]) -> None:
 def _table(name: str) -> Table:
     tables = contracts.tables()
     if name not in tables:
-        gold = [each.removeprefix("gold.") for each in tables if each.startswith("gold.")]
-        raise ValueError(f"There is no table {name}. There are: {likely(name.removeprefix('gold.'), gold)}.")
+        from crypto_pipeline.lake_sql import no_such_table
+
+        raise ValueError(no_such_table(name, [each for each in tables if each.startswith("gold.")]))
     return tables[name]
 
 

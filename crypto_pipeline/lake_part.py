@@ -247,7 +247,11 @@ def shown(at: datetime | None) -> str:
 
 
 def likely(wanted: str, names: Iterable[str]) -> str:
-    """The names, those most like the wanted one first, and not more than a line of them."""
-    ordered = sorted(names, key=lambda name: difflib.SequenceMatcher(None, wanted.upper(), name.upper()).ratio())[::-1]
+    """The names, those most like the wanted one first, as many as stand in an error."""
+
+    def likeness(name: str) -> float:
+        return difflib.SequenceMatcher(None, wanted.upper(), name.upper()).ratio()
+
+    ordered = sorted(sorted(names), key=likeness, reverse=True)
     more = f" and {len(ordered) - _MANY} more" if len(ordered) > _MANY else ""
     return ", ".join(ordered[:_MANY]) + more

@@ -296,7 +296,7 @@ class TestErrors:
                 lambda: lake.ohlcv("BTCUSDT", "1m", *DAY, min_status="good"),
                 "There are: complete, repaired, ",
             ),
-            (lambda: lake.gold("risk_metric"), r"no table gold\.risk_metric\. There are: risk_metrics, "),
+            (lambda: lake.gold("risk_metric"), r"no table gold\.risk_metric\. There are: gold\.risk_metrics, "),
             (lambda: lake.gold("market_overview", start="2026-08-06"), "are of no time: leave it out"),
             (lambda: lake.gold("portfolio_performance", symbol="BTCUSDT"), "are of no symbol: leave it out"),
             (lambda: lake.trades("BTCUSDT", *DAY, columns=["prize"]), r"no column 'prize'\. It has: price, "),
@@ -315,6 +315,11 @@ class TestErrors:
             rows.to_pandas()
         with pytest.raises(lake.NotStoredError, match="no symbol 'ETH'"):
             lake.gold("correlations", symbol="ETH").to_arrow()
+
+    def test_of_many_symbols_it_names_some(self, tables: Tables) -> None:
+        tables.has("silver.ohlcv", [candle(0, 1, "1d", symbol=f"S{n:03}USDT") for n in range(300)])
+        with pytest.raises(lake.NotStoredError, match=r"It has: S041USDT, (S\d+USDT, ){18}S\d+USDT and 280 more\.$"):
+            lake.trades("S41USDT", *DAY).to_arrow()
 
     def test_an_unknown_exchange_is_answered_with_those_there_are(self, tables: Tables) -> None:
         with pytest.raises(lake.NotStoredError, match=r"no exchange 'kraken'\. It has: binance\.$"):
