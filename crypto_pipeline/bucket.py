@@ -35,7 +35,7 @@ def make_reader(config: Settings) -> None:
     if config.s3_endpoint or not (config.s3_reader_access_key and secret):
         return
     from minio import MinioAdmin
-    from minio.credentials import StaticProvider
+    from minio.credentials.providers import StaticProvider
     from minio.error import MinioAdminException
     from urllib3.exceptions import HTTPError
 

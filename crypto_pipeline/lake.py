@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from functools import partial
-from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
@@ -66,14 +65,15 @@ class Rows:
         return frame
 
     def to_polars(self) -> "pl.DataFrame":
-        """A Polars DataFrame. Raises `ModuleNotFoundError` without Polars."""
-        return _polars().DataFrame(self.to_arrow())
+        """A Polars DataFrame."""
+        import polars
+
+        return polars.DataFrame(self.to_arrow())
 
     def lazy(self) -> "pl.LazyFrame":
         """A Polars LazyFrame, which reads when it is collected, and of the columns those that the query uses."""
+        import polars
         from polars.io.plugins import register_io_source
-
-        polars = _polars()
 
         def read(
             columns: list[str] | None, condition: "pl.Expr | None", rows: int | None, _batch: int | None
@@ -287,11 +287,11 @@ def sql(text: str, *, as_of: Time | None = None, assume_live: bool = False, exac
     known = _known(as_of, assume_live)
 
     def read(columns: Sequence[str] | None) -> pa.Table:
-        asked = text if columns is None else f"SELECT {_quoted(columns)} FROM ({text.rstrip().rstrip(';')})"  # noqa: S608 (the user's own)
+        asked = text if columns is None else f"SELECT {_quoted(columns)} FROM ({text.rstrip().rstrip(';')}\n)"  # noqa: S608 (the user's own)
         return query(asked, settings(), exact=exact, known=known)
 
     def schema() -> pa.Schema:
-        return query(f"FROM ({text.rstrip().rstrip(';')}) LIMIT 0", settings(), exact=exact, known=known).schema
+        return query(f"FROM ({text.rstrip().rstrip(';')}\n) LIMIT 0", settings(), exact=exact, known=known).schema
 
     return Rows("the answer to SQL", read, schema)
 
@@ -377,11 +377,3 @@ def _table(name: str) -> Table:
 
 def _quoted(names: Iterable[str]) -> str:
     return ", ".join('"' + name.replace('"', '""') + '"' for name in names)
-
-
-def _polars() -> ModuleType:
-    try:
-        import polars
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError("Polars is not installed: pip install polars") from None
-    return polars
