@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,9 @@ from hudi import HudiFileSlice, HudiReadOptions, HudiTable
 
 from shared.settings import Settings
 from shared.tables import BUCKETS, NOTE_PREFIX, Column, Notes, Table
+
+if TYPE_CHECKING:
+    from pyarrow.fs import S3FileSystem
 
 Filter = tuple[str, str, str]
 """A condition on a partition column: `("month", "=", "2026-11")`, `("hour", "IN", "08,09")`.
@@ -79,27 +83,31 @@ class Snapshot:
         """
         wanted = arrow_schema(self.table, columns)
 
-        def kept(rows: pa.RecordBatch) -> pa.Table:
-            given = pa.Table.from_batches([rows]).select(wanted.names).cast(wanted)
-            return given if where is None else given.filter(where)
+        found = self._asked(lambda: self._read(wanted, filters, where))
+        return pa.concat_tables([wanted.empty_table(), *found])
 
-        return pa.concat_tables([wanted.empty_table(), *self._asked(lambda: self._read(wanted.names, filters, kept))])
-
-    def _read(
-        self, columns: Sequence[str], filters: Sequence[Filter], kept: Callable[[pa.RecordBatch], pa.Table]
-    ) -> list[pa.Table]:
+    def _read(self, wanted: pa.Schema, filters: Sequence[Filter], where: pc.Expression | None) -> list[pa.Table]:
         options = HudiReadOptions(filters=[one for one in filters if one[0] in self.table.partitions])
-        options = options.with_projection(list(columns))
+        options = options.with_projection(wanted.names)
         asked = [value for name, _, values in filters if name == self.table.bucket for value in values.split(",")]
         if not asked:
-            return list(map(kept, self._hudi.read(options)))
+            return [_shaped(pa.Table.from_batches([rows]), wanted, where) for rows in self._hudi.read(options)]
         pieces = self._hudi.get_file_slices(options)
         if any(_bucket(piece) for piece in pieces) and (buckets := self._buckets()):
             holding = {bucket_of(value, buckets) for value in asked}
             pieces = [piece for piece in pieces if _bucket(piece) in holding]
         files = self._hudi.create_file_group_reader_with_options(options)
+        store = _store(self.settings)
+        root = f"{self.settings.bucket}/{self.table.folder}"
+
+        def read(piece: HudiFileSlice) -> pa.Table:
+            if piece.has_log_files():
+                merged = pa.Table.from_batches([files.read_file_slice(piece, options)])
+                return _shaped(merged, wanted, where)
+            return _parquet(f"{root}/{piece.base_file_relative_path()}", store, wanted, where)
+
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            return list(pool.map(lambda piece: kept(files.read_file_slice(piece, options)), pieces))
+            return list(pool.map(read, pieces))
 
     def _buckets(self) -> int:
         """Over how many files a partition is spread; 0 where no commit says it."""
@@ -142,6 +150,39 @@ class Snapshot:
 
     def _asked(self, question: Callable[[], Answer]) -> Answer:
         return _asked(question, self.table, self.settings)
+
+
+def _shaped(rows: pa.Table, wanted: pa.Schema, where: pc.Expression | None = None) -> pa.Table:
+    given = rows.select(wanted.names).cast(wanted)
+    return given if where is None else given.filter(where)
+
+
+def _store(settings: Settings) -> "S3FileSystem":
+    """The object store as Arrow reads it."""
+    from pyarrow.fs import S3FileSystem
+
+    url = urlsplit(settings.s3_url)
+    return S3FileSystem(
+        access_key=settings.s3_access_key,
+        secret_key=settings.s3_secret_key.get_secret_value(),
+        endpoint_override=url.netloc,
+        scheme=url.scheme,
+        region=settings.s3_region,
+    )
+
+
+def _parquet(path: str, store: "S3FileSystem", wanted: pa.Schema, where: pc.Expression | None) -> pa.Table:
+    """The rows of a base file to which no log file adds any. hudi-rs reads it whole; Arrow the columns and row groups
+    that are needed. A column that the table got after it is null.
+    """
+    import pyarrow.dataset as ds  # it takes a while
+
+    file = ds.dataset(path, filesystem=store, format="parquet")
+    there = [name for name in wanted.names if name in file.schema.names]
+    rows = file.to_table(columns=there, filter=where)
+    for name in set(wanted.names) - set(there):
+        rows = rows.append_column(name, pa.nulls(rows.num_rows, wanted.field(name).type))
+    return _shaped(rows, wanted)
 
 
 def bucket_of(value: str, buckets: int) -> int:

@@ -1,13 +1,17 @@
 from decimal import Decimal
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow.fs import LocalFileSystem
 
-from crypto_pipeline import catalog
+from crypto_pipeline import catalog, reader
 from crypto_pipeline.reader import LakeError, arrow_schema, arrow_type, as_floats, bucket_of, done_after, read
 from shared.settings import Settings
 from shared.tables import DECIMAL, Column, Table
@@ -70,6 +74,22 @@ def test_decimals_in_lists_become_floats_too() -> None:
 def test_a_sum_of_counts_stays_a_whole_number() -> None:
     counts = pa.table({"n": pa.array([Decimal(3790)], pa.decimal128(38, 0))})
     assert as_floats(counts) == counts
+
+
+def test_of_a_parquet_file_come_the_wanted_rows_and_columns_and_a_later_column_is_null(tmp_path: Path) -> None:
+    level = pa.struct([("price", PRICE)])
+    written = pa.table(
+        {
+            "_hoodie_commit_time": pa.array(["1", "1"]),
+            "symbol": pa.array(["BTCUSDT", "ETHUSDT"]),
+            "bids": pa.array([[{"price": Decimal(1)}], [{"price": Decimal(2)}]], pa.list_(pa.field("array", level))),
+        }
+    )
+    pq.write_table(written, tmp_path / "base.parquet")
+    wanted = pa.schema([("bids", pa.list_(level)), ("added", pa.float64()), ("symbol", pa.string())])
+    read = reader._parquet(str(tmp_path / "base.parquet"), LocalFileSystem(), wanted, pc.field("symbol") == "ETHUSDT")
+    assert read.schema == wanted
+    assert read.to_pylist() == [{"bids": [{"price": Decimal(2)}], "added": None, "symbol": "ETHUSDT"}]
 
 
 def test_where_no_lake_answers_the_error_names_the_cure_and_no_secret() -> None:

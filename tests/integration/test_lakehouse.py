@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from crypto_pipeline.reader import open_table
-from tests.integration.lakehouse_script import MONTHLY
+from tests.integration.lakehouse_script import HOURLY, MONTHLY
 from tests.system import PROJECT, System
 
 
@@ -121,3 +121,11 @@ def test_the_files_of_a_symbol_alone_are_read_and_hold_all_its_rows(system: Syst
         read = {tuple(row.values()) for row in snapshot.read(filters=[("symbol", "IN", symbol)]).to_pylist()}
         assert {row for row in read if row[0] == symbol} == {row for row in every if row[0] == symbol}
         assert {row[0] for row in read} < symbols, "those of the other bucket too"
+
+
+def test_files_that_are_merged_give_the_rows_that_hudi_rs_gives(system: System, seen: dict[str, Any]) -> None:
+    snapshot = open_table(HOURLY, system.settings())
+    assert 0 in snapshot.log_files(), "none is merged"
+    every = {tuple(row.values()) for row in snapshot.read().to_pylist()}
+    assert {tuple(row.values()) for row in snapshot.read(filters=[("symbol", "IN", "BTCUSDT")]).to_pylist()} == every
+    assert len(every) == 3
