@@ -3,14 +3,15 @@
 import re
 from collections.abc import Mapping
 
+from crypto_pipeline.contracts import tables
 from crypto_pipeline.lake_sql import SqlError, no_such_table
-from crypto_pipeline.silver import fact_ohlcv, ohlcv, ohlcv_1m
+from crypto_pipeline.silver import fact_ohlcv
 from crypto_pipeline.silver.candles import CANDLE_COLUMNS
 from crypto_pipeline.silver.ohlcv_revisions import versions
 from shared.tables import Table, View
 
 LACKS = "As of a time there is no table"
-_CANDLES = (ohlcv_1m.TABLE, ohlcv.TABLE)
+_CANDLES = tuple(tables()[name] for name in fact_ohlcv.VIEW.tables)
 STORED: Mapping[str, Table] = {f"stored.{table.name}": table for table in _CANDLES}
 """The tables by the names under which the views of `views` read them."""
 _QUOTED = r"""(?<!\w)[rR](?:'[^']*'|"[^"]*")|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`(?:[^`]|``)*`"""

@@ -16,11 +16,10 @@ from threading import Thread
 from types import FrameType
 from typing import Any
 
-import boto3
-from botocore.config import Config
 from pyspark.sql import SparkSession
 
 from crypto_pipeline import catalog
+from crypto_pipeline.bucket import make_bucket, make_reader
 from crypto_pipeline.lakehouse import Lakehouse
 from crypto_pipeline.silver import fact_ohlcv
 from shared import logs
@@ -120,6 +119,7 @@ def serve(config: Settings) -> int:
     executor = Thread(target=spark.range(1).count, daemon=True)
     executor.start()  # it starts while the tables are registered
     make_bucket(config)
+    make_reader(config)
     register(lake)
     server = _listen(spark, config)
     log.info("listening on %s:%s", config.bind_address, config.spark_connect_port)
@@ -137,20 +137,6 @@ def serve(config: Settings) -> int:
             return 1
     spark.stop()
     return 0
-
-
-def make_bucket(config: Settings) -> None:
-    """Make the bucket where it is not there yet."""
-    client = boto3.client(
-        "s3",
-        endpoint_url=config.s3_url,
-        region_name=config.s3_region,
-        aws_access_key_id=config.s3_access_key,
-        aws_secret_access_key=config.s3_secret_key.get_secret_value(),
-        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
-    )
-    if config.bucket not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}:
-        client.create_bucket(Bucket=config.bucket)
 
 
 def register(lake: Lakehouse) -> None:

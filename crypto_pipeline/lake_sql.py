@@ -1,6 +1,7 @@
 """SQL over the lake in this process: DuckDB asks, and only what it asks for is read."""
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -75,7 +76,20 @@ class LakeTable(ds.Dataset):  # type: ignore[misc] # pyarrow has no types
         kept = partitions_kept(there, self.schema, condition)
         if not kept:
             return arrow_schema(self._table, needed).empty_table()
-        return rows.read(needed, partition_filters(there, kept))
+        filters = partition_filters(there, kept)
+        if asked := values_asked_for(self._table.bucket, self.schema, condition):
+            filters.append((self._table.bucket, "IN", ",".join(asked)))
+        return rows.read(needed, filters)
+
+
+def values_asked_for(column: str, schema: pa.Schema, condition: ds.Expression) -> list[str]:
+    """The values of which a column must have one for the condition to be true; none where it may have any."""
+    text = str(condition)
+    values = re.findall(rf'\({column} == "([^",\\]+)"\)', text)
+    if not values or len(values) < len(re.findall(rf"\b{column}\b", text)):
+        return []
+    # Where it is true for a value that nothing has, it does not ask for one.
+    return [] if partitions_kept([{column: "\U0010ffff"}], schema, condition) else sorted(set(values))
 
 
 def partitions_kept(

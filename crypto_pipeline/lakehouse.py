@@ -17,7 +17,7 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from shared.tables import BATCH_ID, NOTE_PREFIX, Notes, Table, View
+from shared.tables import BATCH_ID, BUCKETS, NOTE_PREFIX, Notes, Table, View
 
 _PINNED = "pinned_"
 _NO_COMMIT = re.compile(r"Commit \S+ not found in Commits")
@@ -89,8 +89,6 @@ _LARGE = 4_000_000
 """Bytes of log files that are merged into the base file, however few they are."""
 _BULK = 20_000
 """So many rows written together are a history, not a minute."""
-_BUCKETS = "buckets"
-"""The note that keeps, in each commit, over how many files its rows were spread."""
 
 
 class LostPlaceError(Exception):
@@ -171,7 +169,7 @@ class Lakehouse:
 
     def _check_buckets(self, table: Table) -> None:
         try:
-            written = self.note(table, _BUCKETS)
+            written = self.note(table, BUCKETS)
         except LostPlaceError:  # it was written before commits said it
             return
         buckets = self._buckets(table)
@@ -244,7 +242,7 @@ class Lakehouse:
             notes = self._notes(table, commit.requested)
             if notes and name in notes.values:
                 return notes
-            is_ours = is_ours and (notes is None or _BUCKETS in notes.values or not commit.rows)
+            is_ours = is_ours and (notes is None or BUCKETS in notes.values or not commit.rows)
         if is_ours:
             return None
         raise LostPlaceError(
@@ -348,11 +346,11 @@ class Lakehouse:
         Without notes those of the latest commit are handed on: an import does not make the place in Kafka be forgotten.
         Raises where another writer was quicker. Then the run fails, and the next reads again how far its sources are.
         """
-        if not notes and (handed_on := self.notes(table, _BUCKETS)):
+        if not notes and (handed_on := self.notes(table, BUCKETS)):
             notes = {name: value for name, value in handed_on.values.items() if name != BATCH_ID}
         if self.batch_id:
             notes = {**notes, BATCH_ID: self.batch_id}
-        notes = {**notes, _BUCKETS: str(self._buckets(table))}
+        notes = {**notes, BUCKETS: str(self._buckets(table))}
         options = (
             _WRITE_OPTIONS
             | self._table_options(table)

@@ -3,18 +3,29 @@
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
+import numpy as np
 import pyarrow as pa
-from hudi import HudiReadOptions, HudiTable
+import pyarrow.compute as pc
+from hudi import HudiFileSlice, HudiReadOptions, HudiTable
 
 from shared.settings import Settings
-from shared.tables import NOTE_PREFIX, Column, Notes, Table
+from shared.tables import BUCKETS, NOTE_PREFIX, Column, Notes, Table
+
+if TYPE_CHECKING:
+    from pyarrow.fs import S3FileSystem
 
 Filter = tuple[str, str, str]
-"""A condition on a partition column: `("month", "=", "2026-11")`, `("hour", "IN", "08,09")`."""
+"""A condition on a partition column: `("month", "=", "2026-11")`, `("hour", "IN", "08,09")`.
+
+One on the table's bucket column, `("symbol", "IN", "BTCUSDT")`, leaves out the files that cannot hold such rows; in the
+others, rows for which it is false stay.
+"""
 
 Answer = TypeVar("Answer")
 
@@ -30,6 +41,8 @@ _TYPES = {
 
 WRITTEN_BY = Column("_hoodie_commit_time", "string", "the commit that wrote the row: when it was asked for")
 """A column that Hudi adds to each table; a contract with it, as `dataclasses.replace` makes it, reads it too."""
+_AT_ONCE = 8
+"""So many files are read side by side."""
 _DONE = re.compile(r"(\d+)_(\d+)\.deltacommit")
 """How Hudi names the file of a finished write: when it was asked for, and when it was done."""
 
@@ -58,12 +71,48 @@ class Snapshot:
     settings: Settings
     _hudi: HudiTable
 
-    def read(self, columns: Sequence[str] | None = None, filters: Sequence[Filter] = ()) -> pa.Table:
-        """The rows, with these columns of the contract (none: all) and of these partitions."""
+    def read(
+        self,
+        columns: Sequence[str] | None = None,
+        filters: Sequence[Filter] = (),
+        where: pc.Expression | None = None,
+    ) -> pa.Table:
+        """The rows, with these columns of the contract (none: all) and of these partitions.
+
+        `where` is asked of each file's rows, so that others need not be in memory together; it is on these columns.
+        """
         wanted = arrow_schema(self.table, columns)
-        options = HudiReadOptions(filters=list(filters)).with_projection(wanted.names)
-        batches = self._asked(lambda: self._hudi.read(options))
-        return pa.Table.from_batches(batches).select(wanted.names).cast(wanted) if batches else wanted.empty_table()
+
+        found = self._asked(lambda: self._read(wanted, filters, where))
+        return pa.concat_tables([wanted.empty_table(), *found])
+
+    def _read(self, wanted: pa.Schema, filters: Sequence[Filter], where: pc.Expression | None) -> list[pa.Table]:
+        options = HudiReadOptions(filters=[one for one in filters if one[0] in self.table.partitions])
+        options = options.with_projection(wanted.names)
+        asked = [value for name, _, values in filters if name == self.table.bucket for value in values.split(",")]
+        if not asked:
+            return [_shaped(pa.Table.from_batches([rows]), wanted, where) for rows in self._hudi.read(options)]
+        pieces = self._hudi.get_file_slices(options)
+        if any(_bucket(piece) for piece in pieces) and (buckets := self._buckets()):
+            holding = {bucket_of(value, buckets) for value in asked}
+            pieces = [piece for piece in pieces if _bucket(piece) in holding]
+        files = self._hudi.create_file_group_reader_with_options(options)
+        store = _store(self.settings)
+        root = f"{self.settings.bucket}/{self.table.folder}"
+
+        def read(piece: HudiFileSlice) -> pa.Table:
+            if piece.has_log_files():
+                merged = pa.Table.from_batches([files.read_file_slice(piece, options)])
+                return _shaped(merged, wanted, where)
+            return _parquet(f"{root}/{piece.base_file_relative_path()}", store, wanted, where)
+
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return list(pool.map(read, pieces))
+
+    def _buckets(self) -> int:
+        """Over how many files a partition is spread; 0 where no commit says it."""
+        notes = self.notes(BUCKETS)
+        return int(notes.values[BUCKETS]) if notes else 0
 
     def batches(self, columns: Sequence[str] | None = None, filters: Sequence[Filter] = ()) -> Iterator[pa.RecordBatch]:
         """The same as `read`, piece by piece, so that they need not be in memory together."""
@@ -101,6 +150,56 @@ class Snapshot:
 
     def _asked(self, question: Callable[[], Answer]) -> Answer:
         return _asked(question, self.table, self.settings)
+
+
+def _shaped(rows: pa.Table, wanted: pa.Schema, where: pc.Expression | None = None) -> pa.Table:
+    given = rows.select(wanted.names).cast(wanted)
+    return given if where is None else given.filter(where)
+
+
+def _store(settings: Settings) -> "S3FileSystem":
+    """The object store as Arrow reads it."""
+    from pyarrow.fs import S3FileSystem
+
+    url = urlsplit(settings.s3_url)
+    return S3FileSystem(
+        access_key=settings.s3_access_key,
+        secret_key=settings.s3_secret_key.get_secret_value(),
+        endpoint_override=url.netloc,
+        scheme=url.scheme,
+        region=settings.s3_region,
+    )
+
+
+def _parquet(path: str, store: "S3FileSystem", wanted: pa.Schema, where: pc.Expression | None) -> pa.Table:
+    """The rows of a base file to which no log file adds any. hudi-rs reads it whole; Arrow the columns and row groups
+    that are needed. A column that the table got after it is null.
+    """
+    import pyarrow.dataset as ds  # it takes a while
+
+    file = ds.dataset(path, filesystem=store, format="parquet")
+    there = [name for name in wanted.names if name in file.schema.names]
+    rows = file.to_table(columns=there, filter=where)
+    for name in set(wanted.names) - set(there):
+        rows = rows.append_column(name, pa.nulls(rows.num_rows, wanted.field(name).type))
+    return _shaped(rows, wanted)
+
+
+def bucket_of(value: str, buckets: int) -> int:
+    """The file of a partition, of so many, that holds the rows whose bucket column has this value.
+
+    As Hudi's simple bucket index hashes it: the hash of a Java list that has this string alone.
+    """
+    code = 0
+    units = value.encode("utf-16-le")
+    for low, high in zip(units[::2], units[1::2], strict=True):
+        code = (31 * code + low + 256 * high) & 0xFFFFFFFF
+    return ((31 + code) & 0x7FFFFFFF) % buckets
+
+
+def _bucket(piece: HudiFileSlice) -> int:
+    """The bucket that a file's name begins with."""
+    return int(piece.file_id[:8])
 
 
 def open_table(table: Table, settings: Settings) -> Snapshot:
@@ -176,15 +275,42 @@ def floats(kind: pa.DataType) -> pa.DataType:
 def as_floats(values: pa.Table) -> pa.Table:
     """The table with the nearest float64 in the place of each decimal that has a scale.
 
-    By way of text: Arrow's own cast from decimal is off by one in the last place now and then, and would print
-    63000.119999999995.
+    Arrow's own cast from decimal is off by one in the last place now and then, and would print 63000.119999999995.
     """
     for index, field in enumerate(values.schema):
         plain = floats(field.type)
         if plain != field.type:
-            text = _replaced(field.type, pa.string())
-            values = values.set_column(index, field.name, values.column(index).cast(text).cast(plain))
+            values = values.set_column(index, field.name, _as_floats(values.column(index), plain))
     return values
+
+
+_PLACES = 8
+"""So many decimals do prices and quantities have on most markets."""
+_EXACT = 2**53
+"""Whole numbers below it are floats without a loss."""
+
+
+def _as_floats(column: pa.ChunkedArray, plain: pa.DataType) -> pa.ChunkedArray:
+    if plain == pa.float64() and column.type.scale == 18:
+        pieces = [_divided(piece) for piece in column.chunks if len(piece)]
+        if all(piece is not None for piece in pieces):
+            return pa.chunked_array(pieces, plain)
+    return column.cast(_replaced(column.type, pa.string())).cast(plain)
+
+
+def _divided(decimals: pa.Array) -> pa.Array | None:
+    """The floats of decimals of 18 places, some ten times as fast as by way of text: by one division of whole numbers
+    that floats hold exactly. None where there are more digits.
+    """
+    words = np.frombuffer(decimals.buffers()[1], np.int64).reshape(-1, 2)
+    low, high = words[decimals.offset : decimals.offset + len(decimals)].T
+    unit = 10 ** (18 - _PLACES)
+    # It is the right one, or none is: floats are off by less than a unit, and below 2**53 no two share their low word.
+    with np.errstate(invalid="ignore"):
+        whole = np.rint((high * 2.0**64 + low.view(np.uint64)) / unit).astype(np.int64)
+    is_exact = (whole < _EXACT) & (whole > -_EXACT) & (whole * unit == low)
+    is_null = decimals.is_null().to_numpy(zero_copy_only=False)
+    return pa.array(whole / 10.0**_PLACES, mask=is_null) if (is_exact | is_null).all() else None
 
 
 def _replaced(kind: pa.DataType, by: pa.DataType) -> pa.DataType:

@@ -9,6 +9,8 @@ from deployment.paths import env_file_lines, home, setting
 SECRETS = {
     "S3_ACCESS_KEY": 10,
     "S3_SECRET_KEY": 24,
+    "S3_READER_ACCESS_KEY": 10,
+    "S3_READER_SECRET_KEY": 20,
     "POSTGRES_PASSWORD": 24,
     "SERVING_OWNER_PASSWORD": 24,
     "SERVING_WRITER_PASSWORD": 24,

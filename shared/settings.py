@@ -96,6 +96,9 @@ class Settings(BaseSettings):
     s3_access_key: str = ""
     s3_secret_key: SecretStr = SecretStr("")
     s3_region: str = "us-east-1"
+    s3_reader_access_key: str = ""
+    s3_reader_secret_key: SecretStr = SecretStr("")
+    """The account in our MinIO that may read the bucket and nothing else: give it to who does research elsewhere."""
     postgres_host: str = "127.0.0.1"
     postgres_user: str = "crypto"
     postgres_password: SecretStr = SecretStr("")

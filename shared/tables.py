@@ -13,6 +13,9 @@ OFFSETS = "offsets"
 TOPIC_IDS = "topic_ids"
 """The note beside it that says of which topics they are, so that one made anew under the same name is known."""
 
+BUCKETS = "buckets"
+"""The note that keeps, in each commit, over how many files of a partition its rows were spread."""
+
 BATCH_ID = "batch_id"
 """The note that says which batch of messages was the newest that a commit's rows were made of."""
 

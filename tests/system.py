@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 import psutil
 import pytest
 
+from crypto_pipeline import lake
 from crypto_pipeline.cli._answers import write_json
-from crypto_pipeline.cli.query import by_duckdb
 from deployment import health, probes
 from deployment.supervise import Supervisor
 from shared.settings import Settings
@@ -120,8 +120,8 @@ class System:
 
         Asked in this process: to begin, the command takes over a second of the CPU that the system needs.
         """
-        with self._its_environment():
-            answer = by_duckdb(sql, Settings.load(), exact)
+        with self.its_environment():
+            answer = lake.query(sql, Settings.load(), exact=exact)
         printed = io.StringIO()
         write_json(answer, printed)
         rows: list[dict[str, Any]] = json.loads(printed.getvalue())
@@ -134,7 +134,7 @@ class System:
 
     def services(self) -> list[health.ServiceHealth]:
         """How every service is, asked in this process: cheap enough to be asked all the time."""
-        with self._its_environment():
+        with self.its_environment():
             return health.services(Settings.load())
 
     def simulator(self, path: str, posted: object = None) -> Any:
@@ -175,11 +175,12 @@ class System:
 
     def settings(self) -> Settings:
         """Its settings, to read its tables in this process."""
-        with self._its_environment():
+        with self.its_environment():
             return Settings.load()
 
     @contextmanager
-    def _its_environment(self) -> Iterator[None]:
+    def its_environment(self) -> Iterator[None]:
+        """Its settings are those of this process, for what takes them from the environment."""
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.environment.items():
                 patch.setenv(name, value)

@@ -1,10 +1,10 @@
-"""`crypto docs`: the page that describes every table."""
+"""`crypto docs`: the page that describes every table, and the contracts as data."""
 
 import typer
 
 
 def docs() -> None:
-    """Write `docs/tables.md` anew: every table and view, as the contracts in the code have it.
+    """Write `docs/tables.md` and `crypto_pipeline/contracts.json` anew, as the contracts in the code have them.
 
     Run it after you have changed a contract; a test says when it is due.
 
@@ -12,7 +12,7 @@ def docs() -> None:
 
     - `crypto docs`
     """
-    from crypto_pipeline.catalog import table_modules
+    from crypto_pipeline import catalog, contracts
     from crypto_pipeline.table_docs import FILE, reference
     from shared.settings import PROJECT, settings
 
@@ -20,6 +20,8 @@ def docs() -> None:
     if settings().indicators_file.resolve() != shipped:
         typer.echo(f"The page is of {shipped}: run this without INDICATORS_FILE.", err=True)
         raise typer.Exit(1)
-    modules = table_modules()
+    modules = catalog.table_modules()
     FILE.write_text(reference(modules), encoding="utf-8")
-    typer.echo(f"{FILE.relative_to(PROJECT)}: {len(modules)} tables and views.")
+    contracts.FILE.write_bytes(contracts.encoded(contracts.gathered()))
+    for file in (FILE, contracts.FILE):
+        typer.echo(f"{file.relative_to(PROJECT)}: {len(modules)} tables and views.")

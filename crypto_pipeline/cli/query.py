@@ -1,12 +1,13 @@
 """`crypto query`: SQL over the lake."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from crypto_pipeline.lake_part import Known
     from shared.settings import Settings
 
 
@@ -68,7 +69,7 @@ def query(
 
     known = _known(as_of, assume_live=assume_live)
     try:
-        answer = {"duckdb": by_duckdb, "spark": _by_spark, "postgres": _by_postgres}[engine](
+        answer = {"duckdb": _by_duckdb, "spark": _by_spark, "postgres": _by_postgres}[engine](
             sql, settings(), exact, known
         )
     except (SqlError, LakeError) as error:
@@ -86,16 +87,10 @@ def query(
         sys.stdout.flush()
 
 
-class Known(NamedTuple):
-    """As when the candles are wanted: microseconds, and whether imported ones count as known when they ended."""
-
-    micros: int
-    assume_live: bool
-
-
-def _known(as_of: str, *, assume_live: bool) -> Known | None:
+def _known(as_of: str, *, assume_live: bool) -> "Known | None":
     """What the two options say; none where it is now. Raises `BadParameter`."""
     from crypto_pipeline.cli import _times
+    from crypto_pipeline.lake_part import Known
 
     if as_of:
         return Known(_times.micros("--as-of", as_of), assume_live)
@@ -104,26 +99,13 @@ def _known(as_of: str, *, assume_live: bool) -> Known | None:
     return None
 
 
-def by_duckdb(sql: str, settings: "Settings", exact: bool, known: Known | None = None) -> "pa.Table":
-    """The answer of DuckDB in this process. Raises `SqlError` or `LakeError`."""
-    from functools import partial
+def _by_duckdb(sql: str, settings: "Settings", exact: bool, known: "Known | None") -> "pa.Table":
+    from crypto_pipeline import lake
 
-    from crypto_pipeline import as_of, catalog
-    from crypto_pipeline.lake_sql import Lake
-    from crypto_pipeline.reader import as_floats, open_table
-
-    opened = partial(open_table, settings=settings)
-    if known:
-        views = as_of.views(known.micros, assume_live=known.assume_live)
-        tables = Lake(as_of.STORED, views, opened, lacks=as_of.LACKS, exact=exact)
-    else:
-        tables = Lake(catalog.tables(), catalog.views(), opened, functions=dict([as_of.function()]), exact=exact)
-    with tables as lake:
-        answer = lake.query(sql)
-    return answer if exact else as_floats(answer)
+    return lake.query(sql, settings, exact=exact, known=known)
 
 
-def _by_postgres(sql: str, settings: "Settings", exact: bool, known: Known | None) -> "pa.Table":
+def _by_postgres(sql: str, settings: "Settings", exact: bool, known: "Known | None") -> "pa.Table":
     from crypto_pipeline.reader import as_floats
     from serving import reader
 
@@ -135,7 +117,7 @@ def _by_postgres(sql: str, settings: "Settings", exact: bool, known: Known | Non
     return answer if exact else as_floats(answer)
 
 
-def _by_spark(sql: str, settings: "Settings", exact: bool, known: Known | None) -> "pa.Table":
+def _by_spark(sql: str, settings: "Settings", exact: bool, known: "Known | None") -> "pa.Table":
     import re
     import socket
     from urllib.parse import urlsplit

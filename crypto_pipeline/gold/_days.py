@@ -9,7 +9,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline.gold import _measures
 from crypto_pipeline.gold._prices import SERIES
-from crypto_pipeline.silver.candles import every_source
+from crypto_pipeline.silver.candle_frames import every_source
 from shared.tables import Table
 
 _BASELINE = ("measure", "baseline", "rests_from", "observations", "median", "mad", "scale", "share")

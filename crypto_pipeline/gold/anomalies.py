@@ -35,7 +35,7 @@ from crypto_pipeline.frames import added, differing
 from crypto_pipeline.gold import _measures, _unusual, anomaly_baselines, anomaly_samples
 from crypto_pipeline.gold._days import by_day, hours_of, parts_of, reached_hours
 from crypto_pipeline.gold._prices import SERIES
-from crypto_pipeline.silver.candles import every_source
+from crypto_pipeline.silver.candle_frames import every_source
 from shared.tables import Column, Table
 
 TABLE = Table(

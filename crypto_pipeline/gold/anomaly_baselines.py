@@ -29,7 +29,7 @@ from crypto_pipeline.frames import added, differing
 from crypto_pipeline.gold import _measures
 from crypto_pipeline.gold._measures import BEFORE, MEASURES, SHARES
 from crypto_pipeline.gold._prices import SERIES
-from crypto_pipeline.silver.candles import every_source
+from crypto_pipeline.silver.candle_frames import every_source
 from shared.tables import Column, Table
 
 _SAID = "; ".join(

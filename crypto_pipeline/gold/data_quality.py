@@ -40,7 +40,7 @@ from crypto_pipeline.frames import differing
 from crypto_pipeline.gold import data_quality_hourly
 from crypto_pipeline.gold.data_quality_hourly import GROWTH, STAGES
 from crypto_pipeline.silver import completeness
-from crypto_pipeline.silver.candles import every_source
+from crypto_pipeline.silver.candle_frames import every_source
 from crypto_pipeline.silver.rollup import CONDITION, CONDITIONS, MEASURES
 from shared.tables import Column, Table
 

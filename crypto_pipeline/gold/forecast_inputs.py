@@ -17,7 +17,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline.frames import added, differing
 from crypto_pipeline.silver import completeness, ohlcv_1m
-from crypto_pipeline.silver.candles import every_source, interval_start
+from crypto_pipeline.silver.candle_frames import every_source, interval_start
 from shared.tables import Column, Table
 
 MIN_MINUTES = 54

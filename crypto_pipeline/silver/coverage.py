@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, Window, WindowSpec
 from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline.frames import added
-from crypto_pipeline.silver.candles import every_source, interval_start
+from crypto_pipeline.silver.candle_frames import every_source, interval_start
 from shared.tables import Column, Table
 
 HOLDS = timedelta(seconds=10)

@@ -8,7 +8,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline.bronze import instruments
 from crypto_pipeline.frames import added, differing
-from crypto_pipeline.silver.candles import every_source
+from crypto_pipeline.silver.candle_frames import every_source
 from shared.tables import DECIMAL, Column, Table
 
 _SAYS = ("base_asset", "quote_asset", "status", "tick_size", "step_size", "min_notional")

@@ -9,17 +9,8 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline.frames import added
 from crypto_pipeline.silver import ohlcv_1m, quiet_intervals
-from crypto_pipeline.silver.candles import (
-    CANDLE_COLUMNS,
-    PRICES_AND_VOLUMES,
-    RULES,
-    SERIES,
-    SUPERSEDED,
-    every_source,
-    finished,
-    in_every_interval,
-    revised,
-)
+from crypto_pipeline.silver.candle_frames import every_source, finished, in_every_interval, revised
+from crypto_pipeline.silver.candles import CANDLE_COLUMNS, PRICES_AND_VOLUMES, RULES, SERIES, STATUSES, SUPERSEDED
 from shared.tables import Table
 
 TABLE = Table(
@@ -37,7 +28,7 @@ SOURCES = (ohlcv_1m.TABLE, quiet_intervals.TABLE)
 SUMMED = (*SERIES, *PRICES_AND_VOLUMES, "trade_count", "first_trade_id", "last_trade_id", "status", "proof", "source")
 """What of a minute goes into a longer candle."""
 _WORST_LAST = {
-    "status": ("complete", "repaired", "pending", "partial"),
+    "status": STATUSES,
     "proof": ("trade_ids", "agg", "exchange_kline", "none"),
     "source": ("websocket", "trades", "rest", "archive"),
 }

@@ -23,17 +23,8 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline.bronze import agg_trades, klines, trades
 from crypto_pipeline.frames import added
-from crypto_pipeline.silver.candles import (
-    CANDLE_COLUMNS,
-    PRICES_AND_VOLUMES,
-    RULES,
-    SERIES,
-    SUPERSEDED,
-    every_source,
-    finished,
-    interval_start,
-    revised,
-)
+from crypto_pipeline.silver.candle_frames import every_source, finished, interval_start, revised
+from crypto_pipeline.silver.candles import CANDLE_COLUMNS, PRICES_AND_VOLUMES, RULES, SERIES, SUPERSEDED
 from shared.tables import Table
 
 TABLE = Table(

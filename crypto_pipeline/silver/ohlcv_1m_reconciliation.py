@@ -38,7 +38,8 @@ from pyspark.sql import functions as F  # noqa: N812
 from crypto_pipeline.bronze import agg_trades, klines, trades
 from crypto_pipeline.frames import added, differing
 from crypto_pipeline.silver import instruments, ohlcv_1m
-from crypto_pipeline.silver.candles import CANDLE_COLUMNS, PRICES_AND_VOLUMES, SERIES, every_source
+from crypto_pipeline.silver.candle_frames import every_source
+from crypto_pipeline.silver.candles import CANDLE_COLUMNS, PRICES_AND_VOLUMES, SERIES
 from shared.symbol_manager import TRADING
 from shared.tables import Column, Table
 

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from crypto_pipeline.bronze import klines
 from crypto_pipeline.frames import added, differing
 from crypto_pipeline.silver import ohlcv_1m
-from crypto_pipeline.silver.candles import every_source, in_every_interval
+from crypto_pipeline.silver.candle_frames import every_source, in_every_interval
 from shared.tables import Column, Table
 
 TABLE = Table(

@@ -117,6 +117,29 @@ def test_where_no_partition_fits_nothing_is_read(stored: InMemory) -> None:
     assert stored.reads == []
 
 
+@pytest.mark.parametrize(
+    ("condition", "files_of"),
+    [
+        ("symbol = 'BTCUSDT'", "BTCUSDT"),
+        ("symbol = 'ETHUSDT' and quantity > 0", "ETHUSDT"),
+        ("(symbol = 'ETHUSDT' or symbol = 'BTCUSDT') and quantity > 0", "BTCUSDT,ETHUSDT"),
+        ("symbol = 'ETHUSDT' or quantity > 1", None),
+        ("symbol <> 'ETHUSDT'", None),
+        ("symbol > 'ETHUSDT'", None),
+        ("symbol in ('BTCUSDT', 'ETHUSDT')", None),
+        ("quantity > 0", None),
+    ],
+)
+def test_a_condition_that_asks_for_some_symbols_reads_their_files(
+    stored: InMemory, condition: str, files_of: str | None
+) -> None:
+    found = asked(stored, f"select symbol from bronze.trades where {condition}")
+    [(_, filters)] = stored.reads
+    assert [values for name, _, values in filters if name == "symbol"] == ([files_of] if files_of else [])
+    stored.reads.clear()
+    assert asked(stored, f"select symbol from (select *, 1 from bronze.trades) where ({condition}) is true") == found
+
+
 def test_decimals_are_floats_so_that_any_arithmetic_works(stored: InMemory) -> None:
     sql = "select sum(price * quantity) / sum(quantity) as vwap from bronze.trades where symbol = 'BTCUSDT'"
     assert asked(stored, sql) == [{"vwap": pytest.approx((63000.12 * 2 + 63001) / 3)}]

@@ -1,14 +1,18 @@
 from decimal import Decimal
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow.fs import LocalFileSystem
 
-from crypto_pipeline import catalog
-from crypto_pipeline.reader import LakeError, arrow_schema, arrow_type, as_floats, done_after, read
+from crypto_pipeline import catalog, reader
+from crypto_pipeline.reader import LakeError, arrow_schema, arrow_type, as_floats, bucket_of, done_after, read
 from shared.settings import Settings
 from shared.tables import DECIMAL, Column, Table
 from streaming import object_store
@@ -38,10 +42,28 @@ def test_columns_come_in_the_order_in_which_they_were_asked_for() -> None:
     assert arrow_schema(TABLE, ["symbol", "price"]).names == ["symbol", "price"]
 
 
-@given(st.lists(st.none() | st.decimals(places=18, min_value=-(10**19), max_value=10**19), max_size=20))
-def test_a_decimal_becomes_the_nearest_float(values: list[Decimal | None]) -> None:
-    plain = as_floats(pa.table({"price": pa.array(values, PRICE)}))
-    assert plain["price"].to_pylist() == [None if value is None else float(value) for value in values]
+@given(
+    st.sampled_from([0, 2, 8, 9, 18]).flatmap(
+        lambda places: st.lists(
+            st.none()
+            | st.decimals(places=places, min_value=-(10**19), max_value=10**19)
+            | st.decimals(places=places, min_value=-(10**8), max_value=10**8),
+            max_size=20,
+        )
+    ),
+    st.integers(0, 20),
+)
+def test_a_decimal_becomes_the_nearest_float(values: list[Decimal | None], start: int) -> None:
+    plain = as_floats(pa.table({"price": pa.array(values, PRICE)}).slice(start))
+    assert plain["price"].to_pylist() == [None if value is None else float(value) for value in values[start:]]
+
+
+@pytest.mark.parametrize(
+    ("value", "of_5", "of_16"),
+    [("BTCUSDT", 4, 14), ("ETHUSDT", 4, 6), ("1000PEPEUSDT", 3, 6), ("币安人生USDT", 3, 10)],
+)
+def test_a_symbol_lies_in_the_bucket_that_javas_hash_gives(value: str, of_5: int, of_16: int) -> None:
+    assert (bucket_of(value, 5), bucket_of(value, 16)) == (of_5, of_16)
 
 
 def test_decimals_in_lists_become_floats_too() -> None:
@@ -52,6 +74,22 @@ def test_decimals_in_lists_become_floats_too() -> None:
 def test_a_sum_of_counts_stays_a_whole_number() -> None:
     counts = pa.table({"n": pa.array([Decimal(3790)], pa.decimal128(38, 0))})
     assert as_floats(counts) == counts
+
+
+def test_of_a_parquet_file_come_the_wanted_rows_and_columns_and_a_later_column_is_null(tmp_path: Path) -> None:
+    level = pa.struct([("price", PRICE)])
+    written = pa.table(
+        {
+            "_hoodie_commit_time": pa.array(["1", "1"]),
+            "symbol": pa.array(["BTCUSDT", "ETHUSDT"]),
+            "bids": pa.array([[{"price": Decimal(1)}], [{"price": Decimal(2)}]], pa.list_(pa.field("array", level))),
+        }
+    )
+    pq.write_table(written, tmp_path / "base.parquet")
+    wanted = pa.schema([("bids", pa.list_(level)), ("added", pa.float64()), ("symbol", pa.string())])
+    read = reader._parquet(str(tmp_path / "base.parquet"), LocalFileSystem(), wanted, pc.field("symbol") == "ETHUSDT")
+    assert read.schema == wanted
+    assert read.to_pylist() == [{"bids": [{"price": Decimal(2)}], "added": None, "symbol": "ETHUSDT"}]
 
 
 def test_where_no_lake_answers_the_error_names_the_cure_and_no_secret() -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from crypto_pipeline.reader import open_table
+from tests.integration.lakehouse_script import HOURLY, MONTHLY
 from tests.system import PROJECT, System
 
 
@@ -108,3 +110,22 @@ def test_a_month_that_was_filled_at_once_is_changed_like_any_other(seen: dict[st
 def test_of_two_that_fill_a_month_at_once_one_is_refused(seen: dict[str, Any]) -> None:
     assert seen["two_at_once"] == ["refused", "written"]
     assert seen["filled_twice"] == 0
+
+
+def test_the_files_of_a_symbol_alone_are_read_and_hold_all_its_rows(system: System, seen: dict[str, Any]) -> None:
+    snapshot = open_table(MONTHLY, system.settings())
+    every = {tuple(row.values()) for row in snapshot.read().to_pylist()}
+    symbols = {symbol for symbol, *_ in every}
+    assert len(symbols) == 7
+    for symbol in symbols:
+        read = {tuple(row.values()) for row in snapshot.read(filters=[("symbol", "IN", symbol)]).to_pylist()}
+        assert {row for row in read if row[0] == symbol} == {row for row in every if row[0] == symbol}
+        assert {row[0] for row in read} < symbols, "those of the other bucket too"
+
+
+def test_files_that_are_merged_give_the_rows_that_hudi_rs_gives(system: System, seen: dict[str, Any]) -> None:
+    snapshot = open_table(HOURLY, system.settings())
+    assert 0 in snapshot.log_files(), "none is merged"
+    every = {tuple(row.values()) for row in snapshot.read().to_pylist()}
+    assert {tuple(row.values()) for row in snapshot.read(filters=[("symbol", "IN", "BTCUSDT")]).to_pylist()} == every
+    assert len(every) == 3

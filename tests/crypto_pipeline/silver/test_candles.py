@@ -16,7 +16,8 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline.bronze import agg_trades, klines, trades
 from crypto_pipeline.silver import ohlcv, ohlcv_1m
-from crypto_pipeline.silver.candles import INTERVALS, LONGER, in_every_interval, interval_start
+from crypto_pipeline.silver.candle_frames import in_every_interval, interval_start
+from crypto_pipeline.silver.candles import INTERVALS, LONGER
 from shared.events import AggTrade, AnyEvent, Trade, exact_product
 from tests.crypto_pipeline.conftest import MINUTE, START, agg_trade, by_hand, in_bronze, kline, trade
 
