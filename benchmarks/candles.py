@@ -46,8 +46,9 @@ from crypto_pipeline.frames import added
 from crypto_pipeline.indicators._file import plan
 from crypto_pipeline.indicators._series import over_series
 from crypto_pipeline.silver import indicators, ohlcv, ohlcv_1m, quiet_intervals
+from crypto_pipeline.silver.candle_frames import in_every_interval
 from crypto_pipeline.silver.candles import LONGER as LONGER_INTERVALS
-from crypto_pipeline.silver.candles import PRICES_AND_VOLUMES, in_every_interval
+from crypto_pipeline.silver.candles import PRICES_AND_VOLUMES
 
 THREADS = 2
 SYMBOLS = [f"BENCH{number}USDT" for number in range(20)]
