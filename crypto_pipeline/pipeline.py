@@ -9,6 +9,7 @@ from crypto_pipeline.assets import serving_assets, specs
 from crypto_pipeline.catalog import table_modules, tables
 from crypto_pipeline.gold import forecast_inputs, forecast_models
 from crypto_pipeline.gold._prices import SERIES
+from crypto_pipeline.giving_way import FIRST, let_the_candles_pass
 from crypto_pipeline.reader import LakeError, read
 from crypto_pipeline.spark import SparkConnect
 from shared.settings import Settings, settings
@@ -25,7 +26,7 @@ def _made_by(job: str) -> dg.AssetSelection:
 _EVIDENCE, _ANALYTICS, _TRAINING = _made_by("evidence"), _made_by("analytics"), _made_by("training")
 
 pipeline = dg.define_asset_job(
-    "pipeline",
+    FIRST,
     selection=dg.AssetSelection.groups("bronze", "silver", "gold") - _EVIDENCE - _ANALYTICS - _TRAINING,
     description="Candles and their indicators, from what is new in Kafka.",
     executor_def=dg.in_process_executor,
@@ -196,6 +197,7 @@ def maintain_tables(context: dg.OpExecutionContext, config: MaintenanceConfig, s
     failed: dict[str, Exception] = {}
     with spark.lakehouse("maintenance", context.run_id) as lake:
         for table in tables().values():
+            let_the_candles_pass(context.instance, context.run)
             try:
                 compacted = lake.compact(table, now, everywhere=config.everywhere)
                 removed = lake.clean(table)

@@ -9,6 +9,7 @@ import dagster as dg
 from crypto_pipeline.assets import condition, specs
 from crypto_pipeline.catalog import table_modules
 from crypto_pipeline.conflicts import ANOTHER_WRITER, conflicts_retried
+from crypto_pipeline.giving_way import let_the_candles_pass
 from crypto_pipeline.refresh import Refreshed, refresh
 from crypto_pipeline.spark import SparkConnect
 from shared.settings import settings
@@ -74,6 +75,7 @@ def _asset(module: ModuleType) -> dg.AssetsDefinition:
     def build(context: dg.AssetExecutionContext, config: DerivedConfig, spark: SparkConnect) -> Iterator[object]:
         if waits and (why := condition.why_gold_waits(context.instance, requires)):
             raise dg.Failure(f"{table.full_name} was left as it was. {why}", allow_retries=False)
+        let_the_candles_pass(context.instance, context.run)
         with spark.lakehouse(table.full_name, context.run_id) as lake:
             again = conflicts_retried(lambda _state: context.log.info(ANOTHER_WRITER))
             done = again(lambda: refresh(lake, module, datetime.now(UTC), from_scratch=config.from_scratch))

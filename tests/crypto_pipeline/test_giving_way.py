@@ -1,0 +1,60 @@
+"""Who lets the candles go first, and for how long."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import dagster as dg
+import pytest
+
+from crypto_pipeline import giving_way
+from crypto_pipeline.definitions import defs
+from crypto_pipeline.giving_way import GIVES_WAY, let_the_candles_pass
+
+STARTED = dg.DagsterRunStatus.STARTED
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+
+
+def run_of(instance: dg.DagsterInstance, job: str, status: dg.DagsterRunStatus = STARTED) -> dg.DagsterRun:
+    return instance.create_run_for_job(defs.resolve_job_def(job), status=status)
+
+
+@pytest.mark.parametrize("job", sorted(GIVES_WAY))
+def test_a_run_waits_until_no_run_of_the_pipeline_is_at_work(instance: dg.DagsterInstance, job: str) -> None:
+    candles, other = run_of(instance, "pipeline"), run_of(instance, job)
+    done = threading.Event()
+
+    def wait() -> None:
+        let_the_candles_pass(instance, other, every=0.01)
+        done.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+    assert not done.wait(0.2)
+    instance.report_run_canceled(candles)
+    assert done.wait(10)
+
+
+def test_none_waits_for_a_run_that_is_queued_as_that_may_wait_for_its_place(instance: dg.DagsterInstance) -> None:
+    run_of(instance, "pipeline", dg.DagsterRunStatus.QUEUED)
+    assert let_the_candles_pass(instance, run_of(instance, "analytics")) < 1
+
+
+@pytest.mark.parametrize("job", ["pipeline", "serving", "rebuild_silver"])
+def test_the_candles_and_what_a_person_starts_wait_for_nobody(instance: dg.DagsterInstance, job: str) -> None:
+    run_of(instance, "pipeline")
+    assert let_the_candles_pass(instance, run_of(instance, job)) == 0
+
+
+def test_a_pipeline_that_hangs_holds_nobody_up_for_ever(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_of(instance, "pipeline")
+    monkeypatch.setattr(giving_way, "SECONDS", 0.3)
+    began = time.monotonic()
+    let_the_candles_pass(instance, run_of(instance, "analytics"), every=0.01)
+    assert 0.2 < time.monotonic() - began < 10
