@@ -304,7 +304,7 @@ LONGER = """
 
 def duck() -> duckdb.DuckDBPyConnection:
     """With as many threads as the others, in UTC."""
-    lake = duckdb.connect(config={"threads": THREADS})
+    lake = duckdb.connect(config={"threads": THREADS, "enable_progress_bar": False})
     lake.execute("set timezone = 'UTC'")
     return lake
 
