@@ -7,9 +7,9 @@ import dagster as dg
 
 from crypto_pipeline.assets import serving_assets, specs
 from crypto_pipeline.catalog import table_modules, tables
+from crypto_pipeline.giving_way import FIRST, let_the_candles_pass
 from crypto_pipeline.gold import forecast_inputs, forecast_models
 from crypto_pipeline.gold._prices import SERIES
-from crypto_pipeline.giving_way import FIRST, let_the_candles_pass
 from crypto_pipeline.reader import LakeError, read
 from crypto_pipeline.spark import SparkConnect
 from shared.settings import Settings, settings

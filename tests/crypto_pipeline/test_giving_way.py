@@ -39,12 +39,12 @@ def test_a_run_waits_until_no_run_of_the_pipeline_is_at_work(instance: dg.Dagste
     assert done.wait(10)
 
 
-def test_none_waits_for_a_run_that_is_queued_as_that_may_wait_for_its_place(instance: dg.DagsterInstance) -> None:
-    run_of(instance, "pipeline", dg.DagsterRunStatus.QUEUED)
+def test_none_waits_for_a_run_that_has_not_begun_as_that_may_wait_for_its_place(instance: dg.DagsterInstance) -> None:
+    run_of(instance, "pipeline", dg.DagsterRunStatus.NOT_STARTED)
     assert let_the_candles_pass(instance, run_of(instance, "analytics")) < 1
 
 
-@pytest.mark.parametrize("job", ["pipeline", "serving", "rebuild_silver"])
+@pytest.mark.parametrize("job", ["pipeline", "serving", "rebuild"])
 def test_the_candles_and_what_a_person_starts_wait_for_nobody(instance: dg.DagsterInstance, job: str) -> None:
     run_of(instance, "pipeline")
     assert let_the_candles_pass(instance, run_of(instance, job)) == 0
