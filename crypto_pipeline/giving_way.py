@@ -1,6 +1,7 @@
 """Runs that let the candles go first: on a small machine two runs at once take each other's time."""
 
 import time
+from collections.abc import Callable
 
 import dagster as dg
 
@@ -13,7 +14,9 @@ SECONDS = 240
 _AT_WORK = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]  # one that is queued may wait for this very run
 
 
-def let_the_candles_pass(instance: dg.DagsterInstance, run: dg.DagsterRun, every: float = 0.5) -> float:
+def let_the_candles_pass(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, sleep: Callable[[float], None] = time.sleep
+) -> float:
     """Between two steps of a run: comes back when no run of the pipeline is at work, with the seconds waited."""
     if run.job_name not in GIVES_WAY:
         return 0.0
@@ -22,5 +25,5 @@ def let_the_candles_pass(instance: dg.DagsterInstance, run: dg.DagsterRun, every
     until = (record.start_time if record and record.start_time else began) + SECONDS
     first = dg.RunsFilter(job_name=FIRST, statuses=_AT_WORK)
     while time.time() < until and instance.get_runs_count(first):
-        time.sleep(every)
+        sleep(0.5)
     return time.time() - began
