@@ -7,22 +7,24 @@ import dagster as dg
 
 FIRST = "pipeline"
 """The job that the others wait for."""
-GIVES_WAY = frozenset({"evidence", "analytics", "training", "maintenance"})
-SECONDS = 240
-"""So long after its start a run no longer waits: a pipeline that is always at work, or hangs, holds nobody up."""
+GIVES_WAY = frozenset({"evidence", "analytics", "training"})
+"""Not maintenance: it holds one of the few places for runs, and what it does makes the others quick."""
 
 _AT_WORK = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]  # one that is queued may wait for this very run
 
 
 def let_the_candles_pass(
-    instance: dg.DagsterInstance, run: dg.DagsterRun, sleep: Callable[[float], None] = time.sleep
+    instance: dg.DagsterInstance, run: dg.DagsterRun, seconds: float, sleep: Callable[[float], None] = time.sleep
 ) -> float:
-    """Between two steps of a run: comes back when no run of the pipeline is at work, with the seconds waited."""
+    """Before each table of a run: comes back when no run of the pipeline is at work, with the seconds waited.
+
+    `seconds` after its start the run no longer waits: a pipeline that is always at work, or hangs, holds nobody up.
+    """
     if run.job_name not in GIVES_WAY:
         return 0.0
     began = time.time()
     record = instance.get_run_record_by_id(run.run_id)
-    until = (record.start_time if record and record.start_time else began) + SECONDS
+    until = (record.start_time if record and record.start_time else began) + seconds
     first = dg.RunsFilter(job_name=FIRST, statuses=_AT_WORK)
     while time.time() < until and instance.get_runs_count(first):
         sleep(0.5)

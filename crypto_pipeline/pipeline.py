@@ -7,7 +7,7 @@ import dagster as dg
 
 from crypto_pipeline.assets import serving_assets, specs
 from crypto_pipeline.catalog import table_modules, tables
-from crypto_pipeline.giving_way import FIRST, let_the_candles_pass
+from crypto_pipeline.giving_way import FIRST
 from crypto_pipeline.gold import forecast_inputs, forecast_models
 from crypto_pipeline.gold._prices import SERIES
 from crypto_pipeline.reader import LakeError, read
@@ -197,7 +197,6 @@ def maintain_tables(context: dg.OpExecutionContext, config: MaintenanceConfig, s
     failed: dict[str, Exception] = {}
     with spark.lakehouse("maintenance", context.run_id) as lake:
         for table in tables().values():
-            let_the_candles_pass(context.instance, context.run)
             try:
                 compacted = lake.compact(table, now, everywhere=config.everywhere)
                 removed = lake.clean(table)

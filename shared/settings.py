@@ -162,6 +162,8 @@ class Settings(BaseSettings):
     """When in each minute the sensor starts the pipeline: late enough for the closed klines to be there."""
     analytics_minutes: Literal["5", "10", "15", "20", "30", "60"] = "5"
     """How often gold is made. On two cores each run of it makes the minute's runs beside it slower."""
+    candles_first_seconds: Annotated[int, Field(ge=0)] = 240
+    """So long a run of evidence or gold waits, between its tables, for the minute's runs of candles; on a cluster 0."""
 
     @property
     def state(self) -> Path:

@@ -36,10 +36,11 @@ STREAMED_ALONE = {
     "HISTORY_DAYS": "0",
     "HISTORY_DAYS_LATER": "0",
     "ANALYTICS_MINUTES": "60",
+    "CANDLES_FIRST_SECONDS": "0",
 }
 """Settings with which there is nothing but what is streamed, no hole that nobody asked for, and a past to be had.
 
-Gold is made when a test asks for it: two cores have enough to do.
+Gold is made when a test asks for it: two cores have enough to do. And no test waits for evidence longer than it must.
 """
 
 

@@ -135,14 +135,14 @@ def _performance(asked: Asked, day: date, *, portfolio: str) -> Performance:
     if table in asked and not portfolio:
         raise _Lacking(
             "No portfolio is valued yet: those of config/portfolio.yaml are once their prices are there, "
-            "in the next run of the job `analytics`."
+            "in the next run of the job analytics."
         )
     mine = {"portfolio": portfolio, "month": _month(day), "day": _midnight(day)}
     totals = asked.rows(_TOTALS, [table], **mine)
     if not totals or totals[-1]["day"].date() != day:
         instead = f"the latest before is of {totals[-1]['day']:%Y-%m-%d}" if totals else "nor on a day before"
         raise _Lacking(
-            f"{portfolio} was not valued on {day}, {instead}. The job `analytics` values it, each five minutes."
+            f"{portfolio} was not valued on {day}, {instead}. The job analytics values it, each five minutes."
         )
     held = asked.rows(_HELD, [table], **mine)
     last = totals[-1]
