@@ -33,8 +33,11 @@ SPARK = {"driver": "org.apache.spark.deploy.SparkSubmit", "executor": "CoarseGra
 
 
 def finished() -> list[dict[str, Any]]:
-    """The runs that are over, the oldest first."""
-    runs = probes.graphql(settings(), RUNS)["runsOrError"]["results"]
+    """The runs that are over, the oldest first; none while Dagster is too busy to say it."""
+    try:
+        runs = probes.graphql(settings(), RUNS)["runsOrError"]["results"]
+    except probes.UnhealthyError:
+        return []
     return [run for run in reversed(runs) if run["endTime"]]
 
 
