@@ -1,0 +1,96 @@
+"""The tables in ClickHouse, and how their types follow from the contracts. It knows no Spark."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from crypto_pipeline.catalog import LAYERS
+from shared.tables import Column
+
+BOOKKEEPING = "serving"
+"""The database of what is noted about the tables, and of those that are being filled."""
+DATABASES = (*LAYERS, BOOKKEEPING)
+MARKS = f"{BOOKKEEPING}.marks"
+"""How far each served table has followed the lake."""
+OFFSETS = f"{BOOKKEEPING}.offsets"
+"""How far the trades were read from Kafka."""
+VERSION = "served_version"
+"""The column by which of two rows of one key the later stays; `select *` leaves it out."""
+
+_NOTES = (
+    f"CREATE TABLE IF NOT EXISTS {MARKS} (table_name String, source String, mark String, "
+    "written_at DateTime64(6, 'UTC') DEFAULT now64(6)) ENGINE = ReplacingMergeTree ORDER BY (table_name, source)",
+    f"CREATE TABLE IF NOT EXISTS {OFFSETS} (topic String, partition Int32, topic_id String, next_offset Int64, "
+    "written_at DateTime64(6, 'UTC') DEFAULT now64(6)) ENGINE = ReplacingMergeTree ORDER BY (topic, partition)",
+)
+_TYPES = {
+    "string": "String",
+    "boolean": "Bool",
+    "int": "Int32",
+    "bigint": "Int64",
+    "double": "Float64",
+    "date": "Date32",
+    "timestamp": "DateTime64(6, 'UTC')",
+}
+_SOURCE = "bitShiftLeft(toUInt64(indexOf(['archive', 'rest', 'websocket'], ifNull(source, ''))), 62)"
+"""The best source first: the two highest bits of a version."""
+BETTER_SOURCE_THEN_ORDERING = f"{_SOURCE} + toUInt64(ifNull(ordering, 0))"
+BETTER_SOURCE_THEN_EARLIER_RECEIPT = (
+    f"{_SOURCE} + {2**62 - 1} - toUInt64(ifNull(toUnixTimestamp64Micro(received_at), 0))"
+)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A table in ClickHouse, with every column of `key` and others that may be null."""
+
+    full_name: str
+    grain: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    version: str = "0"
+    """The SQL expression that gives a row its version, unless whoever writes gives one."""
+    month_of: str | None = None
+    """The column by whose month it is partitioned."""
+
+    def described(self) -> list[tuple[str, str, int]]:
+        """As `system.columns` tells it: each column's name, its type, and whether it is of the key."""
+        described = [(c.name, column_type(c, self.key), int(c.name in self.key)) for c in self.columns]
+        return [*described, (VERSION, "UInt64", 0)]
+
+
+def column_type(column: Column, key: Sequence[str]) -> str:
+    """ClickHouse's type for a contract's, as it spells it itself. What is nested is its JSON.
+
+    Raises `ValueError` for a type that no contract has had yet.
+    """
+    found = _TYPES.get(column.type)
+    if decimal := re.fullmatch(r"decimal\((\d+), *(\d+)\)", column.type):
+        found = f"Decimal({decimal[1]}, {decimal[2]})"
+    elif column.type.startswith(("array<", "struct<", "map<")):
+        found = "String"
+    if found is None:
+        raise ValueError(f"no ClickHouse type is known for {column.type}")
+    return found if column.name in key else f"Nullable({found})"
+
+
+def create(shape: Shape, name: str) -> str:
+    """The statement that makes a table of this shape under a name, where there is none."""
+    columns = [f"`{c.name}` {column_type(c, shape.key)} COMMENT {_text(c.comment)}" for c in shape.columns]
+    columns.append(f"`{VERSION}` UInt64 MATERIALIZED {shape.version} COMMENT 'of two rows of one key the greater stays'")
+    by_month = f" PARTITION BY toYYYYMM(`{shape.month_of}`)" if shape.month_of else ""
+    key = ", ".join(f"`{name}`" for name in shape.key)
+    return (
+        f"CREATE TABLE IF NOT EXISTS {name} ({', '.join(columns)}) ENGINE = ReplacingMergeTree(`{VERSION}`)"
+        f"{by_month} ORDER BY ({key}) COMMENT {_text(shape.grain)}"
+    )
+
+
+def prepare(mode: str) -> list[str]:
+    """The statements that make the databases and the notes, where they are not there; they are those of a mode."""
+    databases = [f"CREATE DATABASE IF NOT EXISTS {name} COMMENT {_text(mode)}" for name in DATABASES]
+    return [*databases, *_NOTES]
+
+
+def _text(words: str) -> str:
+    return "'" + words.replace("\\", "\\\\").replace("'", "\\'") + "'"
