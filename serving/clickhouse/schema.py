@@ -48,8 +48,8 @@ class Shape:
     grain: str
     columns: tuple[Column, ...]
     key: tuple[str, ...]
-    version: str = "0"
-    """The SQL expression that gives a row its version, unless whoever writes gives one."""
+    version: str
+    """The SQL expression that gives a row its version when it is inserted."""
     month_of: str | None = None
     """The column by whose month it is partitioned."""
 

@@ -17,7 +17,6 @@ from shared.settings import Settings
 INSERTS = {
     "async_insert": 0,  # what is answered is there
     "input_format_null_as_default": 0,  # a null in the key is an error, not an empty text
-    "insert_allow_materialized_columns": 1,
     "max_partitions_per_insert_block": 0,
 }
 """How rows are inserted."""
@@ -93,7 +92,7 @@ def _make(writer: Client, mode: str) -> None:
 def sentence(error: ClickHouseError) -> str:
     """What went wrong, without ClickHouse's codes and versions, and without the client's tale of its attempts."""
     said = " ".join(str(error).split())
-    if told := re.search(r"DB::Exception: (.+?)\.?(?: \([A-Z][A-Z0-9_]+\).*)?$", said):
+    if told := re.search(r".*DB::Exception: (.+?)\.?(?: \([A-Z][A-Z0-9_]+\).*)?$", said):
         return told[1]
     reason = re.search(r"\[Errno -?\d+\] ([^'\")]+)", said)
     return reason[1] if reason else said

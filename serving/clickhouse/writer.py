@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 
-from serving.clickhouse.schema import BETTER_SOURCE_THEN_ORDERING, BOOKKEEPING, MARKS, VERSION, Shape, create
+from serving.clickhouse.schema import BETTER_SOURCE_THEN_ORDERING, BOOKKEEPING, MARKS, Shape, create
 from serving.json_text import json_text
 from serving.tables import Served
 from serving.writer import Written
@@ -19,9 +19,13 @@ ROWS_AT_ONCE = 100_000
 """What comes in pieces is gathered to about so many: each insert makes a part for each of its months."""
 
 
-def shape(table: Served) -> Shape:
-    """The table as ClickHouse has it."""
-    version = BETTER_SOURCE_THEN_ORDERING if table.prefers else "0"
+def shape(table: Served, followed: Mapping[str, str] | None = None) -> Shape:
+    """The table as ClickHouse has it, for rows of a batch.
+
+    Where no column tells their version, it is the time until which the lake was followed, by the lake's own clock.
+    """
+    latest = max((int(mark) for mark in (followed or {}).values()), default=0)
+    version = BETTER_SOURCE_THEN_ORDERING if table.prefers else str(latest)
     return Shape(table.full_name, table.grain, table.columns, table.key, version, table.month_of)
 
 
@@ -49,13 +53,13 @@ def write(
     The pieces are read one after the other, and none is kept. With `whole` they are all that there is: other rows go,
     and until then readers see the old ones. Raises `DatabaseError` for a value that its column cannot hold.
     """
-    wanted = shape(table)
+    wanted = shape(table, followed)
     staged = f"{BOOKKEEPING}.`{table.full_name}`"
     client.command(f"DROP TABLE IF EXISTS {staged} SYNC")  # of a run that was killed
     client.command(create(wanted, staged))
     received = 0
     for rows in _gathered(pieces):
-        client.insert_arrow(staged, _storable(table, rows, followed))
+        client.insert_arrow(staged, _storable(table, rows))
         received += rows.num_rows
     if whole:
         client.command(create(wanted, table.full_name))
@@ -79,16 +83,11 @@ def _gathered(pieces: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield pa.concat_tables(waiting)
 
 
-def _storable(table: Served, rows: pa.Table, followed: Mapping[str, str]) -> pa.Table:
-    """The rows with what is nested as JSON and, where no column of theirs tells it, their version: the time until
-    which the lake was followed, by its own clock. A later batch has a later one.
-    """
+def _storable(table: Served, rows: pa.Table) -> pa.Table:
+    """The rows with what is nested as JSON."""
     rows = rows.select(table.column_names)
     for at, field in enumerate(rows.schema):
         if pa.types.is_nested(field.type):
             texts = [None if value is None else json_text(value) for value in rows.column(at).to_pylist()]
             rows = rows.set_column(at, field.name, pa.array(texts, pa.string()))
-    if table.prefers:
-        return rows
-    version = max((int(mark) for mark in followed.values()), default=0)
-    return rows.append_column(VERSION, pa.array([version], pa.uint64()).take(pa.array([0] * rows.num_rows)))
+    return rows

@@ -38,6 +38,6 @@ def test_a_type_that_no_contract_has_had_is_refused() -> None:
 
 def test_a_wording_with_quotes_is_told_as_it_is(client: Client) -> None:
     said = "the maker's \\ own"
-    client.command(create(Shape("gold.quoted", said, (Column("x", "int", said),), ("x",)), "gold.quoted"))
+    client.command(create(Shape("gold.quoted", said, (Column("x", "int", said),), ("x",), "0"), "gold.quoted"))
     asked = "SELECT comment FROM system.columns WHERE table = 'quoted' AND name = 'x'"
     assert client.query(asked).result_rows == [(said,)]
