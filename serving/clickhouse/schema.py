@@ -1,7 +1,6 @@
 """The tables in ClickHouse, and how their types follow from the contracts. It knows no Spark."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from crypto_pipeline.catalog import LAYERS
@@ -42,7 +41,7 @@ BETTER_SOURCE_THEN_EARLIER_RECEIPT = (
 
 @dataclass(frozen=True)
 class Shape:
-    """A table in ClickHouse, with every column of `key` and others that may be null."""
+    """A table in ClickHouse. Columns may be null, but for those of the key and the one that places a row."""
 
     full_name: str
     grain: str
@@ -55,28 +54,34 @@ class Shape:
 
     def described(self) -> list[tuple[str, str, int]]:
         """As `system.columns` tells it: each column's name, its type, and whether it is of the key."""
-        described = [(c.name, column_type(c, self.key), int(c.name in self.key)) for c in self.columns]
+        described = [(name, kind, int(name in self.key)) for name, kind in self.types()]
         return [*described, (VERSION, "UInt64", 0)]
 
+    def types(self) -> list[tuple[str, str]]:
+        """Each column's name and its type."""
+        never_null = (*self.key, self.month_of)
+        types = [(column.name, column_type(column.type)) for column in self.columns]
+        return [(name, kind if name in never_null else f"Nullable({kind})") for name, kind in types]
 
-def column_type(column: Column, key: Sequence[str]) -> str:
+
+def column_type(spark_type: str) -> str:
     """ClickHouse's type for a contract's, as it spells it itself. What is nested is its JSON.
 
     Raises `ValueError` for a type that no contract has had yet.
     """
-    found = _TYPES.get(column.type)
-    if decimal := re.fullmatch(r"decimal\((\d+), *(\d+)\)", column.type):
-        found = f"Decimal({decimal[1]}, {decimal[2]})"
-    elif column.type.startswith(("array<", "struct<", "map<")):
-        found = "String"
-    if found is None:
-        raise ValueError(f"no ClickHouse type is known for {column.type}")
-    return found if column.name in key else f"Nullable({found})"
+    if found := _TYPES.get(spark_type):
+        return found
+    if decimal := re.fullmatch(r"decimal\((\d+), *(\d+)\)", spark_type):
+        return f"Decimal({decimal[1]}, {decimal[2]})"
+    if spark_type.startswith(("array<", "struct<", "map<")):
+        return _TYPES["string"]
+    raise ValueError(f"no ClickHouse type is known for {spark_type}")
 
 
 def create(shape: Shape, name: str) -> str:
     """The statement that makes a table of this shape under a name, where there is none."""
-    columns = [f"`{c.name}` {column_type(c, shape.key)} COMMENT {_text(c.comment)}" for c in shape.columns]
+    comments = {column.name: column.comment for column in shape.columns}
+    columns = [f"`{name}` {kind} COMMENT {_text(comments[name])}" for name, kind in shape.types()]
     columns.append(f"`{VERSION}` UInt64 MATERIALIZED {shape.version} COMMENT 'of two rows of one key the greater stays'")
     by_month = f" PARTITION BY toYYYYMM(`{shape.month_of}`)" if shape.month_of else ""
     key = ", ".join(f"`{name}`" for name in shape.key)

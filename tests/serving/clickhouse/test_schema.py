@@ -33,7 +33,7 @@ def test_a_table_is_as_its_contract_says(client: Client, wanted: Shape) -> None:
 
 def test_a_type_that_no_contract_has_had_is_refused() -> None:
     with pytest.raises(ValueError, match="no ClickHouse type is known for binary"):
-        column_type(Column("x", "binary", ""), ())
+        column_type("binary")
 
 
 def test_a_wording_with_quotes_is_told_as_it_is(client: Client) -> None:
