@@ -1,6 +1,7 @@
 """SQL over the tables in ClickHouse by the read-only account, answered in Arrow."""
 
 import re
+from contextlib import suppress
 
 import pyarrow as pa
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
@@ -12,7 +13,8 @@ from serving.clickhouse.server import reading, sentence
 from serving.tables import served
 from shared.settings import Settings
 
-_UNKNOWN_TABLE, _TOO_LONG, _OVERFLOW = 60, 159, 407
+_LAKES = pa.decimal128(38, 18)
+_UNKNOWN_TABLE, _TOO_LONG = 60, 159
 
 
 def query(sql: str, settings: Settings) -> pa.Table:
@@ -27,7 +29,7 @@ def query(sql: str, settings: Settings) -> pa.Table:
         )
     try:
         with reading(settings) as reader:
-            return reader.query_arrow(sql, use_strings=True)
+            return _narrowed(reader.query_arrow(sql, use_strings=True))
     except OperationalError as error:
         raise LakeError(
             f"ClickHouse at {settings.clickhouse_place} does not answer: {sentence(error)}. Start it with "
@@ -37,12 +39,19 @@ def query(sql: str, settings: Settings) -> pa.Table:
         raise SqlError(_told(error)) from None
 
 
+def _narrowed(answer: pa.Table) -> pa.Table:
+    """The answer with the lake's own decimals, which ClickHouse keeps wider, where they hold the values."""
+    for at, field in enumerate(answer.schema):
+        if pa.types.is_decimal256(field.type) and field.type.scale == _LAKES.scale:
+            with suppress(pa.ArrowInvalid):
+                answer = answer.set_column(at, field.name, answer.column(at).cast(_LAKES))
+    return answer
+
+
 def _told(error: DatabaseError) -> str:
     said = sentence(error)
     if error.code == _UNKNOWN_TABLE and (name := re.search(r"'([\w.]+)'|\b(\w+\.\w+)\b", said)):
         return no_such_table(name[1] or name[2], [*served(), trades.NAME], "ClickHouse has no table")
     if error.code == _TOO_LONG:
         return f"{said}: ask for less, or put a condition on the key."
-    if error.code == _OVERFLOW:
-        return f"{said}: multiply and divide floats, such as toFloat64(price)."
     return said

@@ -67,12 +67,13 @@ class Shape:
 def column_type(spark_type: str) -> str:
     """ClickHouse's type for a contract's, as it spells it itself. What is nested is its JSON.
 
+    A decimal gets 76 digits: of 38, the product or quotient of two prices would overflow, and ClickHouse not say so.
     Raises `ValueError` for a type that no contract has had yet.
     """
     if found := _TYPES.get(spark_type):
         return found
-    if decimal := re.fullmatch(r"decimal\((\d+), *(\d+)\)", spark_type):
-        return f"Decimal({decimal[1]}, {decimal[2]})"
+    if decimal := re.fullmatch(r"decimal\(\d+, *(\d+)\)", spark_type):
+        return f"Decimal(76, {decimal[1]})"
     if spark_type.startswith(("array<", "struct<", "map<")):
         return _TYPES["string"]
     raise ValueError(f"no ClickHouse type is known for {spark_type}")

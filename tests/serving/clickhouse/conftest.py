@@ -39,6 +39,7 @@ def there(settings: Settings, table: Served) -> list[dict[str, Any]]:
     names = ", ".join(f"`{name}`" for name in table.column_names)
     order = ", ".join(f"`{name}`" for name in table.key)
     with reading(settings) as reader:
-        asked = f"SELECT {names} FROM {table.full_name} ORDER BY {order}"
-        found: list[dict[str, Any]] = reader.query_arrow(asked, use_strings=True).to_pylist()
+        found: list[dict[str, Any]] = reader.query_arrow(
+            f"SELECT {names} FROM {table.full_name} ORDER BY {order}", use_strings=True
+        ).to_pylist()
     return found

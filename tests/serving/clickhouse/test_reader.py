@@ -96,9 +96,25 @@ def test_a_question_that_takes_too_long_is_ended_with_a_sentence(settings: Setti
                      "max_block_size = 1, function_sleep_max_microseconds_per_block = 10000000", settings)  # fmt: skip
 
 
-def test_decimals_that_overflow_are_told_with_the_cure(asked: Ask) -> None:
-    with pytest.raises(SqlError, match="toFloat64"):
-        asked("SELECT sum(close * open) FROM silver.fact_ohlcv")
+@pytest.mark.parametrize(
+    ("columns", "value"),
+    [
+        ("sum(close * open) / sum(open)", "101.5"),
+        ("any(open / close)", "0.985221674876847290"),
+        ("sum(close)", "507.5"),
+        ("max(close * open * trade_count)", "71050"),
+        ("toFloat64(avg(close))", "101.5"),
+    ],
+)
+def test_prices_are_multiplied_and_divided_without_an_overflow(asked: Ask, columns: str, value: str) -> None:
+    [[answer]] = [row.values() for row in asked(f"SELECT {columns} FROM silver.fact_ohlcv").to_pylist()]
+    assert answer == Decimal(value)
+
+
+def test_a_decimal_too_wide_for_the_lakes_type_is_still_exact_and_a_float_where_it_is_wanted(settings: Settings) -> None:
+    wide = reader.query("SELECT toDecimal256('123456789012345678901234567890.5', 18) AS x", settings)
+    assert wide.to_pylist() == [{"x": Decimal("123456789012345678901234567890.5")}]
+    assert as_floats(wide).to_pylist() == [{"x": 123456789012345678901234567890.5}]
 
 
 def test_a_database_that_is_down_is_a_sentence() -> None:
