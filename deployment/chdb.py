@@ -11,8 +11,8 @@ LOCK = PROJECT / "tests" / "serving" / "clickhouse" / "requirements.lock"
 
 def is_installed() -> bool:
     """Is the version of the lock in the environment?"""
-    pinned = re.search(r"^chdb-core==([\w.]+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
-    return bool(pinned) and any(VENV.glob(f"lib/python*/site-packages/chdb_core-{pinned[1]}.dist-info"))
+    pinned = re.findall(r"^chdb-core==([\w.]+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
+    return any(any(VENV.glob(f"lib/python*/site-packages/chdb_core-{one}.dist-info")) for one in pinned)
 
 
 def install(shell: Shell) -> None:

@@ -83,7 +83,9 @@ def create(shape: Shape, name: str) -> str:
     """The statement that makes a table of this shape under a name, where there is none."""
     comments = {column.name: column.comment for column in shape.columns}
     columns = [f"`{name}` {kind} COMMENT {_text(comments[name])}" for name, kind in shape.types()]
-    columns.append(f"`{VERSION}` UInt64 MATERIALIZED {shape.version} COMMENT 'of two rows of one key the greater stays'")
+    columns.append(
+        f"`{VERSION}` UInt64 MATERIALIZED {shape.version} COMMENT 'of two rows of one key the greater stays'"
+    )
     by_month = f" PARTITION BY toYYYYMM(`{shape.month_of}`)" if shape.month_of else ""
     key = ", ".join(f"`{name}`" for name in shape.key)
     return (

@@ -41,8 +41,8 @@ def marks(client: Client, table: Served) -> dict[str, str]:
     )
     if client.query(asked, known).result_rows != shape(table).described():
         return {}
-    asked = f"SELECT source, mark FROM {MARKS} FINAL WHERE table_name = {{name:String}}"
-    return dict(client.query(asked, known).result_rows)
+    asked = f"SELECT source, mark FROM {MARKS} FINAL WHERE table_name = {{name:String}}"  # noqa: S608 (our own name)
+    return {str(source): str(mark) for source, mark in client.query(asked, known).result_rows}
 
 
 def write(

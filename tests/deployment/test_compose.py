@@ -44,7 +44,9 @@ def test_each_container_runs_and_probes_its_service_and_needs_what_it_needs(desc
         assert one["command"] == [service.name]
         assert one["healthcheck"]["test"][-2:] == ["deployment.probe", service.name]
         assert set(one.get("depends_on", ())) == {container(need) for need in service.needs}
-        assert one.get("profiles", []) == ([service.mode] if service.mode else [service.name] if service.only_with else [])
+        assert one.get("profiles", []) == (
+            [service.mode] if service.mode else [service.name] if service.only_with else []
+        )
         assert one.get("stop_signal", "SIGTERM") == f"SIG{service.stop_signal}"
 
 

@@ -111,7 +111,9 @@ def test_prices_are_multiplied_and_divided_without_an_overflow(asked: Ask, colum
     assert answer == Decimal(value)
 
 
-def test_a_decimal_too_wide_for_the_lakes_type_is_still_exact_and_a_float_where_it_is_wanted(settings: Settings) -> None:
+def test_a_decimal_too_wide_for_the_lakes_type_is_still_exact_and_a_float_where_it_is_wanted(
+    settings: Settings,
+) -> None:
     wide = reader.query("SELECT toDecimal256('123456789012345678901234567890.5', 18) AS x", settings)
     assert wide.to_pylist() == [{"x": Decimal("123456789012345678901234567890.5")}]
     assert as_floats(wide).to_pylist() == [{"x": 123456789012345678901234567890.5}]

@@ -27,9 +27,7 @@ def until(condition: Callable[[], object], seconds: float = 20) -> None:
 def away() -> Settings:
     """Neither ClickHouse nor Kafka is there."""
     kafka, clickhouse, port = free_ports(3)
-    return Settings(
-        kafka_port=kafka, clickhouse_url=f"http://127.0.0.1:{clickhouse}", clickhouse_trades_port=port
-    )
+    return Settings(kafka_port=kafka, clickhouse_url=f"http://127.0.0.1:{clickhouse}", clickhouse_trades_port=port)
 
 
 @pytest.fixture
@@ -81,7 +79,7 @@ def test_it_ends_in_good_order_when_it_is_told_to(tmp_path: Path, away: Settings
 def test_the_service_needs_no_spark_no_dagster_and_no_pandas() -> None:
     code = (
         "import sys, serving.clickhouse.service, serving.clickhouse.server; from serving.clickhouse import trades; "
-        "trades.shape(); print([name for name in ('pyspark', 'dagster', 'pandas', 'sqlalchemy') if name in sys.modules])"
+        "trades.shape(); print([name for name in ('pyspark', 'dagster', 'pandas', 'psycopg') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -53,7 +53,9 @@ def test_every_column_but_bronzes_own_is_filled_exactly(client: Client, settings
         [row] = reader.query_arrow(f"SELECT * FROM {trades.NAME}", use_strings=True).to_pylist()
     assert list(row) == [column.name for column in trades.shape().columns]
     assert row.pop("ingested_at").timestamp() == NOW / 1_000_000
-    times = {name: round(row.pop(name).timestamp() * 1_000_000) for name in ("event_time", "published_at", "received_at")}
+    times = {
+        name: round(row.pop(name).timestamp() * 1_000_000) for name in ("event_time", "published_at", "received_at")
+    }
     assert times == {"event_time": START + 7, "published_at": START + 1, "received_at": START + 7}
     assert row == {name: getattr(trade, name) for name in row}
 
