@@ -4,9 +4,9 @@
     python -m benchmarks.serving --candles 5000000
     python -m benchmarks.serving --engine clickhouse
 
-It starts a PostgreSQL of its own, as it is deployed, and makes the rows; Spark has no part in it. ClickHouse runs within
-this process, whose memory it takes. Measured are the time from the first piece of Arrow to the commit, and the greatest
-memory of this process above what it has before.
+It starts a PostgreSQL of its own, as it is deployed, and makes the rows; Spark has no part in it. ClickHouse runs
+within this process. Measured are the time from the first piece of Arrow to the commit, and the greatest memory of this
+process above what it has before.
 """
 
 import resource

@@ -103,9 +103,7 @@ DASHBOARDS: Mapping[str, Sequence[Panel]] = {
         Panel(
             "From a trade to ClickHouse",
             "s",
-            {
-                "p99": "histogram_quantile(0.99, sum by (le) (rate(clickhouse_trade_delay_seconds_bucket[$__rate_interval])))"
-            },
+            {"p99": "histogram_quantile(0.99, rate(clickhouse_trade_delay_seconds_bucket[$__rate_interval]))"},
         ),
         Panel("Rows of today", "short", {"{{table}}": "table_rows_today"}),
         Panel("Rows written", "cps", {"{{table}}": "rate(table_rows_written_total[10m])"}),

@@ -80,8 +80,8 @@ def reading(settings: Settings) -> Iterator[Client]:
 def _make(writer: Client, mode: str) -> None:
     for statement in prepare(mode):
         writer.command(statement)
-    asked = f"SELECT comment FROM system.databases WHERE name = '{BOOKKEEPING}'"
-    [[there]] = writer.query(asked).result_rows
+    asked = "SELECT comment FROM system.databases WHERE name = {name:String}"
+    [[there]] = writer.query(asked, {"name": BOOKKEEPING}).result_rows
     if there != mode:
         raise ServingError(
             f"This ClickHouse holds the tables of the mode {there}, and this deployment is {mode}: give it another by "

@@ -16,6 +16,7 @@ from crypto_pipeline.assets import clickhouse_assets
 from crypto_pipeline.assets.clickhouse_assets import take_in
 from crypto_pipeline.assets.served import due, key
 from crypto_pipeline.change_feed import ChangeFeed
+from crypto_pipeline.definitions import defs
 from serving.clickhouse.server import connected
 from serving.clickhouse.writer import marks
 from serving.tables import Served, served
@@ -119,7 +120,7 @@ def test_the_assets_the_job_and_the_sensor_are_there_where_it_is_turned_on(
 
 def test_a_run_is_asked_for_once_something_is_due() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        definitions = clickhouse_job.definitions()
+        definitions = dg.Definitions.merge(defs, clickhouse_job.definitions())
         context = dg.build_sensor_context(instance, definitions=definitions)
         assert not clickhouse_job.when_due(context).run_requests
         instance.report_runless_asset_event(dg.AssetMaterialization(["silver", "ohlcv"]))
