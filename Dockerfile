@@ -5,7 +5,7 @@ FROM golang:1.26-bookworm AS minio
 RUN apt-get update && apt-get install -y --no-install-recommends python3 && rm -rf /var/lib/apt/lists/*
 ENV XDG_CACHE_HOME=/opt/cache
 WORKDIR /app
-COPY deployment/__init__.py deployment/chromium.py deployment/command.py deployment/console.py deployment/debian.py deployment/environment.py \
+COPY deployment/__init__.py deployment/chdb.py deployment/chromium.py deployment/command.py deployment/console.py deployment/debian.py deployment/environment.py \
      deployment/install.py deployment/jars.py deployment/minio.py deployment/paths.py deployment/postgres.py deployment/prometheus.py \
      deployment/steps.py deployment/
 COPY config/jars config/jars
@@ -15,7 +15,7 @@ FROM debian:12-slim AS jars
 RUN apt-get update && apt-get install -y --no-install-recommends maven python3 && rm -rf /var/lib/apt/lists/*
 ENV XDG_CACHE_HOME=/opt/cache
 WORKDIR /app
-COPY deployment/__init__.py deployment/chromium.py deployment/command.py deployment/console.py deployment/debian.py deployment/environment.py \
+COPY deployment/__init__.py deployment/chdb.py deployment/chromium.py deployment/command.py deployment/console.py deployment/debian.py deployment/environment.py \
      deployment/install.py deployment/jars.py deployment/minio.py deployment/paths.py deployment/postgres.py deployment/prometheus.py \
      deployment/steps.py deployment/
 COPY config/jars config/jars
@@ -27,7 +27,7 @@ RUN mkdir -p /usr/share/man/man1 && apt-get update \
     && apt-get install -y --no-install-recommends openjdk-17-jre-headless procps && rm -rf /var/lib/apt/lists/*
 ENV XDG_CACHE_HOME=/opt/cache
 WORKDIR /app
-COPY deployment/__init__.py deployment/chromium.py deployment/command.py deployment/console.py deployment/debian.py deployment/environment.py \
+COPY deployment/__init__.py deployment/chdb.py deployment/chromium.py deployment/command.py deployment/console.py deployment/debian.py deployment/environment.py \
      deployment/install.py deployment/jars.py deployment/minio.py deployment/paths.py deployment/postgres.py deployment/prometheus.py \
      deployment/steps.py deployment/
 COPY config/jars config/jars

@@ -56,8 +56,8 @@ class _Quiet(WSGIRequestHandler):
 class Pages:
     """Answers HTTP in a thread."""
 
-    def __init__(self, metrics: Metrics, healthy: Callable[[], tuple[bool, Mapping[str, str]]]) -> None:
-        self._metrics = make_wsgi_app(metrics.registry)
+    def __init__(self, registry: CollectorRegistry, healthy: Callable[[], tuple[bool, Mapping[str, str]]]) -> None:
+        self._metrics = make_wsgi_app(registry)
         self._healthy = healthy
 
     def serve(self, address: str, port: int) -> None:

@@ -49,7 +49,7 @@ class Service:
         self._asking = Asking(settings, self._seen)
         self._sending = Sending(lambda: Store(settings), self._metrics.sent)
         self._heartbeat = Heartbeat(self._heartbeat_url, self.faults)
-        self._pages = Pages(self._metrics, lambda: (self._is_evaluating, self.faults()))
+        self._pages = Pages(self._metrics.registry, lambda: (self._is_evaluating, self.faults()))
         self._stepped_at = float("-inf")
         self._trouble = "it has not begun"
 

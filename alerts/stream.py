@@ -9,7 +9,7 @@ import msgspec
 from kafka import KafkaConsumer, TopicPartition
 
 from alerts.kinds._kind import Offsets
-from shared.events import STREAMS, Trade, decode
+from shared.events import STREAMS, TRADE_BEGINS, Trade, decode
 from shared.settings import Settings
 from shared.symbol_manager import TOPIC_PREFIX
 
@@ -19,7 +19,6 @@ AT_ONCE = 5000
 PATIENCE_MS = 5000
 _head = re.compile(rb'\{"stream":"(\w+)","exchange":"([^"]*)","symbol":"([^"]*)"').match
 _DATA = {name.encode() for name in STREAMS}
-_TRADE = b'{"stream":"trade",'
 _FROM_WEBSOCKET = b'"source":"websocket"'
 
 
@@ -32,7 +31,7 @@ class Arrived(NamedTuple):
 
     def trade(self) -> Trade | None:
         """The trade that it is, where it is one."""
-        if not self.value.startswith(_TRADE):
+        if not self.value.startswith(TRADE_BEGINS):
             return None
         try:
             event = decode(self.value)

@@ -58,3 +58,7 @@ defs = dg.Definitions(
         )
     },
 )
+if settings().has_clickhouse:
+    from crypto_pipeline import clickhouse_job
+
+    defs = dg.Definitions.merge(defs, clickhouse_job.definitions())

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from crypto_pipeline.assets import serving_assets, specs
+from crypto_pipeline.assets import served, serving_assets, specs
 from crypto_pipeline.catalog import table_modules, tables
 from crypto_pipeline.giving_way import FIRST
 from crypto_pipeline.gold import forecast_inputs, forecast_models
@@ -51,11 +51,13 @@ training = dg.define_asset_job(
     executor_def=dg.in_process_executor,
 )
 
+FIRST_LOAD = {"dagster/max_runtime": str(6 * 3600)}
+"""The tags of a job that may have years to load."""
 serving = dg.define_asset_job(
     "serving",
     selection=dg.AssetSelection.assets(serving_assets.serving),
     description="The tables in PostgreSQL, from what is new in the lake.",
-    tags={"dagster/max_runtime": str(6 * 3600)},  # a first load of years
+    tags=FIRST_LOAD,
     executor_def=dg.in_process_executor,
 )
 
@@ -153,7 +155,7 @@ def _under_way(instance: dg.DagsterInstance, job: str) -> dg.SkipReason | None:
 
 
 _SERVED_APART = 50
-"""Seconds at least from one request of the serving job to the next, also while PostgreSQL is down."""
+"""Seconds at least from one request of a serving job to the next, also while its database is down."""
 _SERVED_WITHIN = 120
 """Seconds after which it no longer waits for the pipeline to end."""
 
@@ -167,18 +169,23 @@ _SERVED_WITHIN = 120
 )
 def serving_when_due(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """One run for all tables of which a source was made since. What a failed run did not take in is due again."""
+    return requested(context, serving.name, "postgres")
+
+
+def requested(context: dg.SensorEvaluationContext, job: str, database: served.Database) -> dg.SensorResult:
+    """The run of a job that fills a database, where it is to have one now."""
     now = datetime.now(UTC).timestamp()
     since = abs(now - float(context.cursor or 0))  # also where the clock was set back
     if since < _SERVED_APART:
         return dg.SensorResult(skip_reason=f"A run was requested {since:.0f} s ago.")
-    skipped = _under_way(context.instance, serving.name)
+    skipped = _under_way(context.instance, job)
     if not skipped and since < _SERVED_WITHIN:
         skipped = _under_way(context.instance, pipeline.name)
     if skipped:
         return dg.SensorResult(skip_reason=skipped)
-    tables_due = serving_assets.due(context.instance)
+    tables_due = served.due(context.instance, database)
     if not tables_due:
-        return dg.SensorResult(skip_reason="PostgreSQL has all that the lake has.")
+        return dg.SensorResult(skip_reason="It has all that the lake has.")
     return dg.SensorResult(run_requests=[dg.RunRequest(asset_selection=list(tables_due))], cursor=str(now))
 
 

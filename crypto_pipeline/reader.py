@@ -291,7 +291,7 @@ _EXACT = 2**53
 
 
 def _as_floats(column: pa.ChunkedArray, plain: pa.DataType) -> pa.ChunkedArray:
-    if plain == pa.float64() and column.type.scale == 18:
+    if plain == pa.float64() and column.type.scale == 18 and column.type.bit_width == 128:
         pieces = [_divided(piece) for piece in column.chunks if len(piece)]
         if all(piece is not None for piece in pieces):
             return pa.chunked_array(pieces, plain)

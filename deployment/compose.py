@@ -8,11 +8,11 @@ from deployment.paths import set_environment, state
 from deployment.services import TABLE
 from deployment.start import configured
 from deployment.stop import stop
-from shared.settings import SettingsError
+from shared.settings import Settings, SettingsError
 from shared.yaml_file import YamlFileError
 
-GRAFANA_MB = (256, 192)
-"""What Grafana may take with the profiles 8g and 6g; it is no service of the table, but an image of its makers."""
+MAKERS_MB = {"clickhouse": (1536, 1024), "grafana": (256, 192)}
+"""What may be taken with 8g and 6g by those that are no services of the table, but images of their makers."""
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     for local in ("demo", "live"):
         stop(state(local), print)
     limits = memory_limits(settings.memory_profile)
-    if docker.run(mode, "up", "--detach", "--build", "--wait", "--remove-orphans", **limits):
+    if docker.run(mode, profiles(settings), "up", "--detach", "--build", "--wait", "--remove-orphans", **limits):
         sys.exit(
             "✗ Docker did not bring everything up: `docker compose ps` and `docker compose logs` show why. "
             "./deploy.sh --local does without it."
@@ -37,8 +37,16 @@ def main() -> None:
 def memory_limits(profile: str) -> dict[str, str]:
     """The variables by which `docker-compose.yml` gets the memory limits of a profile."""
     at = 0 if profile == "8g" else 1
-    limits = {service.name: service.memory_mb[at] for service in TABLE} | {"grafana": GRAFANA_MB[at]}
-    return {f"MEMORY_{name.upper().replace('-', '_')}": f"{limit}m" for name, limit in limits.items()}
+    limits = {service.name: service.memory_mb for service in TABLE} | MAKERS_MB
+    return {f"MEMORY_{name.upper().replace('-', '_')}": f"{limit[at]}m" for name, limit in limits.items()}
+
+
+def profiles(settings: Settings) -> list[str]:
+    """The profiles of what these settings turn on."""
+    if not settings.has_clickhouse:
+        return []
+    ours, trades = docker.CLICKHOUSE
+    return [trades] if settings.clickhouse_url else [ours, trades]
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
 """The Docker engine, where there is one. Standard library only."""
 
 import subprocess
+from collections.abc import Iterable
 
 from deployment.paths import PROJECT, child_environment, home, tool
 
 NAME = "crypto-lakehouse"
+CLICKHOUSE = ("clickhouse", "clickhouse-trades")
+"""The profiles of our own ClickHouse, and of what brings the trades into it or another one."""
 
 
 def engine_runs() -> bool:
@@ -12,16 +15,17 @@ def engine_runs() -> bool:
     return tool("docker") is not None and _answers("info") and _answers("compose", "version")
 
 
-def compose(mode: str) -> list[str]:
-    """`docker compose` for the deployment of a mode."""
-    profile = ["--profile", "demo"] if mode == "demo" else []
-    return ["docker", "compose", "--project-directory", str(PROJECT), "--env-file", str(home() / ".env"), *profile]
+def compose(mode: str, profiles: Iterable[str] = ()) -> list[str]:
+    """`docker compose` for the deployment of a mode, and for what else belongs to these profiles."""
+    chosen = [*(["demo"] if mode == "demo" else []), *profiles]
+    words = [word for profile in chosen for word in ("--profile", profile)]
+    return ["docker", "compose", "--project-directory", str(PROJECT), "--env-file", str(home() / ".env"), *words]
 
 
-def run(mode: str, *arguments: str, **env: str) -> int:
+def run(mode: str, profiles: Iterable[str], *arguments: str, **env: str) -> int:
     """Run `docker compose` before the user's eyes, and give its exit code."""
     environment = child_environment(CRYPTO_HOME=str(home()), **env)
-    return subprocess.run([*compose(mode), *arguments], env=environment, check=False).returncode
+    return subprocess.run([*compose(mode, profiles), *arguments], env=environment, check=False).returncode
 
 
 def containers() -> list[str]:

@@ -15,6 +15,8 @@ SECRETS = {
     "SERVING_OWNER_PASSWORD": 24,
     "SERVING_WRITER_PASSWORD": 24,
     "SERVING_READER_PASSWORD": 24,
+    "CLICKHOUSE_WRITER_PASSWORD": 24,
+    "CLICKHOUSE_READER_PASSWORD": 24,
     "GRAFANA_ADMIN_PASSWORD": 24,
 }
 """The secrets that a deployment needs, and how many random bytes each gets."""

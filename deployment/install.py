@@ -4,13 +4,13 @@ import os
 import sys
 from pathlib import Path
 
-from deployment import chromium, environment, jars, minio, postgres, prometheus
+from deployment import chdb, chromium, environment, jars, minio, postgres, prometheus
 from deployment.console import Console
 from deployment.steps import InstallError, Shell, Step, install
 
 STEPS = (environment.STEP, *jars.STEPS, minio.STEP, postgres.STEP, prometheus.STEP)
 """All that a deployment without Docker needs."""
-FOR_TESTS = (chromium.STEP,)
+FOR_TESTS = (chromium.STEP, chdb.STEP)
 """What is installed only where it is named."""
 
 

@@ -53,6 +53,9 @@ def farewell(settings: Settings, in_docker: bool = False) -> str:
     addresses += (
         f"\n  {'PostgreSQL':<15}{host}:{settings.postgres_port}  database {settings.serving_database}, user {who}"
     )
+    if settings.has_clickhouse:
+        who = f"{settings.serving_reader}, password: CLICKHOUSE_READER_PASSWORD in .env"
+        addresses += f"\n  {'ClickHouse':<15}{settings.clickhouse_place}  user {who}"
     values = ", ".join(
         f"{name}={value}" for name, value in given.settings_in_environment().items() if name not in env_file.SECRETS
     )

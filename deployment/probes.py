@@ -122,6 +122,11 @@ def alerts(settings: Settings) -> None:
     get(f"http://{settings.host('alerts')}:{settings.alerts_port}/health")
 
 
+def clickhouse_trades(settings: Settings) -> None:
+    """Trades are followed, and ClickHouse takes them."""
+    get(f"http://{settings.host('clickhouse-trades')}:{settings.clickhouse_trades_port}/health")
+
+
 def monitoring(settings: Settings) -> None:
     """The service shows its metrics."""
     get(f"http://{settings.host('monitoring')}:{settings.monitoring_port}/metrics")

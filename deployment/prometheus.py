@@ -101,6 +101,8 @@ def configuration(settings: "Settings", template: str) -> str:
         "alertmanager": settings.alertmanager_port,
     }
     places = {name.replace("-", "_"): f"{settings.host(name)}:{port}" for name, port in ports.items()}
+    trades = f'"{settings.host("clickhouse-trades")}:{settings.clickhouse_trades_port}"'
+    places["clickhouse_trades"] = trades if settings.has_clickhouse else ""
     return template.format(rules=CONFIG / "rules.yml", **places)
 
 

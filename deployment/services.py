@@ -37,6 +37,8 @@ class Service:
     """The setting that names another one in its stead; then it is not started."""
     mode: str = ""
     """It belongs to this mode alone."""
+    only_with: str = ""
+    """What the settings must say for it to be started; in Docker it has a profile of its own name."""
     can_be_had: Callable[[], bool] = lambda: True
     """Is it there, or to be installed? Where neither, the others go on without it."""
     stop_signal: str = "TERM"
@@ -158,6 +160,7 @@ TABLE = (
             *_LAKE,
             *_EXCHANGE,
             "analytics_",
+            "clickhouse",
             "dagster_",
             "history_",
             "indicators_file",
@@ -227,13 +230,39 @@ TABLE = (
         ),
     ),
     Service(
+        name="clickhouse-trades",
+        command=_module("serving.clickhouse.service"),
+        probe=probes.clickhouse_trades,
+        memory_mb=(256, 224),
+        needs=("kafka",),
+        ports=("clickhouse_trades_port",),
+        code=(
+            "serving/clickhouse",
+            "alerts/metrics.py",
+            "alerts/stream.py",
+            "crypto_pipeline/contracts.json",
+            "crypto_pipeline/contracts.py",
+            *_PYTHON,
+        ),
+        reads=("clickhouse", "kafka_"),
+        only_with="has_clickhouse",
+    ),
+    Service(
         name="monitoring",
         command=_module("monitoring.service"),
         probe=probes.monitoring,
         memory_mb=(160, 128),
         ports=("monitoring_port",),
-        code=("monitoring/sources", "monitoring/service.py", "monitoring/asking.py", "alerts", "deployment", *_PYTHON),
-        reads=("kafka_", "postgres_", "serving_", *_PORTS),
+        code=(
+            "monitoring/sources",
+            "monitoring/service.py",
+            "monitoring/asking.py",
+            "alerts",
+            "deployment",
+            "serving/clickhouse",
+            *_PYTHON,
+        ),
+        reads=("clickhouse", "kafka_", "postgres_", "serving_", *_PORTS),
     ),
     Service(
         name="prometheus",
@@ -244,7 +273,15 @@ TABLE = (
         can_be_had=prometheus.can_be_had,
         ports=("prometheus_port",),
         code=("config/prometheus", "deployment/prometheus.py"),
-        reads=("prometheus_", "alertmanager_port", "alerts_port", "metrics_port", "monitoring_", "spark_ui_port"),
+        reads=(
+            "prometheus_",
+            "alertmanager_port",
+            "alerts_port",
+            "clickhouse",
+            "metrics_port",
+            "monitoring_",
+            "spark_ui_port",
+        ),
     ),
     Service(
         name="alertmanager",
@@ -286,6 +323,7 @@ def table(settings: Settings) -> dict[str, Service]:
         service.name: service
         for service in TABLE
         if service.mode in ("", settings.mode)
+        and (not service.only_with or getattr(settings, service.only_with))
         and service.can_be_had()
         and (settings.containers or not (service.unless and getattr(settings, service.unless)))
     }

@@ -89,6 +89,22 @@ DASHBOARDS: Mapping[str, Sequence[Panel]] = {
             {"{{table}}": "time() - served_table_time_seconds"},
             "Since each last took in what is new.",
         ),
+        Panel(
+            "Age of tables in ClickHouse",
+            "s",
+            {"{{table}}": "time() - clickhouse_table_time_seconds"},
+            "Where it is served: since each last took in what is new.",
+        ),
+        Panel(
+            "Trades into ClickHouse",
+            "cps",
+            {"trades": "rate(clickhouse_trades_total[$__rate_interval])"},
+        ),
+        Panel(
+            "From a trade to ClickHouse",
+            "s",
+            {"p99": "histogram_quantile(0.99, rate(clickhouse_trade_delay_seconds_bucket[$__rate_interval]))"},
+        ),
         Panel("Rows of today", "short", {"{{table}}": "table_rows_today"}),
         Panel("Rows written", "cps", {"{{table}}": "rate(table_rows_written_total[10m])"}),
         Panel(

@@ -28,6 +28,10 @@ def run(settings: Settings, stopping: threading.Event) -> None:
         MachineSource(settings),
         TablesSource(settings),
     ]
+    if settings.has_clickhouse:
+        from monitoring.sources.clickhouse import ClickHouseSource  # what it imports nobody else needs
+
+        sources.append(ClickHouseSource(settings))
     asking = [Asking(source) for source in sources]
     registry.register(Answers(asking))
     try:

@@ -1,13 +1,10 @@
 """Rows of Arrow into a served table: what is new or differs, and how far the lake was followed, in one transaction."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Any
+from datetime import datetime
 
 import psycopg
 import pyarrow as pa
@@ -15,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 from psycopg.sql import SQL, Composed, Identifier
 
+from serving.json_text import json_text
 from serving.tables import Served
 from shared.settings import Settings
 
@@ -152,7 +150,7 @@ def _writable(column: pa.Array) -> pa.Array:
     if pa.types.is_list(kind) and pa.types.is_string(kind.value_type):
         return pa.array([None if value is None else _array(value) for value in column.to_pylist()], pa.string())
     if pa.types.is_nested(kind):
-        return pa.array([None if value is None else _json(value) for value in column.to_pylist()], pa.string())
+        return pa.array([None if value is None else json_text(value) for value in column.to_pylist()], pa.string())
     return column
 
 
@@ -162,21 +160,6 @@ def _array(values: Iterable[str | None]) -> str:
 
 def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _json(value: Any) -> str:
-    """JSON in which a decimal is a number with all its digits, which `jsonb` keeps."""
-    match value:
-        case dict():
-            return "{" + ",".join(f"{json.dumps(name)}:{_json(item)}" for name, item in value.items()) + "}"
-        case list() | tuple():
-            return "[" + ",".join(map(_json, value)) + "]"
-        case Decimal():
-            return f"{value:f}"
-        case datetime():
-            return json.dumps(value.astimezone(UTC).isoformat().replace("+00:00", "Z"))
-        case _:
-            return json.dumps(value)
 
 
 def _removed(connection: psycopg.Connection, table: Served) -> int:

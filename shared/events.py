@@ -20,6 +20,9 @@ GapCause = Literal[
 GapStatus = Literal["open", "repaired", "lost", "venue_gap"]
 """`lost`: nobody can give it again. `venue_gap`: the exchange itself never issued these ids."""
 
+TRADE_BEGINS = b'{"stream":"trade",'
+"""How the message of each trade begins, and no other: most messages are none, and need not be decoded to see it."""
+
 DECIMAL_SCALE = 18
 DECIMAL_LIMIT = Decimal(10) ** 20
 _SMALLEST = Decimal(1).scaleb(-DECIMAL_SCALE)

@@ -7,7 +7,7 @@ import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
@@ -80,6 +80,8 @@ class Settings(BaseSettings):
     """Grafana runs in Docker alone."""
     simulator_port: Port = 8100
     dashboard_port: Port = 8050
+    clickhouse_port: Port = 8123
+    clickhouse_trades_port: Port = 8030
 
     kafka_bootstrap_servers: str = ""
     """Another Kafka than the one that `deploy.sh` starts: `host:port[,host:port]`."""
@@ -109,11 +111,20 @@ class Settings(BaseSettings):
     """Whom its tables belong to: who migrates."""
     serving_owner_password: SecretStr = SecretStr("")
     serving_writer: ClassVar[str] = "lake_writer"
-    """Who fills them."""
+    """Who fills them, there and in ClickHouse."""
     serving_writer_password: SecretStr = SecretStr("")
     serving_reader: ClassVar[str] = "lake_reader"
-    """Who may read them, and nothing else: BI tools, the dashboard, `crypto query --engine postgres`."""
+    """Who may read them, and nothing else: BI tools, the dashboard, `crypto query --engine postgres|clickhouse`."""
     serving_reader_password: SecretStr = SecretStr("")
+
+    clickhouse: bool = False
+    """Serve the tables, and the trades from Kafka, in ClickHouse too: in Docker by a server of its own."""
+    clickhouse_url: str = ""
+    """Another ClickHouse than that: `http://host:8123` or `https://host:8443`. It turns serving there on too."""
+    clickhouse_in_docker: ClassVar[int] = 8123
+    """The port on which the containers reach our own; `CLICKHOUSE_PORT` is where it is published."""
+    clickhouse_writer_password: SecretStr = SecretStr("")
+    clickhouse_reader_password: SecretStr = SecretStr("")
 
     grafana_admin_password: SecretStr = SecretStr("")
 
@@ -212,6 +223,22 @@ class Settings(BaseSettings):
     def _serving_url(self, role: str, password: SecretStr) -> str:
         secret = quote(password.get_secret_value(), safe="")
         return f"postgresql://{role}:{secret}@{self.postgres_host}:{self.postgres_port}/{self.serving_database}"
+
+    @property
+    def has_clickhouse(self) -> bool:
+        """Whether anything is served in ClickHouse."""
+        return self.clickhouse or bool(self.clickhouse_url)
+
+    @property
+    def clickhouse_address(self) -> str:
+        """Where ClickHouse answers HTTP."""
+        port = self.clickhouse_in_docker if self.containers else self.clickhouse_port
+        return self.clickhouse_url or f"http://{self.host('clickhouse')}:{port}"
+
+    @property
+    def clickhouse_place(self) -> str:
+        """The same in words: what stands before an `@` may be a secret."""
+        return urlsplit(self.clickhouse_address).netloc.rpartition("@")[2]
 
     @property
     def spark_connect_url(self) -> str:

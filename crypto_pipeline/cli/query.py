@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pyarrow as pa
 
     from crypto_pipeline.lake_part import Known
@@ -17,8 +19,11 @@ def query(
         Literal["table", "csv", "json"], typer.Option(help="csv and json print all rows, table what fits.")
     ] = "table",
     engine: Annotated[
-        Literal["duckdb", "spark", "postgres"],
-        typer.Option(help="spark: on the Connect server, in Spark's SQL; postgres: the tables that are served there."),
+        Literal["duckdb", "spark", "postgres", "clickhouse"],
+        typer.Option(
+            help="spark: on the Connect server, in Spark's SQL; postgres and clickhouse: the tables that are served "
+            "there."
+        ),
     ] = "duckdb",
     exact: Annotated[bool, typer.Option("--exact", help="Keep decimals instead of making them float64.")] = False,
     as_of: Annotated[
@@ -39,6 +44,9 @@ def query(
     `--engine postgres` asks the copies in PostgreSQL, by its read-only role, in its SQL: `silver.fact_ohlcv`,
     `silver.indicators`, all of gold and some more, a minute or two behind. What takes longer than a minute is ended.
 
+    `--engine clickhouse` asks those in ClickHouse in the same way, where `CLICKHOUSE` or `CLICKHOUSE_URL` turned it on:
+    the same tables, and `bronze.trades` two seconds behind the exchange.
+
     With `--as-of` a back-test sees no more than was known: `silver.fact_ohlcv`, `silver.ohlcv_1m` and `silver.ohlcv`
     have the candles that had closed by then, each in the version of then (`silver.ohlcv_revisions` has all versions).
     Other tables keep no earlier rows and cannot be asked. Imported history is known from its import; with
@@ -55,6 +63,7 @@ def query(
       join silver.indicators using (exchange, symbol, interval, interval_start) where interval = '5m'
       order by interval_start desc limit 20"`
     - `crypto query --engine postgres "select table_schema, table_name from information_schema.tables"`
+    - `crypto query --engine clickhouse "select toStartOfSecond(event_time), count() from bronze.trades group by 1"`
     - `crypto query "from gold.market_overview order by volume_rank" --format json`
     - `crypto query "from bronze.trades where date = '2026-11-21' and hour = '08'" --exact --format csv > trades.csv`
     - `crypto query "select symbol, max(interval_end) from silver.fact_ohlcv group by 1" --as-of 2026-11-21T10:00`
@@ -69,9 +78,8 @@ def query(
 
     known = _known(as_of, assume_live=assume_live)
     try:
-        answer = {"duckdb": _by_duckdb, "spark": _by_spark, "postgres": _by_postgres}[engine](
-            sql, settings(), exact, known
-        )
+        engines = {"duckdb": _by_duckdb, "spark": _by_spark, "postgres": _by_postgres, "clickhouse": _by_clickhouse}
+        answer = engines[engine](sql, settings(), exact, known)
     except (SqlError, LakeError) as error:
         typer.echo(error, err=True)
         raise typer.Exit(1) from None
@@ -106,14 +114,30 @@ def _by_duckdb(sql: str, settings: "Settings", exact: bool, known: "Known | None
 
 
 def _by_postgres(sql: str, settings: "Settings", exact: bool, known: "Known | None") -> "pa.Table":
-    from crypto_pipeline.reader import as_floats
     from serving import reader
 
+    return _served("PostgreSQL", reader.query, sql, settings, exact, known)
+
+
+def _by_clickhouse(sql: str, settings: "Settings", exact: bool, known: "Known | None") -> "pa.Table":
+    from serving.clickhouse import reader
+
+    return _served("ClickHouse", reader.query, sql, settings, exact, known)
+
+
+def _served(
+    called: str,
+    query: "Callable[[str, Settings], pa.Table]",
+    sql: str,
+    settings: "Settings",
+    exact: bool,
+    known: "Known | None",
+) -> "pa.Table":
+    from crypto_pipeline.reader import as_floats
+
     if known:
-        raise typer.BadParameter(
-            "--as-of is for duckdb and spark: PostgreSQL has the latest version of a candle alone."
-        )
-    answer = reader.query(sql, settings)
+        raise typer.BadParameter(f"--as-of is for duckdb and spark: {called} has the latest version of a candle alone.")
+    answer = query(sql, settings)
     return answer if exact else as_floats(answer)
 
 

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -12,12 +13,14 @@ from deployment import compose, docker, env_file, jars, kafka
 from deployment.paths import PROJECT
 from deployment.services import TABLE
 from monitoring import dashboards
+from serving.clickhouse import server
+from serving.clickhouse.schema import DATABASES
 from shared.settings import Settings
 
 CONTAINER = {"streaming": "binance-consumer"}
 """Services that have another name in Docker."""
-ALONE = "grafana"
-"""Runs in Docker alone, from an image of its makers."""
+ALONE = ("clickhouse", "grafana")
+"""Run in Docker alone, from images of their makers."""
 
 
 def container(name: str) -> str:
@@ -31,7 +34,7 @@ def described() -> dict[str, Any]:
 
 
 def test_the_containers_are_the_services(described: dict[str, Any]) -> None:
-    assert set(described["services"]) == {container(service.name) for service in TABLE} | {ALONE}
+    assert set(described["services"]) == {container(service.name) for service in TABLE} | set(ALONE)
     assert described["name"] == docker.NAME
 
 
@@ -41,7 +44,9 @@ def test_each_container_runs_and_probes_its_service_and_needs_what_it_needs(desc
         assert one["command"] == [service.name]
         assert one["healthcheck"]["test"][-2:] == ["deployment.probe", service.name]
         assert set(one.get("depends_on", ())) == {container(need) for need in service.needs}
-        assert one.get("profiles", []) == ([service.mode] if service.mode else [])
+        assert one.get("profiles", []) == (
+            [service.mode] if service.mode else [service.name] if service.only_with else []
+        )
         assert one.get("stop_signal", "SIGTERM") == f"SIG{service.stop_signal}"
 
 
@@ -76,10 +81,47 @@ def test_every_volume_is_named(described: dict[str, Any]) -> None:
     assert {name for name in used if not name.startswith("./config")} == set(described["volumes"])
 
 
+def test_clickhouse_is_started_where_the_settings_want_our_own_and_its_trades_wherever_it_is(
+    described: dict[str, Any],
+) -> None:
+    profiles = {profile for one in described["services"].values() for profile in one.get("profiles", ())}
+    assert profiles == {"demo", *docker.CLICKHOUSE}
+    assert described["services"]["clickhouse"]["profiles"] == ["clickhouse"]
+    assert compose.profiles(Settings()) == []
+    assert compose.profiles(Settings(clickhouse=True)) == ["clickhouse", "clickhouse-trades"]
+    assert compose.profiles(Settings(clickhouse_url="https://elsewhere:8443")) == ["clickhouse-trades"]
+
+
+def test_clickhouse_is_on_loopback_with_its_accounts_of_env_and_no_other_secret(described: dict[str, Any]) -> None:
+    clickhouse = described["services"]["clickhouse"]
+    port = Settings.model_fields["clickhouse_port"].default
+    assert clickhouse["ports"] == [f"127.0.0.1:${{CLICKHOUSE_PORT:-{port}}}:{Settings.clickhouse_in_docker}"]
+    assert Settings(clickhouse=True, CONTAINERS=True).clickhouse_address == "http://clickhouse:8123"
+    assert "env_file" not in clickhouse
+    users = ElementTree.parse(PROJECT / "config" / "clickhouse" / "users.xml").getroot()
+    roles = {Settings.serving_writer, Settings.serving_reader}
+    assert {user.tag for user in users.find("users") or () if "remove" not in user.attrib} == roles
+    secrets = {password.attrib["from_env"] for password in users.iter("password")}
+    assert secrets == {name for name in env_file.SECRETS if name.startswith("CLICKHOUSE_")}
+    assert secrets < set(clickhouse["environment"])
+    profile = users.find(f"profiles/{Settings.serving_reader}")
+    assert {one.tag: int(one.text or "") for one in profile or ()} == server.READER
+    granted = [query.text for query in users.iter("query")]
+    assert granted == [f"GRANT SELECT ON {database}.*" for database in DATABASES]
+    for volume in clickhouse["volumes"][1:]:
+        assert ElementTree.parse(PROJECT / volume.split(":")[0]).getroot().tag == "clickhouse"
+
+
+def test_clickhouse_is_of_the_series_that_the_tests_embed(described: dict[str, Any]) -> None:
+    lock = (PROJECT / "tests" / "serving" / "clickhouse" / "requirements.lock").read_text()
+    series = described["services"]["clickhouse"]["image"].partition(":")[2].split(".")[:2]
+    assert f"\nchdb-core=={'.'.join(series)}." in lock
+
+
 def test_grafana_is_on_loopback_with_its_password_from_env_and_finds_what_is_provisioned(
     described: dict[str, Any],
 ) -> None:
-    grafana = described["services"][ALONE]
+    grafana = described["services"]["grafana"]
     assert grafana["ports"] == [f"127.0.0.1:${{GRAFANA_PORT:-{Settings.model_fields['grafana_port'].default}}}:3000"]
     assert grafana["environment"]["GF_SECURITY_ADMIN_PASSWORD"] == "${GRAFANA_ADMIN_PASSWORD}"
     assert "GRAFANA_ADMIN_PASSWORD" in env_file.SECRETS

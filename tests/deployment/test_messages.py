@@ -26,6 +26,14 @@ def test_the_farewell_names_every_address_and_no_secret(demo: Settings) -> None:
     assert not any(secret in said for secret in ("the-access-key", "the-secret-key", "the-password"))
 
 
+def test_the_farewell_says_where_clickhouse_is_if_it_is_served(demo: Settings) -> None:
+    assert "ClickHouse" not in messages.farewell(demo)
+    ours = demo.model_copy(update={"clickhouse": True})
+    assert f"127.0.0.1:{demo.clickhouse_port}  user lake_reader, password: CLICKHOUSE_R" in messages.farewell(ours)
+    other = demo.model_copy(update={"clickhouse_url": "https://me:the-secret-key@there:8443"})
+    assert " there:8443  user lake_reader" in messages.farewell(other)
+
+
 def test_the_farewell_says_where_prometheus_and_grafana_are_or_how_to_get_them(
     demo: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

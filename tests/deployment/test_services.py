@@ -39,6 +39,12 @@ def test_the_simulator_belongs_to_the_demo_alone(demo: Settings) -> None:
     assert "simulator" not in table(demo.model_copy(update={"mode": "live"}))
 
 
+def test_the_trades_of_clickhouse_are_followed_only_where_it_is_served(demo: Settings) -> None:
+    assert "clickhouse-trades" not in table(demo)
+    assert "clickhouse-trades" in table(demo.model_copy(update={"clickhouse": True}))
+    assert "clickhouse-trades" in table(demo.model_copy(update={"clickhouse_url": "http://elsewhere:8123"}))
+
+
 def test_what_is_had_elsewhere_is_not_started(demo: Settings) -> None:
     elsewhere = demo.model_copy(update={"kafka_bootstrap_servers": "hub:9093", "s3_endpoint": "https://store"})
     assert not {"kafka", "minio"} & set(table(elsewhere))

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 import pytest
 
 from alerts.metrics import Metrics as AlertsMetrics
+from monitoring.sources.clickhouse import TAKEN
+from serving.clickhouse.metrics import Metrics as ClickHouseMetrics
 from streaming.metrics import Metrics as StreamingMetrics
 from tests.monitoring.named import RECIPE, graphs, metrics, questions, rules, sample_names
 from tests.monitoring.told import Told, until
@@ -20,9 +22,8 @@ def ours(told: Told) -> set[str]:
     """The names of all that our services tell."""
     until(lambda: set(told.values("monitoring_source_up").values()) == {1.0})
     found = sample_names(told.families().values())
-    return (
-        found | sample_names(StreamingMetrics().registry.collect()) | sample_names(AlertsMetrics().registry.collect())
-    )
+    registries = (metrics().registry for metrics in (StreamingMetrics, AlertsMetrics, ClickHouseMetrics))
+    return found | {TAKEN} | {name for registry in registries for name in sample_names(registry.collect())}
 
 
 @pytest.mark.parametrize(

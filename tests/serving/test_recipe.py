@@ -10,7 +10,7 @@ import psycopg
 import pytest
 import yaml
 
-from crypto_pipeline.assets.serving_assets import ServingConfig
+from crypto_pipeline.assets.served import ServingConfig
 from serving.reader import query
 from serving.tables import served
 from serving.writer import write

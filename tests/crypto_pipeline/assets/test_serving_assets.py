@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from crypto_pipeline.assets import serving_assets
-from crypto_pipeline.assets.serving_assets import LOOKED_AT, due, key
+from crypto_pipeline.assets.served import LOOKED_AT, ServingConfig, due, key
 from crypto_pipeline.definitions import defs
 from crypto_pipeline.pipeline import serving_when_due
 from crypto_pipeline.spark import SparkConnect
@@ -104,7 +104,7 @@ class NoSpark(SparkConnect):
 def why_it_failed(*, reload: Sequence[str] = ()) -> str:
     done = dg.materialize(
         [serving_assets.serving],
-        run_config=dg.RunConfig({"served_tables": serving_assets.ServingConfig(reload=list(reload))}),
+        run_config=dg.RunConfig({"served_tables": ServingConfig(reload=list(reload))}),
         resources={"spark": NoSpark(spark_config={}, url="", bucket="", buckets=1)},
         raise_on_error=False,
     )
