@@ -130,9 +130,7 @@ def candles(
 def trades(symbol: str, span: Span, exchange: str) -> Part:
     """Trades in time, those of one moment by their ids."""
     order = ("event_time", "trade_id")
-    return Part(
-        contracts.tables()["bronze.trades"], symbol, {"exchange": exchange}, span, ("event_time",), order=order
-    )
+    return Part(contracts.tables()["bronze.trades"], symbol, {"exchange": exchange}, span, ("event_time",), order=order)
 
 
 def depth(symbol: str, span: Span, exchange: str) -> Part:

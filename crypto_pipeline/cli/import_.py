@@ -8,7 +8,9 @@ import typer
 
 def import_(
     kind: Annotated[Literal["trades", "agg-trades", "klines"], typer.Argument(help="What the files hold.")],
-    paths: Annotated[list[Path], typer.Argument(help="Files (zip, CSV or Parquet), or folders of them.", show_default=False)],
+    paths: Annotated[
+        list[Path], typer.Argument(help="Files (zip, CSV or Parquet), or folders of them.", show_default=False)
+    ],
     symbol: Annotated[str, typer.Option(help="Of which pair they are; it need not be in symbols.yaml.")],
     exchange: Annotated[str, typer.Option(help="The market.")] = "binance",
     base: Annotated[str, typer.Option(help="Base asset, where the symbol does not tell.")] = "",

@@ -1,8 +1,8 @@
 """A range of the lake as files that other tools read. Each format is a module of this package, found by looking.
 
 Such a module has a `FORMAT` (`_format.Format`): what it can hold, which files it makes of a range, and how one is
-written. Its name is the format's, with `_` for `.`, and its docstring says what becomes of our rows. `_files.py` sees to
-it that a file is there whole or not at all.
+written. Its name is the format's, with `_` for `.`, and its docstring says what becomes of our rows. `_files.py` sees
+to it that a file is there whole or not at all.
 """
 
 import pkgutil

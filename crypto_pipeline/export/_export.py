@@ -75,7 +75,9 @@ def export(
             progress.finished(file.path)
     progress.end()
     if not done.files and not done.earlier:
-        raise nothing(part_of(wanted.symbol, wanted.exchange, wanted.data, wanted.interval, wanted.asked), done.left_out)
+        raise nothing(
+            part_of(wanted.symbol, wanted.exchange, wanted.data, wanted.interval, wanted.asked), done.left_out
+        )
     return done
 
 

@@ -6,7 +6,7 @@ that `crypto import` takes them, and whatever else reads that archive: `BTCUSDT-
 `book_snapshot_5`: `BTCUSDT-book_snapshot_5-2026-11-20.csv`; `timestamp` is when the book was received where the
 exchange gives no time.
 
-Decimals are exact: eight places, as there, and eighteen in a column of which a value has more than eight.
+Decimals are exact: eight places, as there, or more where a value has more.
 """
 
 import hashlib
@@ -25,7 +25,8 @@ _LEVELS = 5
 """Of each side of a book, as they are streamed."""
 _SIDES = ("asks", "bids")
 _TRUE, _FALSE = "True", "False"
-_SHORT = pa.decimal128(38, 8)
+_PLACES = (8, 16)
+"""Those of the archive, and of a product of two of its numbers."""
 _OPTIONS = csv.WriteOptions(quoting_style="none")
 
 
@@ -82,8 +83,11 @@ def _archived(kind: Kind, rows: pa.Table, ours: Mapping[str, str]) -> pa.Table:
             continue
         values = rows[ours.get(name, name)]
         if pa.types.is_boolean(type_):
-            values = pc.if_else(values, _TRUE, _FALSE)
-        columns["quote_quantity" if name == SAID else name] = plain(values) if type_ == DECIMAL else values.cast(type_)
+            columns[name] = pc.if_else(values, _TRUE, _FALSE)
+        elif type_ == DECIMAL:
+            columns["quote_quantity" if name == SAID else name] = plain(values)
+        else:
+            columns[name] = values.cast(type_)
     return pa.table(columns)
 
 
@@ -111,11 +115,13 @@ def level_of(side: pa.ChunkedArray, level: int) -> tuple[pa.Array, pa.Array]:
 
 
 def plain(decimals: pa.ChunkedArray) -> pa.ChunkedArray:
-    """With eight places, if none is lost by it."""
-    try:
-        return decimals.cast(_SHORT)
-    except pa.ArrowInvalid:
-        return decimals
+    """With eight places, or more where a value has more."""
+    for places in _PLACES:
+        try:
+            return decimals.cast(pa.decimal128(38, places))
+        except pa.ArrowInvalid:
+            continue
+    return decimals
 
 
 FORMAT = Format(DATA, files, write)

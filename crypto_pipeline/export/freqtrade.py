@@ -3,11 +3,11 @@
 Candles: `BTC_USDT-5m.feather` with `date` (the start, UTC), open, high, low, close and volume. Trades:
 `BTC_USDT-trades.feather`, as `freqtrade download-data --dl-trades` makes them; `timestamp` is in milliseconds.
 
-freqtrade wants floats: the nearest float64 of our exact decimals. It wants one file a pair, too, so that an export which
+freqtrade wants floats: the nearest float64 of our exact decimals. It wants one file a pair, too, so that an export that
 is interrupted begins that file anew. It fills candles in which nothing traded itself, when it loads them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa

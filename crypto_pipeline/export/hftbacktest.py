@@ -3,9 +3,9 @@
     BacktestAsset().data(["BTCUSDT_20261120.npz", "BTCUSDT_20261121.npz"]).tick_size(0.01).lot_size(0.00001)
 
 **Books.** The lake has snapshots of the best five levels, about one a second, and no changes between them. Each becomes
-one `DEPTH_CLEAR_EVENT` of both sides, and a `DEPTH_SNAPSHOT_EVENT` for each level, the best first: what lies deeper than
-that is not known and not there, and a queue position is only as fine as a second. **Trades** are `TRADE_EVENT`, with the
-side of the taker.
+one `DEPTH_CLEAR_EVENT` of both sides, and a `DEPTH_SNAPSHOT_EVENT` for each level, the best first: what lies deeper is
+not known and not there, and a queue position is only as fine as a second. **Trades** are `TRADE_EVENT`, with the side
+of the taker.
 
 **Times** are nanoseconds. `exch_ts` is the exchange's time of the trade; a book of which the exchange tells no time has
 the time of its receipt. `local_ts` is when it was received, and `exch_ts` where it was not received live or a clock
@@ -16,6 +16,7 @@ hftbacktest wants it. Prices and quantities are the nearest float64 of our exact
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import pyarrow as pa
@@ -49,7 +50,7 @@ def files(wanted: Wanted) -> Iterator[File]:
         yield File(Path(f"{wanted.symbol}_{range_.start:%Y%m%d}.npz"), range_)
 
 
-def write(place: Path, file: File, wanted: Wanted, read: Read) -> int:
+def write(place: Path, file: File, _wanted: Wanted, read: Read) -> int:
     """The file. A day is in memory at once."""
     count = 0
     events = []
@@ -58,8 +59,9 @@ def write(place: Path, file: File, wanted: Wanted, read: Read) -> int:
             events.append(shaped(as_floats(rows)))
             count += rows.num_rows
     if count:
-        with place.open("wb") as out:
-            np.savez_compressed(out, data=ordered(np.concatenate(events)))
+        # As numpy's savez_compressed, which leaves the archive open where it cannot be written.
+        with ZipFile(place, "w", ZIP_DEFLATED) as out, out.open("data.npy", "w", force_zip64=True) as array:
+            np.lib.format.write_array(array, ordered(np.concatenate(events)))
     return count
 
 

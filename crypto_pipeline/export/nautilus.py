@@ -22,14 +22,15 @@ import pyarrow.parquet as pq
 from crypto_pipeline import contracts
 from crypto_pipeline.export._format import Data, File, Format, Read, Wanted
 from crypto_pipeline.history.layouts import period_of
-from crypto_pipeline.reader import NotThereYetError, read as read_table
+from crypto_pipeline.reader import NotThereYetError
+from crypto_pipeline.reader import read as read_table
 from crypto_pipeline.silver.candles import INTERVALS
 from shared.settings import settings
 
 _PLACES = 16
 """Of its integers."""
 _FIXED = pa.binary(16)
-_BUYER, _SELLER = (pa.scalar(number, pa.uint8()) for number in (1, 2))
+_BUYER, _SELLER = 1, 2
 _UNITS = {"m": "MINUTE", "h": "HOUR", "d": "DAY"}
 
 
@@ -76,7 +77,7 @@ def _ticks(rows: pa.Table) -> pa.Table:
     values = {
         "price": _fixed(rows["price"]),
         "size": _fixed(rows["quantity"]),
-        "aggressor_side": pc.if_else(rows["is_buyer_maker"], _SELLER, _BUYER),
+        "aggressor_side": pc.if_else(rows["is_buyer_maker"], _SELLER, _BUYER).cast(pa.uint8()),
         "trade_id": rows["trade_id"].cast(pa.string()),
     }
     return _table(values, rows["event_time"])

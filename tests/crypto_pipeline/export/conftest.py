@@ -60,22 +60,22 @@ def book(number: int, best: str = "63000.12", levels: int = 5, **changes: Any) -
     return row | {"date": f"{at:%Y-%m-%d}", "hour": f"{at:%H}"} | changes
 
 
-def five_minutes(number: int, **changes: Any) -> dict[str, Any]:
-    """A candle of five minutes each half hour, or with another interval."""
+def half_hourly(number: int, interval: str = "5m", **changes: Any) -> dict[str, Any]:
+    """A candle each half hour, with as many digits as one may have."""
     prices = {"open": "63000.1", "high": f"63{100 + number}.25", "low": "62999.99", "close": "63000.12345678"}
     values = {name: Decimal(text) for name, text in prices.items()}
     volumes = {"volume": Decimal("0.12345") + number, "quote_volume": Decimal("7777.123456789012")}
-    return candle(30 * number, 1, "5m", **values, **volumes, **changes)
+    return candle(30 * number, 1, interval, **values, **volumes, **changes)
 
 
 @pytest.fixture
 def market(tables: Tables) -> Tables:
     """The tables of the lake, with two days of all that is exported."""
-    days = [candle(1440 * day, 1, "1d", symbol=symbol) for day in (0, 1) for symbol in ("BTCUSDT", "ETHUSDT")]
-    others = [five_minutes(n, symbol="ETHUSDT") for n in range(3)]
-    tables.has("silver.ohlcv", [*days, *(five_minutes(n) for n in range(96)), *others])
-    minutes = [five_minutes(n, interval="1m", interval_end=minute(30 * n + 1)) for n in range(96)]
-    tables.has("silver.ohlcv_1m", [row | {"interval_seconds": 60, "minutes_expected": 1} for row in minutes])
+    ether = {"symbol": "ETHUSDT", "base_asset": "ETH"}
+    days = [candle(1440 * day, 1, "1d", **changes) for day in (0, 1) for changes in ({}, ether)]
+    others = [half_hourly(n, **ether) for n in range(3)]
+    tables.has("silver.ohlcv", [*days, *(half_hourly(n) for n in range(96)), *others])
+    tables.has("silver.ohlcv_1m", [half_hourly(n, "1m") for n in range(96)])
     tables.has("bronze.trades", [*(trade(n) for n in reversed(range(16))), trade(3, symbol="ETHUSDT")])
     tables.has("bronze.depth", [book(n) for n in range(16)])
     names = {"exchange": "binance", "symbol": "BTCUSDT", "valid_from": minute(0)}
@@ -97,4 +97,4 @@ def exporting(market: Tables, tmp_path: Path) -> Exporting:
 def rows_of(market: Tables, name: str) -> list[dict[str, Any]]:
     """The rows of BTCUSDT in time, and of candles those of 5m."""
     mine = [row for row in market.stored[name].rows if row["symbol"] == "BTCUSDT" and row.get("interval") != "1d"]
-    return sorted(mine, key=lambda row: (row.get("interval_start") or row.get("event_time") or row["received_at"]))
+    return sorted(mine, key=lambda row: row.get("interval_start") or row.get("event_time") or row["received_at"])

@@ -21,7 +21,7 @@ from crypto_pipeline.history.archives import checked
 from crypto_pipeline.history.layouts import Kind
 from crypto_pipeline.reader import arrow_schema, as_floats
 from tests.crypto_pipeline.engines import minute
-from tests.crypto_pipeline.export.conftest import Exporting, book, five_minutes, rows_of, trade
+from tests.crypto_pipeline.export.conftest import Exporting, book, half_hourly, rows_of, trade
 from tests.crypto_pipeline.history.conftest import BTC
 from tests.crypto_pipeline.stored_tables import Tables
 
@@ -34,7 +34,9 @@ prices = st.decimals("0.000000000000000001", "99999999999999999999", places=18)
 def as_stored(name: str, rows: Sequence[Row]) -> pa.Table:
     """Rows with the columns of their table."""
     table = contracts.tables()[name]
-    return pa.Table.from_pylist([{column: row.get(column) for column in table.column_names} for row in rows], arrow_schema(table))
+    return pa.Table.from_pylist(
+        [{column: row.get(column) for column in table.column_names} for row in rows], arrow_schema(table)
+    )
 
 
 def imported(path: Path, kind: Kind) -> list[dict[str, Any]]:
@@ -75,8 +77,19 @@ class TestCsv:
         self, exporting: Exporting, market: Tables, tmp_path: Path
     ) -> None:
         exporting("csv", "trades")
-        names = ("trade_id", "price", "quantity", "quote_quantity", "event_time", "is_buyer_maker", "symbol", "base_asset")
-        read = [row for day in (DAY, "2026-08-07") for row in imported(tmp_path / f"BTCUSDT-trades-{day}.csv", "trades")]
+        names = (
+            "trade_id",
+            "price",
+            "quantity",
+            "quote_quantity",
+            "event_time",
+            "is_buyer_maker",
+            "symbol",
+            "base_asset",
+        )
+        read = [
+            row for day in (DAY, "2026-08-07") for row in imported(tmp_path / f"BTCUSDT-trades-{day}.csv", "trades")
+        ]
         stored = rows_of(market, "bronze.trades")
         assert [[row[name] for name in names] for row in read] == [[row[name] for name in names] for row in stored]
         head, first, *_ = (tmp_path / f"BTCUSDT-trades-{DAY}.csv").read_text().splitlines()
@@ -88,15 +101,29 @@ class TestCsv:
     ) -> None:
         exporting("csv", interval="1m")
         read = imported(tmp_path / "BTCUSDT-1m-2026-08.csv", "klines")
-        same = ("open", "high", "low", "close", "volume", "quote_volume", "taker_buy_volume", "trade_count", "is_closed")
+        same = (
+            "open",
+            "high",
+            "low",
+            "close",
+            "volume",
+            "quote_volume",
+            "taker_buy_volume",
+            "trade_count",
+            "is_closed",
+        )
         stored = rows_of(market, "silver.ohlcv_1m")
         assert [[row[name] for name in same] for row in read] == [[row[name] for name in same] for row in stored]
         assert [row["open_time"] for row in read] == [row["interval_start"] for row in stored]
-        assert [row["close_time"] for row in read] == [row["interval_end"] - timedelta(microseconds=1) for row in stored]
+        assert [row["close_time"] for row in read] == [
+            row["interval_end"] - timedelta(microseconds=1) for row in stored
+        ]
 
     @settings(deadline=None, max_examples=30)
     @given(st.lists(st.tuples(prices, prices), min_size=1, max_size=5))
-    def test_no_digit_is_lost(self, tmp_path_factory: pytest.TempPathFactory, values: list[tuple[Decimal, Decimal]]) -> None:
+    def test_no_digit_is_lost(
+        self, tmp_path_factory: pytest.TempPathFactory, values: list[tuple[Decimal, Decimal]]
+    ) -> None:
         rows = [trade(0, trade_id=n, price=price, quote_quantity=other) for n, (price, other) in enumerate(values)]
         path = tmp_path_factory.mktemp("made") / "some.csv"
         csv.append(path, iter([csv.trades(as_stored("bronze.trades", rows))]))
@@ -175,7 +202,7 @@ class TestNautilus:
     def test_its_integers_are_the_decimals_times_ten_to_the_sixteenth(self, values: list[Decimal]) -> None:
         fixed = nautilus._fixed(pa.chunked_array([pa.array([Decimal(1), *values], DECIMAL).slice(1)]))
         read = [int.from_bytes(one, "little", signed=True) for one in fixed.to_pylist()]
-        assert read == [int(value.scaleb(16)) for value in values]
+        assert read == [int(f"{value:.16f}".replace(".", "")) for value in values]
 
     def test_the_places_are_those_of_the_steps_or_more_where_a_value_has_more(
         self, exporting: Exporting, market: Tables, tmp_path: Path
@@ -193,7 +220,7 @@ class TestNautilus:
     ) -> None:
         market.has("silver.instruments", [])
         market.has("silver.ohlcv", [row for row in market.stored["silver.ohlcv"].rows if row["interval"] == "1d"])
-        market.stored["silver.ohlcv"].rows = [*market.stored["silver.ohlcv"].rows, five_minutes(0)]
+        market.stored["silver.ohlcv"].rows = [*market.stored["silver.ohlcv"].rows, half_hourly(0)]
         exporting("nautilus")
         (path,) = (tmp_path / "data").rglob("*.parquet")
         assert pq.read_metadata(path).metadata[b"size_precision"] == b"5"

@@ -179,9 +179,7 @@ def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(archive_fil
         ("BTCUSDT-1h-2026-11-20.zip", "klines", "holds 1h candles, not klines of 1m"),
     ],
 )
-def test_a_file_of_another_symbol_or_kind_is_refused(
-    archive_file: Maker, name: str, kind: Kind, reason: str
-) -> None:
+def test_a_file_of_another_symbol_or_kind_is_refused(archive_file: Maker, name: str, kind: Kind, reason: str) -> None:
     with pytest.raises(ArchiveError, match=reason):
         opened(archive_file(name, TRADE), kind)
 

@@ -17,20 +17,22 @@ from crypto_pipeline.history.importing import Done, import_archives
 from crypto_pipeline.history.layouts import Kind
 from crypto_pipeline.reader import arrow_schema
 from shared.tables import Table
-from tests.crypto_pipeline.engines import minute
-from tests.crypto_pipeline.export.conftest import five_minutes, trade
+from tests.crypto_pipeline.export.conftest import half_hourly, trade
 from tests.crypto_pipeline.history.conftest import BTC, LocalStaging, MemoryLake
 
 Rows = list[dict[str, Any]]
-MINUTES = [five_minutes(n, interval="1m", interval_end=minute(30 * n + 1)) for n in range(3)]
+MINUTES = [half_hourly(n, "1m") for n in range(3)]
 
 
 def exported(folder: Path, table: str, rows: Sequence[dict[str, Any]]) -> Path:
     """A file as `crypto export --format parquet` writes it, in two row groups."""
     contract = contracts.tables()[table]
-    names = [name for name in contract.column_names if name not in {"ordering", "superseded", *contract.partitions}]
+    hidden = {"ordering", "superseded", "date", "hour", "month"}
+    names = [name for name in contract.column_names if name not in hidden]
     path = folder / "BTCUSDT-some-2026-08-06.parquet"
-    values = pa.Table.from_pylist([{name: row.get(name) for name in names} for row in rows], arrow_schema(contract, names))
+    values = pa.Table.from_pylist(
+        [{name: row.get(name) for name in names} for row in rows], arrow_schema(contract, names)
+    )
     pq.write_table(values, path, row_group_size=max(1, len(rows) - 1))
     return path
 
@@ -74,13 +76,20 @@ def test_candles_come_back_as_klines_of_an_archive(lake: MemoryLake, staging: Lo
     [
         ("trades", "bronze.trades", [trade(0, symbol="ETHUSDT")], "rows of the symbol ETHUSDT, and not only BTCUSDT: "),
         ("trades", "bronze.trades", [trade(0, exchange="other")], "rows of the exchange other, and not only binance: "),
-        ("klines", "silver.ohlcv", [five_minutes(0)], "rows of the interval 5m, and not only 1m: "),
-        ("klines", "silver.ohlcv_1m", [{**MINUTES[0], "status": "partial"}], "rows of the status partial, and not only "),
+        ("klines", "silver.ohlcv", [half_hourly(0)], "rows of the interval 5m, and not only 1m: "),
+        (
+            "klines",
+            "silver.ohlcv_1m",
+            [{**MINUTES[0], "status": "partial"}],
+            "rows of the status partial, and not only ",
+        ),
         ("klines", "bronze.trades", [trade(0)], "has no interval as silver.ohlcv_1m has it: it is no export of klines"),
         ("agg-trades", "bronze.trades", [trade(0)], "agg-trades are not exported as Parquet"),
     ],
 )
-def test_what_it_is_not_is_refused_in_one_sentence(tmp_path: Path, kind: Kind, table: str, rows: Rows, reason: str) -> None:
+def test_what_it_is_not_is_refused_in_one_sentence(
+    tmp_path: Path, kind: Kind, table: str, rows: Rows, reason: str
+) -> None:
     with pytest.raises(ArchiveError, match=reason):
         checked_export(exported(tmp_path, table, rows), kind, "binance", BTC)
 
