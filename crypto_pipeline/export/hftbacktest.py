@@ -13,7 +13,7 @@ was behind. Where the two orders differ, an event stands twice, once for each si
 hftbacktest wants it. Prices and quantities are the nearest float64 of our exact decimals.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile
@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from crypto_pipeline.export._format import File, Format, Read, Wanted
+from crypto_pipeline.export._format import Data, File, Format, Read, Wanted
 from crypto_pipeline.reader import as_floats
 
 EVENT = np.dtype(
@@ -54,14 +54,14 @@ def write(place: Path, file: File, _wanted: Wanted, read: Read) -> int:
     """The file. A day is in memory at once."""
     count = 0
     events = []
-    for data, columns, shaped in (("trades", _TRADE, trades), ("depth", _BOOK, books)):
+    for data, columns, shaped in _SOURCES:
         for rows in read(data, columns, file.range):
             events.append(shaped(as_floats(rows)))
             count += rows.num_rows
     if count:
         # As numpy's savez_compressed, which leaves the archive open where it cannot be written.
         with ZipFile(place, "w", ZIP_DEFLATED) as out, out.open("data.npy", "w", force_zip64=True) as array:
-            np.lib.format.write_array(array, ordered(np.concatenate(events)))
+            np.save(array, ordered(np.concatenate(events)))
     return count
 
 
@@ -78,7 +78,7 @@ def books(rows: pa.Table) -> Events:
     """For each book one event that clears it, and one for each level."""
     sides = [(BUY, rows["bids"].combine_chunks()), (SELL, rows["asks"].combine_chunks())]
     levels = [np.asarray(pc.list_value_length(lists)).astype(np.int64) for _, lists in sides]
-    lengths = 1 + sum(levels)
+    lengths = 1 + levels[0] + levels[1]
     starts = np.cumsum(lengths) - lengths
     events = np.zeros(int(lengths.sum()), EVENT)
     times = _times(pc.coalesce(rows["event_time"], rows["received_at"]), rows["received_at"])
@@ -119,7 +119,9 @@ def _times(at: pa.ChunkedArray, received: pa.ChunkedArray) -> tuple[NDArray[np.i
     return exchange * 1000, np.maximum(exchange, ours) * 1000
 
 
-_TRADE = ("event_time", "received_at", "is_buyer_maker", "price", "quantity")
-_BOOK = ("event_time", "received_at", "bids", "asks")
+_SOURCES: tuple[tuple[Data, tuple[str, ...], Callable[[pa.Table], Events]], ...] = (
+    ("trades", ("event_time", "received_at", "is_buyer_maker", "price", "quantity"), trades),
+    ("depth", ("event_time", "received_at", "bids", "asks"), books),
+)
 
 FORMAT = Format(("depth",), files, write, beside=("trades",))
