@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from crypto_pipeline.history import archives
+from crypto_pipeline.history import archives, layouts
 from shared.symbol_manager import Symbol
 
 SYMBOL = Symbol.model_validate({"symbol": "BENCHUSDT", "name": "made"})
@@ -45,7 +45,7 @@ def make_files(folder: Path, months: int) -> list[Path]:
 
 def _klines(period: str, seed: int) -> str:
     start, end = (
-        int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) for day in archives.period_of(period)
+        int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) for day in layouts.period_of(period)
     )
     random = np.random.default_rng(seed)
     unit = 1_000 if period < "2025" else 1_000_000

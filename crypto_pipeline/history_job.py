@@ -13,8 +13,8 @@ import dagster as dg
 
 from crypto_pipeline.bronze import selections
 from crypto_pipeline.history import backfill, repair
-from crypto_pipeline.history.archives import period_of
 from crypto_pipeline.history.fetch import Piece, Source
+from crypto_pipeline.history.layouts import period_of
 from crypto_pipeline.history.staging import Staging
 from crypto_pipeline.reader import LakeError, read
 from crypto_pipeline.spark import SparkConnect

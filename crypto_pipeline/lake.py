@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 
-from crypto_pipeline import contracts, utc
+from crypto_pipeline import contracts, lake_part, utc
 from crypto_pipeline.lake_part import SUBJECTS, Known, NotStoredError, Part, Span, found, likely, shown
 from crypto_pipeline.reader import LakeError, arrow_schema, as_floats, open_table
 from crypto_pipeline.silver.candles import INTERVALS, STATUSES
@@ -38,9 +38,6 @@ __all__ = ["LakeError", "NotStoredError", "Rows", "depth", "gold", "indicators",
 Time = datetime | date | str
 Interval = Literal["1m", "5m", "15m", "1h", "4h", "1d"]
 Status = Literal["complete", "repaired", "pending", "partial"]
-
-_INTERNAL = ("ordering", "superseded")
-"""Columns that serve the lake itself."""
 
 
 @dataclass(frozen=True)
@@ -118,20 +115,9 @@ def ohlcv(
     """
     _one_of("interval", interval, INTERVALS)
     _one_of("min_status", min_status, STATUSES)
-    return _rows(
-        Part(
-            _table("silver.ohlcv_1m" if interval == "1m" else "silver.ohlcv"),
-            symbol,
-            {"exchange": exchange, "interval": interval},
-            _span(start, end),
-            ("interval_start",),
-            order=("interval_start",),
-            statuses=STATUSES[: STATUSES.index(min_status) + 1],
-            known=_known(as_of, assume_live),
-        ),
-        columns,
-        exact,
-    )
+    statuses = STATUSES[: STATUSES.index(min_status) + 1]
+    known = _known(as_of, assume_live)
+    return _rows(lake_part.candles(symbol, interval, _span(start, end), exchange, statuses, known), columns, exact)
 
 
 def trades(
@@ -149,15 +135,7 @@ def trades(
     `quote_quantity` their product; `is_buyer_maker`: the taker sold. Raises `ValueError` for an argument that cannot be
     right.
     """
-    part = Part(
-        _table("bronze.trades"),
-        symbol,
-        {"exchange": exchange},
-        _span(start, end),
-        ("event_time",),
-        order=("event_time", "trade_id"),
-    )
-    return _rows(part, columns, exact)
+    return _rows(lake_part.trades(symbol, _span(start, end), exchange), columns, exact)
 
 
 def depth(
@@ -175,15 +153,7 @@ def depth(
     first; `received_at`, by which they lie in the range where the exchange gives no `event_time`. Raises `ValueError`
     for an argument that cannot be right.
     """
-    part = Part(
-        _table("bronze.depth"),
-        symbol,
-        {"exchange": exchange},
-        _span(start, end),
-        ("event_time", "received_at"),
-        order=("update_id", "levels"),
-    )
-    return _rows(part, columns, exact)
+    return _rows(lake_part.depth(symbol, _span(start, end), exchange), columns, exact)
 
 
 def tickers(
@@ -314,9 +284,7 @@ def query(text: str, settings: Settings, *, exact: bool = False, known: Known | 
 
 
 def _rows(part: Part, columns: Sequence[str] | None, exact: bool) -> Rows:
-    table = part.table
-    hidden = {*_INTERNAL, *table.partitions} - {*table.key}
-    offered = [name for name in table.column_names if name not in hidden]
+    table, offered = part.table, part.offered
     for name in columns or ():
         if name not in offered:
             raise ValueError(f"{table.full_name} has no column {name!r}. It has: {likely(name, offered)}.")

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crypto_pipeline import contracts, utc
-from crypto_pipeline.reader import Filter, LakeError, open_table
+from crypto_pipeline.reader import Filter, LakeError, Snapshot, open_table
 from crypto_pipeline.silver.candles import STATUSES
 from shared.settings import settings
 from shared.tables import Table
@@ -22,6 +22,8 @@ SUBJECTS = ("symbol", "symbol_a", "symbol_b", "subject")
 """The columns in which a table names a symbol."""
 _MANY = 20
 """So many names stand in an error."""
+_INTERNAL = ("ordering", "superseded")
+"""Columns that serve the lake itself."""
 
 
 Lives = Mapping[tuple[str, str], tuple[datetime, datetime]]
@@ -63,6 +65,12 @@ class Part:
     """Rows come all the time: where a range has none, it most likely lies beyond what is stored."""
 
     @property
+    def offered(self) -> list[str]:
+        """The columns that a reader may ask for."""
+        hidden = {*_INTERNAL, *self.table.partitions} - {*self.table.key}
+        return [name for name in self.table.column_names if name not in hidden]
+
+    @property
     def subjects(self) -> list[str]:
         """The columns of which one must be the symbol."""
         return [name for name in SUBJECTS if name in self.table.column_names] if self.symbol else []
@@ -98,6 +106,41 @@ class Part:
         return [[*fixed, *each] for each in partitions_of(self.table.partitions, self.span)]
 
 
+def candles(
+    symbol: str,
+    interval: str,
+    span: Span,
+    exchange: str,
+    statuses: Sequence[str] = STATUSES,
+    known: Known | None = None,
+) -> Part:
+    """Candles of these statuses in time."""
+    return Part(
+        contracts.tables()["silver.ohlcv_1m" if interval == "1m" else "silver.ohlcv"],
+        symbol,
+        {"exchange": exchange, "interval": interval},
+        span,
+        ("interval_start",),
+        order=("interval_start",),
+        statuses=statuses,
+        known=known,
+    )
+
+
+def trades(symbol: str, span: Span, exchange: str) -> Part:
+    """Trades in time, those of one moment by their ids."""
+    order = ("event_time", "trade_id")
+    return Part(contracts.tables()["bronze.trades"], symbol, {"exchange": exchange}, span, ("event_time",), order=order)
+
+
+def depth(symbol: str, span: Span, exchange: str) -> Part:
+    """Snapshots of the book in order, placed where they were received if the exchange gives them no time."""
+    times = ("event_time", "received_at")
+    return Part(
+        contracts.tables()["bronze.depth"], symbol, {"exchange": exchange}, span, times, order=("update_id", "levels")
+    )
+
+
 def partitions_of(partitions: Collection[str], span: Span) -> list[list[Filter]]:
     """The conditions on months, or on days and hours, that the rows of a span lie in; one list where it has no end."""
     if not (span.start and span.end) or not {"month", "date"} & set(partitions):
@@ -125,7 +168,7 @@ def found(part: Part, names: Sequence[str]) -> pa.Table:
         if stored.num_rows and not rows.num_rows:
             then = utc.moment_of(part.known.micros)
             raise NotStoredError(
-                f"Of {_named(part)} nothing was known at {shown(then)}: what was imported is known from its import, "
+                f"Of {named(part)} nothing was known at {shown(then)}: what was imported is known from its import, "
                 "or with assume_live=True from the end of its interval."
             )
     else:
@@ -138,16 +181,24 @@ def found(part: Part, names: Sequence[str]) -> pa.Table:
             worst = max(counts, key=STATUSES.index)
             said = ", ".join(f"{counts[name]} {name}" for name in STATUSES if name in counts)
             raise NotStoredError(
-                f"Of {_named(part)} there are only candles worse than {part.statuses[-1]!r}: {said}. "
+                f"Of {named(part)} there are only candles worse than {part.statuses[-1]!r}: {said}. "
                 f"Ask for min_status={worst!r}."
             )
     if not kept.num_rows:
-        _explain(part)
+        explain(part)
     return _ordered(kept, part.order).select(names)
 
 
+def stored(snapshot: Snapshot, part: Part, names: Sequence[str]) -> pa.Table:
+    """The rows in their order, of whatever status, as a snapshot has them. Raises `LakeError`."""
+    return _ordered(_read(snapshot, part, {*names, *part.needs}), part.order).select(names)
+
+
 def _stored(part: Part, columns: Collection[str]) -> pa.Table:
-    snapshot = open_table(part.table, settings())
+    return _read(open_table(part.table, settings()), part, columns)
+
+
+def _read(snapshot: Snapshot, part: Part, columns: Collection[str]) -> pa.Table:
     wanted = [name for name in part.table.column_names if name in columns]
     return pa.concat_tables([snapshot.read(wanted, filters, part.condition) for filters in part.filters()])
 
@@ -181,7 +232,7 @@ def _ordered(rows: pa.Table, order: Sequence[str]) -> pa.Table:
     return rows if np.array_equal(places, np.arange(len(places))) else rows.take(places)
 
 
-def _explain(part: Part) -> None:
+def explain(part: Part) -> None:
     """Raises `NotStoredError` where there can be no such rows; none are right where just nothing happened."""
     lives = _lives()
     if not lives:
@@ -201,7 +252,7 @@ def _explain(part: Part) -> None:
     first, last = reach
     if part.span.start and part.span.end and (part.span.end <= first or part.span.start > last):
         raise NotStoredError(
-            f"There is nothing of {_named(part)}: what is there reaches from {shown(first)} to {shown(last)}."
+            f"There is nothing of {named(part)}: what is there reaches from {shown(first)} to {shown(last)}."
         )
 
 
@@ -238,7 +289,8 @@ def _reach(part: Part, lives: Lives) -> tuple[datetime, datetime] | None:
     return (first, last) if hours and first < last else None
 
 
-def _named(part: Part) -> str:
+def named(part: Part) -> str:
+    """What it is, in an error."""
     return f"{part.symbol} in {part.table.full_name} from {shown(part.span.start)} to {shown(part.span.end)}"
 
 

@@ -20,12 +20,11 @@ from crypto_pipeline.bronze.common import (
     with_day,
 )
 from crypto_pipeline.frames import added
+from crypto_pipeline.history.layouts import SAID
 from shared.events import Trade
 from shared.tables import DECIMAL, Column, Table
 
 EVENT = Trade
-SAID = "said_quote_quantity"
-"""A column beside, of rows that come from a file: what it says of price * quantity, to eight places."""
 ROUNDING = Decimal("0.00000001")
 TABLE = Table(
     layer="bronze",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Self
 import typer
 
 if TYPE_CHECKING:
-    from crypto_pipeline.history.archives import Kind
     from crypto_pipeline.history.importing import Done
+    from crypto_pipeline.history.layouts import Kind
     from shared.symbol_manager import Symbol
 
 

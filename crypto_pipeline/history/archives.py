@@ -1,7 +1,7 @@
 """Binance's public archive: where its files lie, and how one is checked and read, exactly.
 
-https://github.com/binance/binance-public-data: daily and monthly files, zipped CSV without a header, each with a
-`.CHECKSUM` beside it. Times are milliseconds in older files and microseconds in newer ones.
+Daily and monthly files, zipped CSV without a header (`layouts.py`), each with a `.CHECKSUM` beside it. Times are
+milliseconds in older files and microseconds in newer ones.
 """
 
 import hashlib
@@ -10,74 +10,31 @@ import lzma
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, Literal, NamedTuple
+from typing import IO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from crypto_pipeline.bronze.trades import ROUNDING, SAID
+from crypto_pipeline.bronze.trades import ROUNDING
+from crypto_pipeline.history.layouts import DECIMAL, IGNORED, LAYOUTS, SAID, Kind, file_name, period_of
 from shared.symbol_manager import Symbol
 
-Kind = Literal["trades", "agg-trades", "klines"]
 BLOCK = 64 * 1024 * 1024
 """Bytes of CSV that are read at once: about a million trades."""
 _LINE = 4096
 """Bytes that no line of Binance's comes near."""
 
-_DECIMAL = pa.decimal128(38, 18)
-_LARGEST = pa.scalar(Decimal(f"{'9' * 20}.{'9' * 18}"), _DECIMAL)
+_LARGEST = pa.scalar(Decimal(f"{'9' * 20}.{'9' * 18}"), DECIMAL)
 _MICROSECONDS_FROM = 10**14
 """As milliseconds it is the year 5138, as microseconds it was 1973."""
 _MINUTE = 60_000_000
-_TRADE = {"price": _DECIMAL, "quantity": _DECIMAL}
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """One kind of file: its word in paths and names, and its columns in their order."""
-
-    folder: str
-    word: str
-    columns: Mapping[str, pa.DataType]
-    key: str
-    time: str
-
-
-_LAYOUTS: Mapping[Kind, _Layout] = {
-    "trades": _Layout(
-        "trades",
-        "trades",
-        {"trade_id": pa.int64(), **_TRADE, SAID: _DECIMAL, "event_time": pa.int64()}
-        | {"is_buyer_maker": pa.bool_(), "is_best_match": pa.string()},
-        key="trade_id",
-        time="event_time",
-    ),
-    "agg-trades": _Layout(
-        "aggTrades",
-        "aggTrades",
-        {"agg_trade_id": pa.int64(), **_TRADE, "first_trade_id": pa.int64(), "last_trade_id": pa.int64()}
-        | {"event_time": pa.int64(), "is_buyer_maker": pa.bool_(), "is_best_match": pa.string()},
-        key="agg_trade_id",
-        time="event_time",
-    ),
-    "klines": _Layout(
-        "klines",
-        "1m",
-        {"open_time": pa.int64(), "open": _DECIMAL, "high": _DECIMAL, "low": _DECIMAL, "close": _DECIMAL}
-        | {"volume": _DECIMAL, "close_time": pa.int64(), "quote_volume": _DECIMAL, "trade_count": pa.int64()}
-        | {"taker_buy_volume": _DECIMAL, "taker_buy_quote_volume": _DECIMAL, "ignore": pa.string()},
-        key="open_time",
-        time="open_time",
-    ),
-}
-_IGNORED = ("is_best_match", "ignore")
 _NAME = re.compile(r"(?P<native>.+?)-(?P<word>trades|aggTrades|[0-9]+[a-zA-Z]+)-(?P<day>\d{4}-\d\d(-\d\d)?)\.(zip|csv)")
 
 
@@ -96,19 +53,10 @@ class Part(NamedTuple):
 
 def remote_path(kind: Kind, native: str, period: str) -> str:
     """Where the file of a day (`2026-11-20`) or month (`2026-11`) lies below the archive's address."""
-    layout = _LAYOUTS[kind]
+    layout = LAYOUTS[kind]
     folder = f"{layout.folder}/{native}" + ("/1m" if kind == "klines" else "")
     length = "daily" if len(period) > len("2026-11") else "monthly"
-    return f"/data/spot/{length}/{folder}/{native}-{layout.word}-{period}.zip"
-
-
-def period_of(text: str) -> tuple[date, date]:
-    """The first day of a day or month, and the first one after it."""
-    if len(text) > len("2026-11"):
-        day = date.fromisoformat(text)
-        return day, day + timedelta(days=1)
-    first = date.fromisoformat(f"{text}-01")
-    return first, (first + timedelta(days=31)).replace(day=1)
+    return f"/data/spot/{length}/{folder}/{file_name(native, layout.word, period, 'zip')}"
 
 
 @dataclass(frozen=True)
@@ -137,7 +85,7 @@ class Archive:
                 yield self._judged(distinct, rows.num_rows - distinct.num_rows)
 
     def _parsed(self, text: bytes) -> pa.Table:
-        columns = _LAYOUTS[self.kind].columns
+        columns = LAYOUTS[self.kind].columns
         first = text[: text.find(b"\n")]
         if (found := first.count(b",") + 1) != len(columns):
             raise ArchiveError(
@@ -150,12 +98,12 @@ class Archive:
             convert_options=csv.ConvertOptions(column_types=dict(columns), null_values=[], strings_can_be_null=False),
         )
         for name, kind in columns.items():
-            if kind == _DECIMAL and pc.any(pc.greater(pc.abs(rows[name]), _LARGEST)).as_py():
+            if kind == DECIMAL and pc.any(pc.greater(pc.abs(rows[name]), _LARGEST)).as_py():
                 raise ArchiveError(f"{self.path.name}: a {name} is not below 10^20, which decimal(38,18) cannot hold.")
         return rows
 
     def _in_microseconds(self, rows: pa.Table, unit: int) -> pa.Table:
-        for name in {"close_time", _LAYOUTS[self.kind].time} & set(rows.column_names):
+        for name in {"close_time", LAYOUTS[self.kind].time} & set(rows.column_names):
             low, high = _range(rows[name])
             if (low < _MICROSECONDS_FROM) != (unit == 1000) or (high < _MICROSECONDS_FROM) != (unit == 1000):
                 raise ArchiveError(f"{self.path.name} mixes milliseconds and microseconds: download it again.")
@@ -163,7 +111,7 @@ class Archive:
             times = pc.add(pc.multiply(rows[name], unit), unit - 1 if name == "close_time" else 0)
             rows = rows.set_column(rows.column_names.index(name), name, times)
         if self.period:
-            low, high = _range(rows[_LAYOUTS[self.kind].time])
+            low, high = _range(rows[LAYOUTS[self.kind].time])
             start, end = (_micros(day) for day in self.period)
             if low < start or high >= end:
                 raise ArchiveError(
@@ -174,7 +122,7 @@ class Archive:
 
     def _distinct(self, rows: pa.Table) -> pa.Table:
         """Each row once, in the order of its id or time. Raises `ArchiveError` where two of one id differ."""
-        key = _LAYOUTS[self.kind].key
+        key = LAYOUTS[self.kind].key
         if _is_rising(rows[key]):
             return rows
         distinct = rows.group_by(rows.column_names, use_threads=False).aggregate([]).sort_by(key)
@@ -208,7 +156,7 @@ class Archive:
                 wide = [one.cast(pa.decimal256(38, 18)) for one in (product, rows[SAID])]
                 if not pc.any(pc.less(pc.abs(pc.subtract(*wide)), ROUNDING)).as_py():
                     keeps = _repeated(False, rows)
-        rows = rows.drop_columns([name for name in _IGNORED if name in rows.column_names])
+        rows = rows.drop_columns([name for name in IGNORED if name in rows.column_names])
         rows = self._named(rows)
         refused = rows.filter(pc.invert(keeps))
         if refused.num_rows == rows.num_rows:
@@ -248,7 +196,7 @@ def checked(path: Path, kind: Kind, exchange: str, symbol: Symbol, native: str) 
     if name := _NAME.fullmatch(path.name):
         if name["native"] != native:
             raise ArchiveError(f"{path.name} is a file of {name['native']}, not of {native}: give --symbol rightly.")
-        if name["word"] != _LAYOUTS[kind].word:
+        if name["word"] != LAYOUTS[kind].word:
             what = f"{name['word']} candles" if name["word"][0].isdigit() else name["word"]
             cure = "longer candles are made of those of 1m" if name["word"][0].isdigit() else "import it as what it is"
             raise ArchiveError(f"{path.name} holds {what}, not {kind}{' of 1m' * (kind == 'klines')}: {cure}.")
@@ -264,7 +212,7 @@ def checked(path: Path, kind: Kind, exchange: str, symbol: Symbol, native: str) 
 def exact_products(left: pa.ChunkedArray, right: pa.ChunkedArray) -> pa.ChunkedArray:
     """`left * right` of decimals, without rounding. Raises `pyarrow.ArrowInvalid` where one does not fit."""
     wide = pc.multiply(left.cast(pa.decimal256(38, 18)), right.cast(pa.decimal256(37, 18)))
-    return wide.cast(_DECIMAL)
+    return wide.cast(DECIMAL)
 
 
 def _checksum_is_right(path: Path) -> bool:
@@ -324,7 +272,7 @@ def _blocks(stream: IO[bytes], size: int, name: str) -> Iterator[bytes]:
 
 def _unit(rows: pa.Table, kind: Kind) -> int:
     """Microseconds in the file's unit of time, told by its first one."""
-    return 1000 if rows[_LAYOUTS[kind].time][0].as_py() < _MICROSECONDS_FROM else 1
+    return 1000 if rows[LAYOUTS[kind].time][0].as_py() < _MICROSECONDS_FROM else 1
 
 
 def _lies_on_the_grid(klines: pa.Table) -> pa.ChunkedArray:

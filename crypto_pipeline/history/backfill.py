@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline.bronze import klines, trades
-from crypto_pipeline.history.archives import ArchiveError, Kind, Part
+from crypto_pipeline.history.archives import ArchiveError, Part
 from crypto_pipeline.history.fetch import FetchError, Piece, Source, days_of, hours_of
 from crypto_pipeline.history.importing import Done, import_parts
+from crypto_pipeline.history.layouts import Kind
 from crypto_pipeline.history.staging import Staging
 from crypto_pipeline.lakehouse import Lakehouse
 from streaming.exchange import UnparsableMessage

@@ -13,7 +13,8 @@ import msgspec
 import pyarrow as pa
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
-from crypto_pipeline.history.archives import Archive, ArchiveError, Kind, Part, checked, period_of, remote_path
+from crypto_pipeline.history.archives import Archive, ArchiveError, Part, checked, remote_path
+from crypto_pipeline.history.layouts import Kind, period_of
 from crypto_pipeline.history.load import MODULES
 from crypto_pipeline.reader import arrow_schema
 from shared.events import AggTrade, Kline, Trade

@@ -1,7 +1,7 @@
 """Files and pages into bronze in batches, and then the silver tables that rest on them."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import ModuleType
@@ -11,7 +11,9 @@ import pyarrow.compute as pc
 
 from crypto_pipeline.catalog import derived
 from crypto_pipeline.conflicts import ANOTHER_WRITER, conflicts_retried
-from crypto_pipeline.history.archives import Archive, Kind, Part
+from crypto_pipeline.history.archives import Archive, Part
+from crypto_pipeline.history.exports import Exported
+from crypto_pipeline.history.layouts import Kind
 from crypto_pipeline.history.load import MODULES, Loaded, load
 from crypto_pipeline.history.staging import Staging
 from crypto_pipeline.lakehouse import Lakehouse
@@ -101,9 +103,9 @@ def build_on(lake: Lakehouse, kind: Kind, done: Done, progress: Callable[[str], 
 def import_archives(
     lake: Lakehouse,
     staging: Staging,
-    archives: list[Archive],
+    archives: Sequence[Archive | Exported],
     progress: Callable[[str], None] = lambda _line: None,
-    read: Callable[[Archive], None] = lambda _archive: None,
+    read: Callable[[Archive | Exported], None] = lambda _archive: None,
 ) -> Done:
     """Bring files of one kind into bronze; `read` is told of each that was read to its end."""
 

@@ -22,7 +22,7 @@ from crypto_pipeline.bronze import agg_trades, klines, quarantine, trades
 from crypto_pipeline.bronze.common import FAULT, MESSAGE, placed, preferred_source, shaped
 from crypto_pipeline.conflicts import conflicts_retried
 from crypto_pipeline.frames import added
-from crypto_pipeline.history.archives import Kind
+from crypto_pipeline.history.layouts import SAID, Kind
 from crypto_pipeline.history.staging import Staging
 from crypto_pipeline.lakehouse import Lakehouse, hours_between
 from shared.tables import DECIMAL, Table
@@ -154,7 +154,7 @@ def finished(rows: DataFrame, table: Table) -> DataFrame:
     later = {c.name: c.type for c in table.columns} | {
         "day_low": DECIMAL,
         "day_high": DECIMAL,
-        trades.SAID: DECIMAL,
+        SAID: DECIMAL,
         FAULT: "string",
     }
     made_below = {*rows.columns, "ingested_at", "ordering", *table.partitions}

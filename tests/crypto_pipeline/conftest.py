@@ -14,8 +14,11 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType, _parse_datatype_string
 
+from crypto_pipeline import lake, lake_part, reader
+from crypto_pipeline.export import _reading
 from shared.events import AggTrade, AnyEvent, Kline, Trade, encode, exact_product
-from tests.crypto_pipeline.engines import DuckDb, Engine, Spark
+from tests.crypto_pipeline.engines import DuckDb, Engine, Spark, candle
+from tests.crypto_pipeline.stored_tables import Tables
 
 MINUTE = 60_000_000
 START = 1_786_000_020_000_000
@@ -202,3 +205,13 @@ def by_hand(tape: list[Trade], seconds: int) -> dict[int, dict[str, object]]:
                 "last_trade_id": group[-1].trade_id,
             }
     return candles
+
+
+@pytest.fixture
+def tables(monkeypatch: pytest.MonkeyPatch) -> Tables:
+    """What a client of the lake opens. Of BTCUSDT and ETHUSDT there is a day of candles, and nothing else."""
+    made = Tables()
+    made.has("silver.ohlcv", [candle(0, 1, "1d", symbol=symbol) for symbol in ("BTCUSDT", "ETHUSDT")])
+    for module in (lake, lake_part, reader, _reading):
+        monkeypatch.setattr(module, "open_table", made.open)
+    return made

@@ -3,82 +3,25 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
 import pandas as pd
 import polars as pl
-import pyarrow as pa
-import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crypto_pipeline import contracts, lake, lake_part
+from crypto_pipeline import lake
 from crypto_pipeline.lake_part import Span, partitions_of
 from crypto_pipeline.lake_sql import SqlError
-from crypto_pipeline.reader import Filter, arrow_schema
 from shared.settings import PROJECT, Settings
-from shared.tables import Table
 from tests.crypto_pipeline.engines import candle, minute, version
+from tests.crypto_pipeline.stored_tables import Tables
 
 DAY = ("2026-08-06", "2026-08-07")
 PRICE = Decimal("63000.12")
-
-
-@dataclass
-class Stored:
-    """A table of the lake that notes what was read of it."""
-
-    table: Table
-    rows: Sequence[dict[str, Any]]
-    reads: list[tuple[set[str], list[Filter]]] = field(default_factory=list)
-
-    def read(
-        self,
-        columns: Sequence[str] | None = None,
-        filters: Sequence[Filter] = (),
-        where: pc.Expression | None = None,
-    ) -> pa.Table:
-        self.reads.append((set(columns or self.table.column_names), list(filters)))
-        whole = [{name: row.get(name) for name in self.table.column_names} for row in self.rows]
-        values = pa.Table.from_pylist(whole, arrow_schema(self.table))
-        for name, operator, wanted in filters:
-            assert operator == "IN"
-            values = values.filter(pc.field(name).isin(wanted.split(",")))
-        values = values.select(columns or self.table.column_names)
-        return values if where is None else values.filter(where)
-
-    def partitions(self) -> list[dict[str, str]]:
-        return [{name: row[name] for name in self.table.partitions} for row in self.rows]
-
-
-@dataclass
-class Tables:
-    """What `open_table` opens; a table that was given no rows has none."""
-
-    stored: dict[str, Stored] = field(default_factory=dict)
-
-    def has(self, name: str, rows: Sequence[dict[str, Any]]) -> Stored:
-        self.stored[name] = Stored(contracts.tables()[name], rows)
-        return self.stored[name]
-
-    def open(self, table: Table, settings: Settings) -> Stored:
-        return self.stored.get(table.full_name) or Stored(table, [])
-
-
-@pytest.fixture
-def tables(monkeypatch: pytest.MonkeyPatch) -> Tables:
-    """Of BTCUSDT and ETHUSDT there is a day of candles, and nothing else."""
-    made = Tables()
-    days = [candle(0, 1, "1d", symbol=symbol) for symbol in ("BTCUSDT", "ETHUSDT")]
-    made.has("silver.ohlcv", days)
-    for module in (lake, lake_part):
-        monkeypatch.setattr(module, "open_table", made.open)
-    return made
 
 
 def trade(at: int, trade_id: int, **changes: Any) -> dict[str, Any]:

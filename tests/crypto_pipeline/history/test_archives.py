@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from crypto_pipeline.history import archives
 from crypto_pipeline.history.archives import Archive, ArchiveError, checked
+from crypto_pipeline.history.layouts import Kind
 from shared.events import exact_product
 from tests.crypto_pipeline.history.conftest import BTC, Maker, kline_line, micros
 
@@ -21,11 +22,11 @@ DAY = micros("2026-11-20")
 TRADE = f"7,61837.63000000,0.02000000,1236.75260000,{DAY + 5},True,True"
 
 
-def opened(path: Path, kind: archives.Kind = "trades") -> Archive:
+def opened(path: Path, kind: Kind = "trades") -> Archive:
     return checked(path, kind, "binance", BTC, "BTCUSDT")
 
 
-def rows_of(path: Path, kind: archives.Kind = "trades") -> pa.Table:
+def rows_of(path: Path, kind: Kind = "trades") -> pa.Table:
     return pa.concat_tables([part.rows for part in opened(path, kind).parts()])
 
 
@@ -178,9 +179,7 @@ def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(archive_fil
         ("BTCUSDT-1h-2026-11-20.zip", "klines", "holds 1h candles, not klines of 1m"),
     ],
 )
-def test_a_file_of_another_symbol_or_kind_is_refused(
-    archive_file: Maker, name: str, kind: archives.Kind, reason: str
-) -> None:
+def test_a_file_of_another_symbol_or_kind_is_refused(archive_file: Maker, name: str, kind: Kind, reason: str) -> None:
     with pytest.raises(ArchiveError, match=reason):
         opened(archive_file(name, TRADE), kind)
 

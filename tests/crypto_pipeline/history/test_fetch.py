@@ -12,10 +12,10 @@ import pyarrow as pa
 import pytest
 from tenacity import wait_none
 
-from crypto_pipeline.bronze.trades import SAID
 from crypto_pipeline.history import fetch
-from crypto_pipeline.history.archives import ArchiveError, Kind
+from crypto_pipeline.history.archives import ArchiveError
 from crypto_pipeline.history.fetch import FetchError, Piece, Source
+from crypto_pipeline.history.layouts import SAID, Kind
 from shared.symbol_manager import Symbol
 from streaming.exchange import Request
 from streaming.exchanges.binance import Binance
