@@ -6,7 +6,7 @@ from typing import NamedTuple
 from shared.settings import PROJECT
 
 PAGE = PROJECT / "docs" / "queries.md"
-_SECTION = re.compile(r"^## (.+)\n(.*?)^```sql\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_SECTION = re.compile(r"^## ([^\n]+)\n(.*?)^```sql\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 class Query(NamedTuple):
