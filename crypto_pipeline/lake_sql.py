@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -169,7 +170,10 @@ class Lake:
         self._lacks = lacks
         self._tables = []
         self._session = duckdb.connect()
-        self._session.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
+        self._session.execute("SET TimeZone = 'UTC'")
+        # In a notebook without ipywidgets there is none, and DuckDB refuses to be told so.
+        with suppress(duckdb.InvalidInputException):
+            self._session.execute("SET enable_progress_bar = false")
         for called, text in _WORDS_OF_SPARK.items():
             self._session.execute(f"CREATE MACRO {called} AS {text}")
         for schema in dict.fromkeys(name.split(".")[0] for name in (*tables, *views)):

@@ -96,23 +96,24 @@ FIVE_MINUTES = [
 
 
 def hourly() -> Iterator[Row]:
-    """25 closed hours of three symbols, the running one of one of them, and 26 of a fourth with a hole."""
+    """25 closed hours of three symbols, the running one of two of them, and 26 of a fourth with a hole."""
     one = list(islice(cycle((100, 110)), 25))
     other = list(islice(cycle((100, 110, 121, 110)), 25))
     both = [a * b // 100 for a, b in zip(one, other, strict=True)]
     for symbol, closes in (("BTCUSDT", one), ("ETHUSDT", other), ("SOLUSDT", both)):
         for place, close in enumerate(closes):
             yield bar("1h", ago(25 - place), symbol, close=Decimal(close))
-    yield bar("1h", HOUR, close=Decimal(1), is_closed=False)
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        yield bar("1h", HOUR, symbol, close=Decimal(1), is_closed=False)
     for place in range(27):
         if place != 17:
             yield bar("1h", ago(27 - place), "XRPUSDT", close=Decimal(100 + place))
 
 
-def trade(trade_id: int, second: int, price: int, *, is_buyer_maker: bool) -> Row:
+def trade(trade_id: int, second: int, price: int, of: Row = BTC, *, is_buyer_maker: bool) -> Row:
     at = BOOK + timedelta(seconds=second)
     values = {"price": Decimal(price), "quantity": Decimal(1), "is_buyer_maker": is_buyer_maker}
-    return {**BTC, "event_time": at, "trade_id": trade_id, **values, "date": f"{at:%Y-%m-%d}", "hour": f"{at:%H}"}
+    return {**of, "event_time": at, "trade_id": trade_id, **values, "date": f"{at:%Y-%m-%d}", "hour": f"{at:%H}"}
 
 
 def ticker(second: int, bid: int, ask: int, of: Row = BTC) -> Row:
@@ -145,6 +146,7 @@ ROWS: dict[str, list[Row]] = {
         trade(2, 1, 101, is_buyer_maker=False),
         trade(3, 2, 101, is_buyer_maker=True),
         trade(4, 2, 100, is_buyer_maker=True),
+        trade(5, 3, 1, ETH, is_buyer_maker=True),
     ],
     "bronze.tickers": [ticker(0, 99, 101), ticker(1, 1, 2, ETH), ticker(2, 100, 102), ticker(5, 1, 2)],
     "gold.market_overview": [
