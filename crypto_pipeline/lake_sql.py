@@ -3,6 +3,8 @@
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -11,6 +13,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from pyarrow.fs import LocalFileSystem
 
+from crypto_pipeline import utc
 from crypto_pipeline.reader import Filter, LakeError, arrow_schema, as_floats, floats
 from shared.tables import Table, View
 
@@ -73,7 +76,7 @@ class LakeTable(ds.Dataset):  # type: ignore[misc] # pyarrow has no types
         # The condition may be on columns that the answer does not have.
         needed = [name for name in self._table.column_names if name in wanted or name in str(condition)]
         there = rows.partitions() if self._table.partitions else [{}]
-        kept = partitions_kept(there, self.schema, condition)
+        kept = partitions_kept(there, self.schema, condition, self._table.time)
         if not kept:
             return arrow_schema(self._table, needed).empty_table()
         filters = partition_filters(there, kept)
@@ -93,9 +96,12 @@ def values_asked_for(column: str, schema: pa.Schema, condition: ds.Expression) -
 
 
 def partitions_kept(
-    partitions: Sequence[Mapping[str, str]], schema: pa.Schema, condition: ds.Expression
+    partitions: Sequence[Mapping[str, str]], schema: pa.Schema, condition: ds.Expression, time: str | None = None
 ) -> list[Mapping[str, str]]:
-    """The partitions that may hold rows for which the condition is true, as pyarrow reasons."""
+    """The partitions that may hold rows for which the condition is true, as pyarrow reasons.
+
+    `time` is the column whose values, where not null, lie in the month, day or hour that a partition is of.
+    """
     files = ds.ParquetFileFormat()
     nowhere = LocalFileSystem()
     fragments = []
@@ -103,9 +109,24 @@ def partitions_kept(
         known = ds.scalar(True)
         for name, value in partition.items():
             known = known & (ds.field(name) == value)
+        if time and (span := span_of(partition)):
+            at = ds.field(time)
+            known = known & ((at >= span[0]) | at.is_null()) & ((at < span[1]) | at.is_null())
         fragments.append(files.make_fragment(str(number), nowhere, partition_expression=known))
     found = ds.FileSystemDataset(fragments, schema, files, nowhere).get_fragments(filter=condition)
     return [partitions[int(fragment.path)] for fragment in found]
+
+
+def span_of(partition: Mapping[str, str]) -> tuple[datetime, datetime] | None:
+    """The month, day or hour in UTC that a partition is of, its end exclusive; none where it is of no such time."""
+    try:
+        if month := partition.get("month"):
+            start = utc.moment(f"{month}-01")
+            return start, (start + timedelta(days=31)).replace(day=1)
+        start = utc.moment(f"{partition['date']}T{partition.get('hour', '00')}:00")
+    except (KeyError, ValueError):  # Hudi has a name for the partition of null
+        return None
+    return start, start + (timedelta(hours=1) if "hour" in partition else timedelta(days=1))
 
 
 def partition_filters(there: Iterable[Mapping[str, str]], kept: Sequence[Mapping[str, str]]) -> list[Filter]:
@@ -149,7 +170,10 @@ class Lake:
         self._lacks = lacks
         self._tables = []
         self._session = duckdb.connect()
-        self._session.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
+        self._session.execute("SET TimeZone = 'UTC'")
+        # In a notebook without ipywidgets there is none, and DuckDB refuses to be told so.
+        with suppress(duckdb.InvalidInputException):
+            self._session.execute("SET enable_progress_bar = false")
         for called, text in _WORDS_OF_SPARK.items():
             self._session.execute(f"CREATE MACRO {called} AS {text}")
         for schema in dict.fromkeys(name.split(".")[0] for name in (*tables, *views)):

@@ -37,7 +37,8 @@ def query(
     """Ask the lake in SQL, with tables by their names: `silver.ohlcv_1m`, `bronze.trades`, `gold.market_overview`.
 
     DuckDB reads just the columns that are needed, straight from the lake, and needs no service but the object store.
-    A condition on a partition column (`date`, `hour`, `month`, `interval`) also spares reading the other partitions.
+    A condition on the time of trades or candles (`event_time`, `interval_start`), or on a partition column (`date`,
+    `hour`, `month`, `interval`), also spares reading the other partitions.
     Times are in UTC. Prices and quantities come as float64, so that any arithmetic works; with `--exact` they are the
     exact decimals of the tables, and strings in JSON.
 

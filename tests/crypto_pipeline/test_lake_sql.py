@@ -1,13 +1,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from crypto_pipeline.lake_sql import Lake, SqlError, no_such_table
+from crypto_pipeline.lake_sql import Lake, SqlError, no_such_table, partitions_kept, span_of
 from crypto_pipeline.reader import Filter, LakeError, arrow_schema
 from shared.tables import DECIMAL, Column, Table, View
 
@@ -24,6 +26,7 @@ TRADES = Table(
     ),
     ("symbol", "event_time"),
     partitions=("date",),
+    time="event_time",
 )
 EMPTY = Table("silver", "ohlcv", "One row per candle", (Column("interval", "string", ""),), ("interval",))
 VIEW = View("silver", "prices", "One row per trade", ("bronze.trades",), "SELECT symbol, price FROM bronze.trades")
@@ -104,6 +107,59 @@ def test_a_condition_on_a_partition_column_spares_the_other_partitions(stored: I
         {"symbol": "ETHUSDT"},
     ]
     assert [filters for _, filters in stored.reads] == [[("date", "IN", "2026-11-21,2026-11-22")]]
+
+
+@pytest.mark.parametrize(
+    ("condition", "read"),
+    [
+        ("event_time >= timestamptz '2026-11-22' - interval '1' day", "2026-11-21,2026-11-22"),
+        ("event_time < timestamptz '2026-11-21'", "2026-11-20"),
+        ("event_time >= timestamptz '2026-11-21' and event_time < timestamptz '2026-11-22'", "2026-11-21"),
+        ("event_time = timestamptz '2026-11-21' or quantity > 99", None),
+        ("event_time is null", None),
+        ("not (event_time >= timestamptz '2026-11-21')", "2026-11-20"),
+    ],
+)
+def test_a_condition_on_the_time_spares_the_other_partitions(
+    stored: InMemory, condition: str, read: str | None
+) -> None:
+    found = asked(stored, f"select symbol from bronze.trades where {condition} order by 1")
+    [(_, filters)] = stored.reads
+    assert filters == ([("date", "IN", read)] if read else [])
+    plain = f"select symbol from (select *, 1 from bronze.trades) where ({condition}) is true order by 1"
+    assert asked(stored, plain) == found
+
+
+def test_a_row_without_a_time_lies_in_any_partition(stored: InMemory) -> None:
+    stored.rows[0]["event_time"] = None
+    for condition in (
+        "event_time is null",
+        "coalesce(event_time, timestamptz '2027-01-01') > timestamptz '2026-12-01'",
+    ):
+        sql = f"select symbol from bronze.trades where {condition}"
+        assert asked(stored, sql) == [{"symbol": "BTCUSDT"}]
+
+
+def test_a_partition_that_is_of_no_time_is_read_whenever() -> None:
+    schema = pa.schema([("event_time", pa.timestamp("us", "UTC")), ("date", pa.string())])
+    nowhen = [{"date": "__HIVE_DEFAULT_PARTITION__"}]
+    condition = pc.field("event_time") >= datetime(2026, 11, 21, tzinfo=UTC)
+    assert partitions_kept(nowhen, schema, condition, "event_time") == nowhen
+
+
+@given(st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1)).map(lambda at: at.replace(tzinfo=UTC)))  # noqa: DTZ001
+def test_a_moment_lies_in_the_span_of_its_partition(at: datetime) -> None:
+    for partition in (
+        {"month": f"{at:%Y-%m}"},
+        {"date": f"{at:%Y-%m-%d}"},
+        {"date": f"{at:%Y-%m-%d}", "hour": f"{at:%H}"},
+    ):
+        span = span_of(partition)
+        assert span is not None
+        assert span[0] <= at < span[1]
+        assert span_of({**partition, "interval": "1m"}) == span
+        assert f"{span[1] - timedelta(microseconds=1):%Y-%m-%d %H}".startswith(" ".join(partition.values()))
+    assert span_of({"interval": "1m"}) is None
 
 
 def test_a_condition_that_may_hold_anywhere_reads_every_partition(stored: InMemory) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from crypto_pipeline import lake
 from shared.settings import Settings, settings
+from tests.queries import QUERIES, Query
 from tests.system import PROJECT, SYMBOLS, System, wait_for
 
 SYMBOL = "BTCUSDT"
@@ -180,6 +181,13 @@ def test_sql_is_answered_as_crypto_query_does(system: System, stretch: Stretch) 
     sql = f"select symbol, high, low from silver.ohlcv_1m where {PROVEN} and {stretch.condition} order by 1, 2, 3"
     assert lake.sql(sql).to_polars().to_dicts() == system.query(sql) != []
     assert plain(lake.sql(sql, exact=True).lazy().collect()) == system.query(sql, exact=True)
+
+
+@pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
+def test_a_query_of_the_docs_is_answered(system: System, stretch: Stretch, query: Query) -> None:
+    done = system.crypto("query", query.sql, "--format", "csv")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
 
 
 def test_a_symbol_and_a_range_that_are_not_there_are_answered_with_what_there_is(stretch: Stretch) -> None:
