@@ -15,7 +15,7 @@ from alerts import schema
 from alerts.asking import Asking
 from alerts.evaluation import Evaluation
 from alerts.heartbeat import Heartbeat
-from alerts.metrics import Metrics, Pages
+from alerts.metrics import Metrics, pages
 from alerts.rules import AlertsFile, AlertsFileError, Watched, load
 from alerts.sending import Sending
 from alerts.sources import Market
@@ -49,7 +49,7 @@ class Service:
         self._asking = Asking(settings, self._seen)
         self._sending = Sending(lambda: Store(settings), self._metrics.sent)
         self._heartbeat = Heartbeat(self._heartbeat_url, self.faults)
-        self._pages = Pages(self._metrics, lambda: (self._is_evaluating, self.faults()))
+        self._pages = pages(self._metrics, lambda: (self._is_evaluating, self.faults()))
         self._stepped_at = float("-inf")
         self._trouble = "it has not begun"
 

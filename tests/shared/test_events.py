@@ -1,3 +1,5 @@
+import json
+from contextlib import suppress
 from decimal import Decimal
 
 import msgspec
@@ -6,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.events import (
+    AHEAD,
     AnyEvent,
     DeadLetter,
     DepthSnapshot,
@@ -17,12 +20,18 @@ from shared.events import (
     encode,
     exact_decimal,
     exact_product,
+    lies_ahead,
     message_key,
 )
 
 fitting = st.integers(-(10**38) + 1, 10**38 - 1).map(lambda units: Decimal(f"{units}E-18"))
 times = st.integers(1, 10**17)
 ids = st.integers(-1, 2**63 - 1)
+TRADE = Trade(
+    exchange="binance", symbol="BTCUSDT", base_asset="BTC", quote_asset="USDT", event_time=1_795_249_793_614_275,
+    source="websocket", connection_id="c", trade_id=7, price=Decimal("1.5"), quantity=Decimal(2), quote_quantity=Decimal(3),
+    is_buyer_maker=False,
+)  # fmt: skip
 levels = st.lists(st.tuples(fitting, fitting), max_size=5).map(tuple)
 
 
@@ -135,3 +144,51 @@ def test_a_product_that_would_be_rounded_is_refused() -> None:
 
 def test_the_key_of_a_message_keeps_the_streams_of_an_exchange_apart() -> None:
     assert message_key("binance", "trade") == b"binance:trade"
+
+
+@given(st.binary() | st.none())
+def test_any_bytes_are_an_event_or_refused_as_none(message: bytes | None) -> None:
+    with suppress(msgspec.ValidationError):
+        decode(message)
+
+
+@given(events(), st.data())
+def test_a_damaged_event_is_an_event_or_refused_as_none(event: AnyEvent, data: st.DataObject) -> None:
+    whole = encode(event)
+    begin = data.draw(st.integers(0, len(whole)))
+    end = data.draw(st.integers(begin, len(whole)))
+    with suppress(msgspec.ValidationError):
+        decode(whole[:begin] + data.draw(st.binary(max_size=5)) + whole[end:])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("price", "NaN"),
+        ("price", "-Infinity"),
+        ("price", "1E+999999999"),
+        ("price", "0E+999999999"),
+        ("price", "0E-999999999"),
+        ("price", "100000000000000000000"),
+        ("quantity", "0.0000000000000000001"),
+        ("trade_id", 2**63),
+        ("trade_id", -2),
+        ("event_time", 10**400),
+    ],
+)
+def test_a_number_that_no_table_holds_makes_no_event(name: str, value: object) -> None:
+    whole = msgspec.json.decode(encode(TRADE))
+    assert decode(msgspec.json.encode(whole)) == TRADE
+    with pytest.raises(msgspec.ValidationError):
+        decode(json.dumps(whole | {name: value}).encode())
+
+
+def test_deep_json_makes_no_event() -> None:
+    with pytest.raises(msgspec.ValidationError):
+        decode(b'{"stream":"trade","more":' + b"[" * 100_000)
+
+
+def test_an_event_of_later_than_five_minutes_lies_ahead() -> None:
+    at = TRADE.event_time
+    assert not lies_ahead(TRADE, at - AHEAD)
+    assert lies_ahead(TRADE, at - AHEAD - 1)
