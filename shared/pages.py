@@ -43,7 +43,7 @@ class Pages:
 
 def figures(registry: CollectorRegistry) -> Application:
     """What answers with the metrics of a registry."""
-    tell = make_wsgi_app(registry)
+    tell: Application = make_wsgi_app(registry)
 
     def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         try:

@@ -147,7 +147,7 @@ class Archive:
             raise ArchiveError(
                 f"{self.path.name} has {found} columns, a file of {self.kind} {len(columns)}: import it as what it is."
             )
-        is_header = not first.lstrip(b'"')[:1].isdigit()
+        is_header = first.lstrip(b'"')[:1].isalpha()
         rows = csv.read_csv(
             io.BytesIO(text),
             read_options=csv.ReadOptions(column_names=list(columns), skip_rows=int(is_header)),
@@ -313,7 +313,7 @@ def _csv(path: Path) -> Iterator[IO[bytes]]:
         [entry] = found
         if entry.compress_type not in _PACKED:
             raise ArchiveError(f"{path.name} is packed as Binance packs nothing: unzip it, and import the CSV.")
-        if entry.file_size > _RATIO * path.stat().st_size:
+        if entry.file_size > max(BLOCK, _RATIO * path.stat().st_size):
             raise ArchiveError(f"{path.name} unpacks to {entry.file_size} bytes: it is made to fill the disk.")
         with file.open(entry) as stream:
             yield stream

@@ -1,6 +1,7 @@
 import json
 from contextlib import suppress
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
@@ -29,10 +30,17 @@ times = st.integers(1, 10**17)
 ids = st.integers(-1, 2**63 - 1)
 TRADE = Trade(
     exchange="binance", symbol="BTCUSDT", base_asset="BTC", quote_asset="USDT", event_time=1_795_249_793_614_275,
-    source="websocket", connection_id="c", trade_id=7, price=Decimal("1.5"), quantity=Decimal(2), quote_quantity=Decimal(3),
-    is_buyer_maker=False,
+    source="websocket", connection_id="c", trade_id=7, price=Decimal("1.5"), quantity=Decimal(2),
+    quote_quantity=Decimal(3), is_buyer_maker=False,
 )  # fmt: skip
 levels = st.lists(st.tuples(fitting, fitting), max_size=5).map(tuple)
+
+
+def numbers(kind: type[AnyEvent]) -> dict[str, st.SearchStrategy[Any]]:
+    """A strategy for each of its own fields that is a number."""
+    fitting_of = {Decimal: fitting, int: ids, int | None: ids | st.none()}
+    hints = {name: hint for name, hint in kind.__annotations__.items() if name != "event_time"}
+    return {name: fitting_of[hint] for name, hint in hints.items() if hint in fitting_of}
 
 
 def events() -> st.SearchStrategy[AnyEvent]:
@@ -49,12 +57,19 @@ def events() -> st.SearchStrategy[AnyEvent]:
             st.builds(kind, **common, event_time=times, **fields)
             for kind, fields in (
                 (Trade, {"price": fitting, "quantity": fitting, "quote_quantity": fitting, "trade_id": ids}),
-                (Ticker, {name: fitting for name, hint in Ticker.__annotations__.items() if hint is Decimal}),
-                (Kline, {name: fitting for name, hint in Kline.__annotations__.items() if hint is Decimal}),
+                (Ticker, numbers(Ticker)),
+                (Kline, numbers(Kline)),
             )
         ),
         st.builds(
-            DepthSnapshot, **common, event_time=st.none(), received_at=times, update_id=ids, bids=levels, asks=levels
+            DepthSnapshot,
+            **common,
+            event_time=st.none(),
+            received_at=times,
+            update_id=ids,
+            levels=ids,
+            bids=levels,
+            asks=levels,
         ),
     )
 

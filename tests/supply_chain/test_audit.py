@@ -79,7 +79,7 @@ def test_what_is_accepted_is_not_past_its_day() -> None:
 def test_a_vulnerability_is_a_fault_until_it_is_listed_by_any_of_its_names(one_package: Path, service: str) -> None:
     said = report(one_package, "--vulnerability-service", "osv", "--osv-url", service)
     [fault] = faults(said, ())
-    assert "GHSA-0000-0000-0000, CVE-2026-0001, mended in 99" in fault
+    assert "has CVE-2026-0001, GHSA-0000-0000-0000, mended in 99" in fault
     listed = Accepted(id="CVE-2026-0001", package="uv", until=date(2026, 12, 31), reason="nothing of ours calls it")
     assert faults(said, [listed]) == []
     assert faults(said, [listed.model_copy(update={"package": "pip"})]) == [fault]

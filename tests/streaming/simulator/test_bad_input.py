@@ -11,39 +11,43 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from streaming.simulator.rest import INTERVALS
-from tests.bad_input import BYTES, DEEP, JSON, RAW, TEXTS, answer, for_a_while, no_more_memory, part
+from tests.bad_input import BYTES, DEEP, JSON, TEXTS, for_a_while, no_more_memory, part, refuses_raw
 from tests.streaming.simulator.client import OPTIONS, Api, serving
 
 pytestmark = pytest.mark.bad_input
 
-PATHS = [
-    *(f"/api/v3/{name}" for name in ("ping", "time", "exchangeInfo", "klines", "trades", "historicalTrades", "aggTrades", "depth")),
-    "/api/v3/ticker/24hr?symbol=BTCUSDT", "/truth/market", "/truth/trades", "/truth/sent", "/truth/klines", "/truth/planted",
-    "/truth/faults", "/faults",
-]  # fmt: skip
-GOOD = {"symbol": ["BTCUSDT"], "interval": list(INTERVALS), "limit": ["2", "1000"], "fromId": ["1", str(2**63 - 1)],
-        "startTime": ["0", str(2**63 - 1), str(-(10**30))], "endTime": ["0", str(2**63 - 1), str(10**30)], "timeUnit": ["MICROSECOND"],
-        "symbols": ['["BTCUSDT"]', '["\\ud800"]', "[" * 4000]}  # fmt: skip
-ADDRESSES = st.tuples(
-    st.sampled_from(PATHS) | st.tuples(st.sampled_from(["/data/spot/", "/ws/", "/api/v3/"]), TEXTS).map(lambda made: made[0] + part(made[1])),
-    st.lists(st.sampled_from(sorted(GOOD)).flatmap(lambda name: st.tuples(st.just(name), st.one_of(st.sampled_from(GOOD[name]), TEXTS))), max_size=4),
-).map(lambda made: made[0] + ("&" if "?" in made[0] else "?") + "&".join(f"{name}={part(value)}" for name, value in made[1]))  # fmt: skip
-FAULTS = st.one_of(
-    JSON,
-    BYTES,
-    st.sampled_from(
-        ['{"kind":"cut","at":Infinity}', '{"kind":"cut","at":1e308}', '{"kind":"cut","every":1e-300}', '{"kind":"chaos","minutes":NaN}',
-         '{"kind":"late_kline","at":9,"seed":Infinity}', '{"kind":[]}', '{"id":1e999}', DEEP, '{"kind":"chaos","symbols":5}']
-    ),
+CALLS = ("ping", "time", "exchangeInfo", "klines", "trades", "historicalTrades", "aggTrades", "depth")
+PATHS = (
+    *(f"/api/v3/{name}" for name in CALLS), "/api/v3/ticker/24hr?symbol=BTCUSDT", "/truth/market", "/truth/trades",
+    "/truth/sent", "/truth/klines", "/truth/planted", "/truth/faults", "/faults",
 )  # fmt: skip
-SAID = st.one_of(
-    JSON,
-    st.sampled_from(
-        [DEEP, '{"method":"\\ud800","id":1}', '{"method":[],"id":1}', '{"method":"SUBSCRIBE","params":[[]],"id":1}',
-         '{"method":"SUBSCRIBE","params":["\\ud800@trade"],"id":1}', '{"method":"LIST_SUBSCRIPTIONS","id":2}',
-         '{"method":"GET_PROPERTY","params":[{}],"id":1}', '{"method":"SUBSCRIBE","params":5}', '{"id":' + "9" * 5000 + "}"]
-    ),
+TIMES = ["0", str(2**63 - 1), str(-(10**30)), str(10**30)]
+GOOD = {
+    "symbol": ["BTCUSDT"], "interval": list(INTERVALS), "limit": ["2", "1000"], "fromId": ["1", str(2**63 - 1)],
+    "startTime": TIMES, "endTime": TIMES, "timeUnit": ["MICROSECOND"],
+    "symbols": ['["BTCUSDT"]', '["\\ud800"]', "[" * 4000],
+}  # fmt: skip
+FOLDERS = ("/data/spot/", "/ws/", "/api/v3/")
+PLACES = st.sampled_from(PATHS) | st.tuples(st.sampled_from(FOLDERS), TEXTS).map(lambda made: made[0] + part(made[1]))
+VALUES = st.sampled_from(sorted(GOOD)).flatmap(
+    lambda name: st.tuples(st.just(name), st.sampled_from(GOOD[name]) | TEXTS)
+)
+ADDRESSES = st.tuples(PLACES, st.lists(VALUES, max_size=4)).map(
+    lambda made: made[0] + "&?"["?" not in made[0]] + "&".join(f"{name}={part(value)}" for name, value in made[1])
+)
+NO_FAULTS = (
+    '{"kind":"cut","at":Infinity}', '{"kind":"cut","at":1e308}', '{"kind":"cut","every":1e-300}', '{"kind":[]}', DEEP,
+    '{"kind":"chaos","minutes":NaN}', '{"kind":"late_kline","at":9,"seed":Infinity}', '{"id":1e999}',
+    '{"kind":"chaos","symbols":5}',
 )  # fmt: skip
+FAULTS = JSON | BYTES | st.sampled_from(NO_FAULTS)
+STRANGE = (
+    DEEP, '{"method":"\\ud800","id":1}', '{"method":[],"id":1}', '{"method":"SUBSCRIBE","params":[[]],"id":1}',
+    '{"method":"SUBSCRIBE","params":["\\ud800@trade"],"id":1}', '{"method":"LIST_SUBSCRIPTIONS","id":2}',
+    '{"method":"GET_PROPERTY","params":[{}],"id":1}', '{"method":"SUBSCRIBE","params":5}', '{"id":' + "9" * 5000 + "}",
+)  # fmt: skip
+SAID = st.lists(JSON | BYTES | st.sampled_from(STRANGE), min_size=1, max_size=5)
+"""Five a second are taken."""
 
 
 def with_a_simulator(scenario: Callable[[Api, Callable[[Awaitable[Any]], Any]], None]) -> None:
@@ -93,7 +97,8 @@ def test_no_fault_that_is_asked_for_wrongly_is_a_fault_of_ours(fuzz_seconds: flo
         def tried(asked: tuple[str, str | bytes, str]) -> None:
             assert run(status(*asked)) < 500, asked
 
-        asked = st.tuples(st.sampled_from(["/faults", "/faults/end"]), FAULTS, st.sampled_from(["utf-8", "utf-16", "none"]))
+        kinds = st.sampled_from(["utf-8", "utf-16", "none"])
+        asked = st.tuples(st.sampled_from(["/faults", "/faults/end"]), FAULTS, kinds)
         with no_more_memory():
             for_a_while(fuzz_seconds, asked, tried)
 
@@ -111,19 +116,10 @@ def test_whatever_a_client_says_it_is_answered_or_ended_alone(fuzz_seconds: floa
                         assert reply.type == aiohttp.WSMsgType.TEXT, (text[:100], reply)
                         assert json.loads(reply.data).keys() >= {"id"}
 
-        # Five a second are taken.
-        for_a_while(fuzz_seconds, st.lists(st.one_of(SAID, BYTES), min_size=1, max_size=5), lambda texts: run(said(texts)))
+        for_a_while(fuzz_seconds, SAID, lambda texts: run(said(texts)))
 
     with_a_simulator(scenario)
 
 
 def test_what_is_no_http_is_refused(fuzz_seconds: float) -> None:
-    def scenario(api: Api, _run: Callable[[Awaitable[Any]], Any]) -> None:
-        port = int(api.address.rpartition(":")[2])
-
-        def tried(said: bytes) -> None:
-            assert b" 500 " not in answer(port, said).partition(b"\r\n")[0]
-
-        for_a_while(fuzz_seconds, RAW, tried)
-
-    with_a_simulator(scenario)
+    with_a_simulator(lambda api, _run: refuses_raw(int(api.address.rpartition(":")[2]), fuzz_seconds))
