@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Install, lint, type-check and test: ./test.sh [--unit | --chaos [--minutes N] [--seed S]] [pytest arguments]
+# Install, lint, type-check and test: ./test.sh [--unit | --chaos [--minutes N] [--seed S] | --fuzz] [pytest arguments]
 # Without --unit the whole system is deployed too, on other ports and in throw-away folders, and stopped again; for
-# three minutes it is disturbed and killed. --chaos: that alone, for ten minutes.
+# three minutes it is disturbed and killed. --chaos: that alone, for ten minutes. --fuzz: bad input alone, a minute for each
+# thing that takes any (--fuzz-seconds N: longer).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 chosen=()
 case "${1:-}" in
   --unit) shift; chosen=(-m "not integration") ;;
+  --fuzz) shift; set -- -m bad_input --fuzz-seconds 60 "$@" ;;
   --chaos) shift; set -- tests/chaos tests/integration/test_twice_delivered.py --minutes 10 "$@" ;;
 esac
 python3 -m deployment.install python-environment chromium

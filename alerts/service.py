@@ -15,13 +15,14 @@ from alerts import schema
 from alerts.asking import Asking
 from alerts.evaluation import Evaluation
 from alerts.heartbeat import Heartbeat
-from alerts.metrics import Metrics, Pages
+from alerts.metrics import Metrics
 from alerts.rules import AlertsFile, AlertsFileError, Watched, load
 from alerts.sending import Sending
 from alerts.sources import Market
 from alerts.store import NotAloneError, Store
 from alerts.stream import Stream
 from shared import logs
+from shared.pages import Pages, figures_and_health
 from shared.settings import Settings, SettingsError, settings
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class Service:
         self._asking = Asking(settings, self._seen)
         self._sending = Sending(lambda: Store(settings), self._metrics.sent)
         self._heartbeat = Heartbeat(self._heartbeat_url, self.faults)
-        self._pages = Pages(self._metrics.registry, lambda: (self._is_evaluating, self.faults()))
+        self._pages = Pages(figures_and_health(self._metrics.registry, lambda: (self._is_evaluating, self.faults())))
         self._stepped_at = float("-inf")
         self._trouble = "it has not begun"
 

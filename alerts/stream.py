@@ -9,7 +9,7 @@ import msgspec
 from kafka import KafkaConsumer, TopicPartition
 
 from alerts.kinds._kind import Offsets
-from shared.events import STREAMS, TRADE_BEGINS, Trade, decode
+from shared.events import STREAMS, TRADE_BEGINS, Trade, decode, lies_ahead
 from shared.settings import Settings
 from shared.symbol_manager import TOPIC_PREFIX
 
@@ -35,9 +35,9 @@ class Arrived(NamedTuple):
             return None
         try:
             event = decode(self.value)
-        except msgspec.ValidationError:  # of another version; bronze keeps it in quarantine and says why
+        except msgspec.ValidationError:  # of another version, or damaged; bronze keeps it in quarantine and says why
             return None
-        return event if isinstance(event, Trade) else None
+        return event if isinstance(event, Trade) and not lies_ahead(event, time.time_ns() // 1000) else None
 
 
 class Stream:
@@ -127,9 +127,13 @@ def by_topic(places: Mapping[TopicPartition, int]) -> Offsets:
     return found
 
 
-def arrived_with(value: bytes, headers: object) -> Arrived | None:
+def arrived_with(value: bytes | None, headers: object) -> Arrived | None:
     """What a message brings, if it is news. A replay has headers; a repair and an import come not by WebSocket."""
+    value = value or b""
     head = _head(value)
     if headers or head is None or head[1] not in _DATA or _FROM_WEBSOCKET not in value:
         return None
-    return Arrived(head[2].decode(), head[3].decode(), value)
+    try:
+        return Arrived(head[2].decode(), head[3].decode(), value)
+    except UnicodeDecodeError:  # bronze keeps it
+        return None

@@ -1,5 +1,6 @@
 """The lake's bucket, and the account that may only read it."""
 
+import json
 import logging
 from urllib.parse import urlsplit
 
@@ -47,7 +48,11 @@ def make_reader(config: Settings) -> None:
         try:
             admin.add_service_account(access_key=key, secret_key=secret, policy=policy)
         except MinioAdminException:  # it is there
-            admin.update_service_account(access_key=key, secret_key=secret, policy=policy)
+            if json.loads(admin.get_service_account(key))["parentUser"] == config.s3_access_key:
+                admin.update_service_account(access_key=key, secret_key=secret, policy=policy)
+            else:  # MinIO's root had another name, with which its rights went
+                admin.delete_service_account(key)
+                admin.add_service_account(access_key=key, secret_key=secret, policy=policy)
     except (MinioAdminException, HTTPError) as error:
         log.warning("the account that may only read the bucket could not be made: %s", error)
 

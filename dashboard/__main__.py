@@ -1,6 +1,7 @@
 """`python -m dashboard`: serves the page and its API until it is told to stop."""
 
 import logging
+from typing import Any
 
 import uvicorn
 
@@ -10,6 +11,16 @@ from shared.settings import settings
 
 LARGEST_WISH = 4096
 """Bytes of what a page may say over its socket."""
+SERVED: dict[str, Any] = {
+    "loop": "uvloop",
+    "http": "h11",  # refuses an endless request at 64 kB, which httptools keeps as it comes
+    "ws": "websockets-sansio",
+    "ws_max_size": LARGEST_WISH,
+    "ws_per_message_deflate": False,  # on one machine it costs CPU and spares nothing
+    "access_log": False,
+    "log_config": None,
+}
+"""How uvicorn serves it, here and in tests."""
 
 
 def main() -> None:
@@ -21,14 +32,8 @@ def main() -> None:
         create_app(current),
         host=current.bind_address,
         port=current.dashboard_port,
-        loop="uvloop",
-        http="httptools",
-        ws="websockets-sansio",
-        ws_max_size=LARGEST_WISH,
-        ws_per_message_deflate=False,  # on one machine it costs CPU and spares nothing
-        access_log=False,
         timeout_graceful_shutdown=3,
-        log_config=None,
+        **SERVED,
     )
 
 

@@ -12,7 +12,7 @@ from kafka.errors import KafkaError
 
 from dashboard.hub import MINUTES_KEPT, Hub
 from deployment import probes
-from shared.events import AnyEvent, decode
+from shared.events import AnyEvent, decode, lies_ahead
 from shared.settings import Settings
 from shared.symbol_manager import TOPIC_PREFIX
 
@@ -157,11 +157,14 @@ def _minute_ms(seconds: float) -> int:
 
 
 def _events(records: Iterable[object], moving_from: int) -> Iterable[AnyEvent]:
-    """The events of messages; of old ones only the klines, and none of what is no event."""
+    """The events of messages; of old ones only the klines, and none of what is no event, or of days to come."""
+    now = time.time_ns() // 1000
     for record in records:
         if record.timestamp < moving_from and not (record.key or b"").endswith(_KLINE):  # type: ignore[attr-defined]
             continue
         try:
-            yield decode(record.value)  # type: ignore[attr-defined]
+            event = decode(record.value)  # type: ignore[attr-defined]
         except msgspec.ValidationError:
             continue  # bronze keeps and counts it
+        if not lies_ahead(event, now):
+            yield event

@@ -63,4 +63,7 @@ def span(start: datetime | None, end: datetime | None, seconds: float = 0) -> tu
 
 
 def _utc(at: datetime) -> datetime:
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    try:
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except OverflowError:
+        raise RequestError(400, f"{at.isoformat()} lies, in UTC, outside the years 1 to 9999.") from None

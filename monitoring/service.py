@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 
-from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from monitoring.asking import Answers, Asking, Source
 from monitoring.sources.dagster import DagsterSource
@@ -14,6 +14,7 @@ from monitoring.sources.lag import LagSource
 from monitoring.sources.machine import MachineSource
 from monitoring.sources.tables import TablesSource
 from shared import logs
+from shared.pages import Pages, figures
 from shared.settings import Settings, SettingsError, settings
 
 
@@ -34,8 +35,9 @@ def run(settings: Settings, stopping: threading.Event) -> None:
         sources.append(ClickHouseSource(settings))
     asking = [Asking(source) for source in sources]
     registry.register(Answers(asking))
+    pages = Pages(figures(registry))
     try:
-        server, thread = start_http_server(settings.monitoring_port, settings.bind_address, registry)
+        pages.serve(settings.bind_address, settings.monitoring_port)
     except OSError as error:
         port = f"MONITORING_PORT {settings.monitoring_port}"
         raise SettingsError(f"{port} cannot be used ({error.strerror}): end what holds it, or set another.") from None
@@ -44,9 +46,7 @@ def run(settings: Settings, stopping: threading.Event) -> None:
     stopping.wait()
     for one in asking:
         one.stop()
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    pages.close()
 
 
 def main() -> None:

@@ -25,6 +25,9 @@ TRADE_BEGINS = b'{"stream":"trade",'
 
 DECIMAL_SCALE = 18
 DECIMAL_LIMIT = Decimal(10) ** 20
+LARGEST_WHOLE = 2**63 - 1
+"""Of a table's bigint."""
+AHEAD = 5 * 60 * 1_000_000
 _SMALLEST = Decimal(1).scaleb(-DECIMAL_SCALE)
 _plain = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,18})?").fullmatch
 _exact = Context(prec=76, rounding=ROUND_HALF_EVEN, traps=[Inexact, InvalidOperation, Overflow])
@@ -268,6 +271,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, tag_field="stream", 
 
 
 _encoder = msgspec.json.Encoder()
+_CHECKED = (Decimal, int, tuple)
 _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 
 
@@ -276,9 +280,39 @@ def encode(event: AnyEvent | ConnectionReport | DeadLetter) -> bytes:
     return _encoder.encode(event)
 
 
-def decode(message: bytes) -> AnyEvent:
-    """The event of a Kafka message. Raises `msgspec.ValidationError` where it is none."""
-    return _decoder.decode(message)
+def decode(message: bytes | None) -> AnyEvent:
+    """The event of a Kafka message.
+
+    Raises `msgspec.ValidationError` where it is none: no JSON, nothing at all, or with a number that no table holds.
+    """
+    try:
+        event = _decoder.decode(message or b"")
+        for value in msgspec.structs.astuple(event):
+            if type(value) in _CHECKED:
+                _check(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, UnfitDecimal) as error:
+        raise msgspec.ValidationError(str(error)) from None
+    return event
+
+
+def _check(value: object) -> None:
+    if isinstance(value, Decimal):
+        exponent = value.as_tuple().exponent
+        # Written out, 1E+999999999 is a gigabyte, and so is a zero of that kind.
+        is_short = isinstance(exponent, int) and -DECIMAL_SCALE <= exponent <= DECIMAL_LIMIT.adjusted()
+        if not is_short or value.copy_abs() >= DECIMAL_LIMIT:
+            raise UnfitDecimal(f"{value} does not fit decimal(38, 18)")
+    elif isinstance(value, int) and not -1 <= value <= LARGEST_WHOLE:
+        raise UnfitDecimal(f"{value} is neither an id nor a time")
+    elif isinstance(value, tuple):
+        for part in value:
+            _check(part)
+
+
+def lies_ahead(event: AnyEvent, now: int) -> bool:
+    """Whether it says that it is of later than five minutes from `now`, in microseconds: bronze refuses it too."""
+    times = (event.event_time, event.open_time if isinstance(event, Kline) else None)
+    return any(at is not None and at > now + AHEAD for at in times)
 
 
 def message_key(exchange: str, stream: str) -> bytes:

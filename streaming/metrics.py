@@ -3,14 +3,13 @@
 from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import accumulate
-from threading import Thread
-from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from shared.events import AnyEvent
+from shared.pages import Pages, figures
 
 LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _BOUNDS = (*(str(float(bound)) for bound in LATENCY_BUCKETS), "+Inf")
@@ -74,8 +73,7 @@ class Metrics:
         self.registry.register(self._traffic)
         self.count = self._traffic.count
         """Count an event and how long it was on the way; to be called by one thread."""
-        self._server: WSGIServer | None = None
-        self._thread: Thread | None = None
+        self._pages = Pages(figures(self.registry))
         self.kafka_send_errors = Counter(
             "kafka_send_errors_total", "Messages that Kafka refused for good.", ("topic",), registry=self.registry
         )
@@ -132,12 +130,8 @@ class Metrics:
 
     def serve(self, address: str, port: int) -> int:
         """Answer `/metrics` in a thread; the port, which may be asked for as 0. Raises `OSError` where it is taken."""
-        self._server, self._thread = start_http_server(port, address, self.registry)
-        return int(self._server.server_port)
+        return self._pages.serve(address, port)
 
     def close(self) -> None:
         """Stop answering, and free the port."""
-        if self._server and self._thread:
-            self._server.shutdown()
-            self._server.server_close()
-            self._thread.join()
+        self._pages.close()

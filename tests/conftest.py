@@ -18,8 +18,9 @@ WORKS = ("crypto_pipeline", "chaos", "integration")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How long the chaos suite disturbs the system, and by which seed."""
+    """How long the chaos suite disturbs the system, and by which seed; how long bad input is tried."""
     parser.addoption("--minutes", type=float, default=3.0, help="of faults and kills in tests/chaos")
+    parser.addoption("--fuzz-seconds", type=float, default=3.0, help="of bad input for each thing that takes any")
     parser.addoption("--seed", type=int, default=1, help="of the faults and kills in tests/chaos")
 
 
@@ -61,6 +62,13 @@ def nothing_is_left_in_the_project() -> Iterator[None]:
     before = seen()
     yield
     assert seen() <= before, f"the tests left {sorted(seen() - before)} in the project"
+
+
+@pytest.fixture(scope="session")
+def fuzz_seconds(request: pytest.FixtureRequest) -> float:
+    """How long a test tries bad input."""
+    seconds: float = request.config.getoption("--fuzz-seconds")
+    return seconds
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 import boto3
+import psutil
 import pytest
 from botocore.config import Config
 from kafka import KafkaConsumer, TopicPartition
@@ -70,6 +71,13 @@ class Server:
         except probes.UnhealthyError:
             return False
         return True
+
+    def shown(self) -> str:
+        """What it shows to others: the command lines of its processes, and its log."""
+        assert self._process is not None
+        mine = psutil.Process(self._process.pid)
+        lines = [" ".join(one.cmdline()) for one in (mine, *mine.children(recursive=True))]
+        return "\n".join([*lines, (self._folder / "log").read_text()])
 
     def pause(self) -> None:
         """Its sockets stay open, and nothing answers."""
@@ -155,15 +163,15 @@ def running_kafka(folder: Path) -> Iterator[KafkaServer]:
 class MinioServer(Server):
     """An object store with an empty bucket."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, user: str = "tester", secret: str = "tester-secret") -> None:
         if minio.program() is None:
             pytest.skip("MinIO is not installed: ./deploy.sh builds it")
         port, console = free_ports(2)
         self.settings = Settings(
             minio_port=port,
             minio_console_port=console,
-            s3_access_key="tester",
-            s3_secret_key=SecretStr("tester-secret"),
+            s3_access_key=user,
+            s3_secret_key=SecretStr(secret),
             s3_bucket="tests",
         )
         self.client = boto3.client(

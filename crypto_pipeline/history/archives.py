@@ -6,7 +6,6 @@ milliseconds in older files and microseconds in newer ones.
 
 import hashlib
 import io
-import lzma
 import re
 import zipfile
 import zlib
@@ -30,10 +29,15 @@ BLOCK = 64 * 1024 * 1024
 """Bytes of CSV that are read at once: about a million trades."""
 _LINE = 4096
 """Bytes that no line of Binance's comes near."""
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Python unpacks any other way as much at once as there is, however little is asked for."""
+_RATIO = 200
+"""What unpacks to more than so many times its size is made to, and is no market data."""
 
 _LARGEST = pa.scalar(Decimal(f"{'9' * 20}.{'9' * 18}"), DECIMAL)
 _MICROSECONDS_FROM = 10**14
 """As milliseconds it is the year 5138, as microseconds it was 1973."""
+_LATEST = 10**17
 _MINUTE = 60_000_000
 _NAME = re.compile(r"(?P<native>.+?)-(?P<word>trades|aggTrades|[0-9]+[a-zA-Z]+)-(?P<day>\d{4}-\d\d(-\d\d)?)\.(zip|csv)")
 
@@ -91,7 +95,7 @@ class Archive:
             raise ArchiveError(
                 f"{self.path.name} has {found} columns, a file of {self.kind} {len(columns)}: import it as what it is."
             )
-        is_header = not first.lstrip(b'"')[:1].isdigit()
+        is_header = first.lstrip(b'"')[:1].isalpha()
         rows = csv.read_csv(
             io.BytesIO(text),
             read_options=csv.ReadOptions(column_names=list(columns), skip_rows=int(is_header)),
@@ -107,6 +111,8 @@ class Archive:
             low, high = _range(rows[name])
             if (low < _MICROSECONDS_FROM) != (unit == 1000) or (high < _MICROSECONDS_FROM) != (unit == 1000):
                 raise ArchiveError(f"{self.path.name} mixes milliseconds and microseconds: download it again.")
+            if low < 0 or high * unit >= _LATEST:
+                raise ArchiveError(f"{self.path.name} has a {name} that is no time: download it again.")
             # The end of a candle is the last microsecond of its last millisecond.
             times = pc.add(pc.multiply(rows[name], unit), unit - 1 if name == "close_time" else 0)
             rows = rows.set_column(rows.column_names.index(name), name, times)
@@ -203,9 +209,9 @@ def checked(path: Path, kind: Kind, exchange: str, symbol: Symbol, native: str) 
         period = period_of(name["day"])
     warnings = [] if _checksum_is_right(path) else [f"{path.name}.CHECKSUM is missing: the file cannot be checked."]
     if warnings and path.suffix == ".zip":
-        with _refusing(path), zipfile.ZipFile(path) as file:
-            if bad := file.testzip():
-                raise zipfile.BadZipFile(f"the CRC-32 of {bad} is wrong")
+        with _refusing(path), _csv(path) as stream:
+            while stream.read(BLOCK):  # at its end its CRC-32 is compared
+                pass
     return Archive(path, kind, exchange, symbol, period, tuple(warnings))
 
 
@@ -220,7 +226,8 @@ def _checksum_is_right(path: Path) -> bool:
     beside = path.with_name(f"{path.name}.CHECKSUM")
     if not beside.is_file():
         return False
-    said = beside.read_text(errors="replace").split()
+    with beside.open("rb") as line:
+        said = line.read(_LINE).decode(errors="replace").split()
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if not said or said[0].lower() != found:
@@ -233,7 +240,7 @@ def _refusing(path: Path) -> Iterator[None]:
     """Turns what zipfile and pyarrow say into an `ArchiveError`."""
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
         # A changed header may also ask for another compression, for a password, or for a place before the file.
         raise ArchiveError(f"{path.name} is damaged ({error}): download it again.") from None
     except pa.ArrowInvalid as error:
@@ -248,10 +255,15 @@ def _csv(path: Path) -> Iterator[IO[bytes]]:
             yield plain
         return
     with zipfile.ZipFile(path) as file:
-        names = [name for name in file.namelist() if name.endswith(".csv")]
-        if len(names) != 1:
-            raise ArchiveError(f"{path.name} holds {len(names)} CSV files instead of one: it is none of Binance's.")
-        with file.open(names[0]) as stream:
+        found = [one for one in file.infolist() if one.filename.endswith(".csv")]
+        if len(found) != 1:
+            raise ArchiveError(f"{path.name} holds {len(found)} CSV files instead of one: it is none of Binance's.")
+        [entry] = found
+        if entry.compress_type not in _PACKED:
+            raise ArchiveError(f"{path.name} is packed as Binance packs nothing: unzip it, and import the CSV.")
+        if entry.file_size > max(BLOCK, _RATIO * path.stat().st_size):
+            raise ArchiveError(f"{path.name} unpacks to {entry.file_size} bytes: it is made to fill the disk.")
+        with file.open(entry) as stream:
             yield stream
 
 

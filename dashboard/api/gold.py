@@ -16,6 +16,8 @@ router = APIRouter(tags=["gold"])
 
 GOLD = {table.name: table for table in tables("gold").values()}
 OURS = {"start", "end", "limit", "format", "latest"}
+VALUES_AT_ONCE = 200
+"""Of one column."""
 
 
 @router.get("/gold")
@@ -53,7 +55,7 @@ async def gold(
 ) -> Response:
     """Rows of a table, the newest first. Each column of its key filters: `?symbol=BTCUSDT&metric=volatility`.
 
-    Several values of one column are given by naming it again. Decimals are strings in JSON.
+    Several values of one column, 200 at most, are given by naming it again. Decimals are strings in JSON.
     """
     if name not in GOLD:
         raise unknown("table of gold", name, GOLD)
@@ -76,6 +78,8 @@ def _conditions(table: Table, request: Request) -> tuple[list[Composable], dict[
                 400, f"{table.full_name} cannot be filtered by {name[:40]!r}: filter by {', '.join(table.key)}."
             )
         wanted = request.query_params.getlist(name)
+        if len(wanted) > VALUES_AT_ONCE:
+            raise RequestError(400, f"{name} is given {len(wanted)} times, and {VALUES_AT_ONCE} is the most at once.")
         asked = [
             SQL("{} = {}").format(Identifier(name), Placeholder(f"{name}_{place}")) for place in range(len(wanted))
         ]

@@ -30,6 +30,7 @@ class Wish(msgspec.Struct):
 
 
 _read = msgspec.json.Decoder(Wish)
+_REFUSED = (RequestError, DatabaseAwayError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 @router.websocket("/live")
@@ -52,15 +53,15 @@ async def live(socket: WebSocket, here: Here) -> None:
     broadcast.pages.add(page)
     sending = asyncio.create_task(_send(socket, page))
     try:
-        async for text in socket.iter_text():
+        while (said := await socket.receive())["type"] == "websocket.receive":
             try:
-                wish = _read.decode(text)
+                wish = _read.decode(said.get("text") or said.get("bytes") or b"")
                 view = None
                 if wish.symbol:
                     key, _ = await known_symbol(here, wish.exchange, wish.symbol)
                     view = (key, known_interval(wish.interval))
                 broadcast.show(page, view)
-            except (RequestError, msgspec.MsgspecError, DatabaseAwayError) as error:
+            except _REFUSED as error:
                 page.put("error", msgspec.json.encode({"type": "error", "sentence": str(error)}))
     finally:
         broadcast.pages.discard(page)

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 
 from kafka.errors import KafkaError
 
-from alerts.metrics import Pages
 from serving.clickhouse.follower import Follower
 from serving.clickhouse.metrics import Metrics
 from serving.clickhouse.server import ServingError, connected
 from shared import logs
+from shared.pages import Pages, figures_and_health
 from shared.settings import Settings, SettingsError, settings
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class Service:
 
     def run(self) -> None:
         """Bring trades over; what is away is tried again. Raises `SettingsError` where the port is taken."""
-        pages = Pages(self._metrics.registry, self._health)
+        pages = Pages(figures_and_health(self._metrics.registry, self._health))
         try:
             pages.serve(self._settings.bind_address, self._settings.clickhouse_trades_port)
         except OSError as error:

@@ -20,6 +20,8 @@ from streaming.simulator.schedule import Chaos, Entry, Planned, entries, plan
 from streaming.simulator.stage import FaultError, Note, Stage
 
 _SHOWN = 200
+_UNREADABLE = (ValueError, TypeError, OverflowError, RecursionError, LookupError)
+"""What a request may be of whose JSON, numbers or charset nothing can be made."""
 
 
 class Controller:
@@ -118,7 +120,7 @@ class Controller:
                 await asyncio.sleep(0)  # it has begun
                 return _reply(note.content())
             self.follow(wanted, chosen)
-        except (SimulatorError, FaultError, ValueError, TypeError) as error:
+        except (SimulatorError, FaultError, *_UNREADABLE) as error:
             return _reply({"error": str(error)}, status=400)
         return _reply({"planned": [_shown(planned) for planned in first]})
 
@@ -126,7 +128,7 @@ class Controller:
         try:
             asked = await request.json() if request.can_read_body else {}
             number = None if asked.get("id") is None else int(asked["id"])
-        except (ValueError, TypeError, AttributeError):
+        except (AttributeError, *_UNREADABLE):
             return _reply({"error": 'It needs {"id": N}, or {} for all.'}, status=400)
         ended = await self.end(number)
         if number is not None and not ended:

@@ -8,6 +8,7 @@ import asyncio
 import gzip
 import heapq
 import json
+import zlib
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -80,12 +81,14 @@ class Recording:
                             messages.append(self._message(int(received), text, content))
                         elif "lastUpdateId" in content:
                             snapshot = content
-                    except (ValueError, TypeError, KeyError) as error:
+                    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
                         raise SimulatorError(
                             f"{path}:{number}: is not nanoseconds, a space and a combined-stream message ({error})."
                         ) from None
         except OSError as error:
             raise SimulatorError(f"{path}: cannot be read ({error.strerror or error}).") from None
+        except (UnicodeDecodeError, EOFError, zlib.error) as error:
+            raise SimulatorError(f"{path}: is damaged ({error}).") from None
         symbols = {message.symbol for message in messages}
         if snapshot and len(symbols) == 1:
             self.books[symbols.pop()] = snapshot

@@ -76,7 +76,7 @@ WEIGHTS = {
 def _weight(request: web.Request) -> int:
     if request.path == "/api/v3/depth":
         limit = request.query.get("limit", "100")
-        size = int(limit) if limit.isascii() and limit.isdigit() else 100
+        size = int(limit) if re.fullmatch(r"[0-9]{1,20}", limit) else 100
         return next((weight for most, weight in ((100, 5), (500, 25), (1000, 50)) if size <= most), 250)
     if request.path == "/api/v3/ticker/24hr":
         count = request.query.get("symbols", "").count('"') // 2 or (1 if "symbol" in request.query else 101)
@@ -217,7 +217,7 @@ def _symbols_of(request: web.Request) -> list[str] | None:
         return [symbol_of(request)] if "symbol" in request.query else None
     try:
         symbols = json.loads(request.query["symbols"])
-    except ValueError:
+    except (ValueError, RecursionError):
         symbols = None
     if not isinstance(symbols, list) or not symbols or not all(isinstance(symbol, str) for symbol in symbols):
         raise RequestError(-1135, "JSON sent for parameter 'symbols' is not valid")

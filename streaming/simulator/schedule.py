@@ -25,6 +25,7 @@ PLANTED = ({"kind": "cut", "at": 150, "every": 1800, "seconds": 20},)
 """What the demo plants: in its third minute, and then each half hour, so that a user sees one heal."""
 _OF_A_MINUTE = ("late_kline", "no_kline")
 _SETTLING = 45.0
+_YEAR = 366 * 86_400
 
 
 class Planned(NamedTuple):
@@ -42,8 +43,8 @@ class _Times(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    at: Annotated[float, Field(ge=0)] = 0.0
-    every: Annotated[float, Field(gt=0)] | None = None
+    at: Annotated[float, Field(ge=0, le=_YEAR)] = 0.0
+    every: Annotated[float, Field(ge=1, le=_YEAR)] | None = None
     per_minute: Annotated[float, Field(gt=0, le=600)] | None = None
 
 

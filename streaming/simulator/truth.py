@@ -180,7 +180,7 @@ def _told(handler: Handler) -> Handler:
     async def told(request: web.Request) -> web.StreamResponse:
         try:
             return await handler(request)
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, OverflowError) as error:
             text = f"Unknown symbol, or a parameter is missing or wrong: {error}."
             return web.json_response({"error": text}, status=400)
 

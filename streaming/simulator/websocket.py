@@ -132,9 +132,9 @@ class _Connection:
                 if not self._client.is_silent:
                     await self._socket.pong(message.data)
             elif message.type == WSMsgType.TEXT:
-                reply = self._reply(message.data)
+                reply = self._reply(message.data).encode(errors="replace")  # half a character, as JSON can name it
                 if not self._client.is_silent:
-                    await self._socket.send_str(reply)
+                    await self._socket.send_str(reply.decode())
 
     def _reply(self, text: str) -> str:
         try:
@@ -146,7 +146,7 @@ class _Connection:
     def _answer(self, text: str) -> tuple[object, object]:
         try:
             request = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             line, column = getattr(error, "lineno", 1), getattr(error, "colno", 1)
             raise RefusalError(3, f"Invalid JSON: expected value at line {line} column {column}") from None
         if not isinstance(request, dict) or "method" not in request:

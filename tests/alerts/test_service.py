@@ -1,18 +1,20 @@
 """The service as a process, with a real Kafka, a real PostgreSQL and a real receiver, killed where it hurts."""
 
+import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 
-from shared.events import Trade, encode
+from shared.events import AHEAD, Trade, encode
 from shared.symbol_manager import topic
 from tests.alerts.conftest import Database, Receiver, ServiceProcess, until
 from tests.alerts.trades import trade
+from tests.bad_input import DEEP
 from tests.servers import KafkaServer
 
 SYMBOLS = iter(range(1000))
@@ -39,9 +41,12 @@ class Market:
             made = trade(self._number, str(price), symbol=self.symbol)
             last = Trade(**{name: getattr(made, name) for name in made.__struct_fields__}
                          | {"event_time": at, "source": source})  # fmt: skip
-            sent = self._producer.send(topic(self.symbol), encode(last), b"binance:trade", headers=headers or [])
-            sent.get(10)
+            self.send(encode(last), headers or [])
         return last
+
+    def send(self, value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> None:
+        """A message, acknowledged."""
+        self._producer.send(topic(self.symbol), value, b"binance:trade", headers=list(headers)).get(10)
 
     def close(self) -> None:
         self._producer.close()
@@ -264,3 +269,17 @@ def test_a_wrong_file_at_the_start_is_one_sentence_and_exit_code_2(service: Serv
         service.start()
     assert service.process
     assert service.process.returncode == 2
+
+
+def test_after_messages_that_are_no_trades_an_alert_comes_all_the_same(
+    service: ServiceProcess, market: Market, receiver: Receiver
+) -> None:
+    service.start()
+    last = market.trade(99)
+    whole = encode(last)
+    later = json.dumps(json.loads(whole) | {"event_time": last.event_time + 2 * AHEAD}, separators=(",", ":")).encode()
+    damaged = (whole[:-9], whole.replace(b"binance", b"\xff"), whole.replace(b'"99"', b'"NaN"'))
+    for value in (None, b"\0", DEEP.encode(), *damaged, later):
+        market.send(value)
+    market.trade(101)
+    until(lambda: receiver.taken)

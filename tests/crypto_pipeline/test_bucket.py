@@ -1,6 +1,7 @@
 """Who may do what in the bucket, seen on a real MinIO."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -71,6 +72,24 @@ def test_made_again_the_reader_has_todays_secret(settings: Settings) -> None:
     with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
         client_of(settings).get_object(Bucket=BUCKET, Key=KEY)
     make_reader(settings)
+
+
+def test_with_another_owner_the_objects_stay_and_the_reader_reads(tmp_path: Path) -> None:
+    """The secret of MinIO's root was changed, and then its name."""
+    reader = {"s3_reader_access_key": "reader-key", "s3_reader_secret_key": SecretStr("reader-secret")}
+    for number, owner in enumerate([{}, {"secret": "another-secret"}, {"secret": "another-secret", "user": "another"}]):
+        server = MinioServer(tmp_path, **owner)
+        server.start()
+        try:
+            settings = server.settings.model_copy(update=reader)
+            make_reader(settings)
+            if not number:
+                server.client.put_object(Bucket="tests", Key=KEY, Body=b"rows")
+            assert client_of(settings).get_object(Bucket="tests", Key=KEY)["Body"].read() == b"rows"
+            with pytest.raises(ClientError, match="AccessDenied"):
+                client_of(settings).delete_object(Bucket="tests", Key=KEY)
+        finally:
+            server.stop()
 
 
 def test_where_it_cannot_be_made_a_warning_says_so(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:

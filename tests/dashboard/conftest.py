@@ -11,6 +11,7 @@ import httpx
 import pytest
 import uvicorn
 
+from dashboard.__main__ import SERVED
 from dashboard.app import create_app
 from shared.settings import Settings
 from tests.dashboard import made_alerts, made_market
@@ -78,9 +79,8 @@ def serving(settings: Settings) -> Iterator[str]:
     config = uvicorn.Config(
         create_app(settings, made_market.made_hour),
         port=port,
-        log_config=None,
-        ws="websockets-sansio",
         timeout_graceful_shutdown=1,
+        **SERVED,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

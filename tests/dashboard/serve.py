@@ -13,6 +13,7 @@ import typer
 import uvicorn
 
 from alerts.store import Store
+from dashboard.__main__ import SERVED
 from dashboard.app import create_app
 from dashboard.bars import INTERVALS, MINUTE, rolled_up
 from deployment.paths import set_environment
@@ -61,9 +62,12 @@ def main(port: int = 0, minutes: int = 3 * 1440) -> None:
             chosen = port or free_ports(1)[0]
             print(f"The dashboard over a made market: http://127.0.0.1:{chosen}", flush=True)
             uvicorn.run(
-                create_app(settings, made_market.made_hour), port=chosen, access_log=False, ws="websockets-sansio",
-                timeout_graceful_shutdown=2, log_level="warning",
-            )  # fmt: skip
+                create_app(settings, made_market.made_hour),
+                port=chosen,
+                timeout_graceful_shutdown=2,
+                log_level="warning",
+                **SERVED,
+            )
         finally:
             stopping.set()
             stream.close()

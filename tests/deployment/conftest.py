@@ -23,6 +23,8 @@ def demo(home: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("CRYPTO_MODE", "demo")
     monkeypatch.setenv("S3_ACCESS_KEY", "the-access-key")
     monkeypatch.setenv("S3_SECRET_KEY", "the-secret-key")
+    monkeypatch.setenv("S3_READER_SECRET_KEY", "the-lakes-reader-key")
+    monkeypatch.setenv("GRAFANA_ADMIN_PASSWORD", "the-admin's")
     monkeypatch.setenv("POSTGRES_PASSWORD", "the-password")
     for role in ("owner", "writer", "reader"):
         monkeypatch.setenv(f"SERVING_{role.upper()}_PASSWORD", f"the-{role}'s")

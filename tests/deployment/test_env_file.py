@@ -1,6 +1,8 @@
+import subprocess
 from pathlib import Path
 
 import pytest
+from dotenv import dotenv_values
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
@@ -11,6 +13,27 @@ from shared.settings import Settings
 
 def test_the_file_is_readable_by_its_owner_alone(home: Path) -> None:
     env_file.ensure("demo")
+    assert (home / ".env").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_others_could_read_is_closed(home: Path) -> None:
+    env_file.ensure("demo")
+    for text in ((home / ".env").read_text(), "KAFKA_PORT=19092\n"):
+        (home / ".env").write_text(text)
+        (home / ".env").chmod(0o644)
+        env_file.ensure("demo")
+        assert (home / ".env").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("name", env_file.SECRETS)
+def test_a_secret_whose_line_is_taken_out_is_made_anew_and_the_others_stay(home: Path, name: str) -> None:
+    env_file.ensure("demo")
+    before = dotenv_values(home / ".env")
+    subprocess.run(["sed", "-i", f"/^{name}=/d", ".env"], cwd=home, check=True)
+    assert env_file.ensure("demo") == [name]
+    after = dotenv_values(home / ".env")
+    assert {one for one in before if before[one] != after[one]} == {name}
+    assert after[name]
     assert (home / ".env").stat().st_mode & 0o777 == 0o600
 
 

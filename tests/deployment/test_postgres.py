@@ -61,6 +61,21 @@ def test_the_server_lets_in_who_has_the_password_of_env_also_after_it_changed(
         probes.postgres(settings)
 
 
+def test_with_new_passwords_the_old_ones_let_nobody_in_and_the_rows_stay(settings: Settings) -> None:
+    names = ("serving_owner_password", "serving_writer_password", "serving_reader_password")
+    changed = settings.model_copy(update={name: SecretStr(f"a new {name}") for name in names})
+    with serving(settings), psycopg.connect(settings.serving_owner_url, autocommit=True) as owner:
+        owner.execute("CREATE TABLE kept AS SELECT 7 AS seven")
+    with serving(changed):
+        let_in(changed)
+        for url in (settings.serving_owner_url, settings.serving_writer_url, settings.serving_reader_url):
+            with pytest.raises(psycopg.OperationalError, match="password authentication failed") as refused:
+                psycopg.connect(url)
+            assert "the-" not in str(refused.value)
+        with psycopg.connect(changed.serving_owner_url) as owner:
+            assert owner.execute("SELECT seven FROM kept").fetchall() == [(7,)]
+
+
 def let_in(settings: Settings) -> None:
     for url in (settings.serving_owner_url, settings.serving_writer_url, settings.serving_reader_url):
         psycopg.connect(url).close()

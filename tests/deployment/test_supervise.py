@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from deployment import start, supervise
+from deployment import env_file, start, supervise
 from deployment.services import TABLE, table
 from deployment.supervise import Supervisor, version
 from shared.settings import Settings
@@ -62,6 +62,28 @@ def test_a_changed_secret_changes_the_version_of_those_that_read_it(
     differ = {name for name, service in BY_NAME.items() if version(service, demo) != version(service, changed)}
     assert {"postgres", "dagster-code", "dagster-webserver", "dagster-daemon"} <= differ
     assert "minio" not in differ
+
+
+USERS = {
+    "S3_ACCESS_KEY": {"minio", "spark-connect", "dagster-code", "streaming", "dashboard"},
+    "S3_SECRET_KEY": {"minio", "spark-connect", "dagster-code", "streaming", "dashboard"},
+    "S3_READER_ACCESS_KEY": {"spark-connect"},
+    "S3_READER_SECRET_KEY": {"spark-connect"},
+    "POSTGRES_PASSWORD": {"postgres", "dagster-code", "dagster-webserver", "dagster-daemon", "alerts", "monitoring"},
+    "SERVING_OWNER_PASSWORD": {"postgres", "dagster-code"},
+    "SERVING_WRITER_PASSWORD": {"postgres", "dagster-code"},
+    "SERVING_READER_PASSWORD": {"postgres", "alerts", "monitoring", "dashboard"},
+    "GRAFANA_ADMIN_PASSWORD": set(),
+}
+"""Who must be told of a new secret: who checks it, and who shows it."""
+
+
+@pytest.mark.parametrize("name", env_file.SECRETS)
+def test_a_new_secret_restarts_all_that_use_it(demo: Settings, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "another")
+    changed = Settings.load()
+    differ = {name for name, service in BY_NAME.items() if version(service, demo) != version(service, changed)}
+    assert differ >= USERS[name]
 
 
 def test_nothing_runs_where_nothing_was_started(demo: Settings) -> None:

@@ -1,4 +1,7 @@
+import json
+from contextlib import suppress
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
@@ -6,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.events import (
+    AHEAD,
     AnyEvent,
     DeadLetter,
     DepthSnapshot,
@@ -17,13 +21,26 @@ from shared.events import (
     encode,
     exact_decimal,
     exact_product,
+    lies_ahead,
     message_key,
 )
 
 fitting = st.integers(-(10**38) + 1, 10**38 - 1).map(lambda units: Decimal(f"{units}E-18"))
 times = st.integers(1, 10**17)
 ids = st.integers(-1, 2**63 - 1)
+TRADE = Trade(
+    exchange="binance", symbol="BTCUSDT", base_asset="BTC", quote_asset="USDT", event_time=1_795_249_793_614_275,
+    source="websocket", connection_id="c", trade_id=7, price=Decimal("1.5"), quantity=Decimal(2),
+    quote_quantity=Decimal(3), is_buyer_maker=False,
+)  # fmt: skip
 levels = st.lists(st.tuples(fitting, fitting), max_size=5).map(tuple)
+
+
+def numbers(kind: type[AnyEvent]) -> dict[str, st.SearchStrategy[Any]]:
+    """A strategy for each of its own fields that is a number."""
+    fitting_of = {Decimal: fitting, int: ids, int | None: ids | st.none()}
+    hints = {name: hint for name, hint in kind.__annotations__.items() if name != "event_time"}
+    return {name: fitting_of[hint] for name, hint in hints.items() if hint in fitting_of}
 
 
 def events() -> st.SearchStrategy[AnyEvent]:
@@ -40,12 +57,19 @@ def events() -> st.SearchStrategy[AnyEvent]:
             st.builds(kind, **common, event_time=times, **fields)
             for kind, fields in (
                 (Trade, {"price": fitting, "quantity": fitting, "quote_quantity": fitting, "trade_id": ids}),
-                (Ticker, {name: fitting for name, hint in Ticker.__annotations__.items() if hint is Decimal}),
-                (Kline, {name: fitting for name, hint in Kline.__annotations__.items() if hint is Decimal}),
+                (Ticker, numbers(Ticker)),
+                (Kline, numbers(Kline)),
             )
         ),
         st.builds(
-            DepthSnapshot, **common, event_time=st.none(), received_at=times, update_id=ids, bids=levels, asks=levels
+            DepthSnapshot,
+            **common,
+            event_time=st.none(),
+            received_at=times,
+            update_id=ids,
+            levels=ids,
+            bids=levels,
+            asks=levels,
         ),
     )
 
@@ -135,3 +159,51 @@ def test_a_product_that_would_be_rounded_is_refused() -> None:
 
 def test_the_key_of_a_message_keeps_the_streams_of_an_exchange_apart() -> None:
     assert message_key("binance", "trade") == b"binance:trade"
+
+
+@given(st.binary() | st.none())
+def test_any_bytes_are_an_event_or_refused_as_none(message: bytes | None) -> None:
+    with suppress(msgspec.ValidationError):
+        decode(message)
+
+
+@given(events(), st.data())
+def test_a_damaged_event_is_an_event_or_refused_as_none(event: AnyEvent, data: st.DataObject) -> None:
+    whole = encode(event)
+    begin = data.draw(st.integers(0, len(whole)))
+    end = data.draw(st.integers(begin, len(whole)))
+    with suppress(msgspec.ValidationError):
+        decode(whole[:begin] + data.draw(st.binary(max_size=5)) + whole[end:])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("price", "NaN"),
+        ("price", "-Infinity"),
+        ("price", "1E+999999999"),
+        ("price", "0E+999999999"),
+        ("price", "0E-999999999"),
+        ("price", "100000000000000000000"),
+        ("quantity", "0.0000000000000000001"),
+        ("trade_id", 2**63),
+        ("trade_id", -2),
+        ("event_time", 10**400),
+    ],
+)
+def test_a_number_that_no_table_holds_makes_no_event(name: str, value: object) -> None:
+    whole = msgspec.json.decode(encode(TRADE))
+    assert decode(msgspec.json.encode(whole)) == TRADE
+    with pytest.raises(msgspec.ValidationError):
+        decode(json.dumps(whole | {name: value}).encode())
+
+
+def test_deep_json_makes_no_event() -> None:
+    with pytest.raises(msgspec.ValidationError):
+        decode(b'{"stream":"trade","more":' + b"[" * 100_000)
+
+
+def test_an_event_of_later_than_five_minutes_lies_ahead() -> None:
+    at = TRADE.event_time
+    assert not lies_ahead(TRADE, at - AHEAD)
+    assert lies_ahead(TRADE, at - AHEAD - 1)

@@ -145,11 +145,11 @@ def test_a_zip_whose_rows_are_not_those_of_its_crc_is_refused_before_any_is_read
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
         file.writestr("mine.csv", f"{TRADE}\n")
     path.write_bytes(path.read_bytes().replace(b"7,61837", b"9,61837"))
-    with pytest.raises(ArchiveError, match=r"CRC-32 of mine.csv is wrong"):
+    with pytest.raises(ArchiveError, match=r"Bad CRC-32 for file 'mine.csv'"):
         opened(path)
 
 
-@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_whatever_bit_of_a_zip_is_changed_its_rows_are_the_true_ones_or_it_is_refused(
     tmp_path: Path, compression: int
 ) -> None:

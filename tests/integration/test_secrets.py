@@ -1,0 +1,47 @@
+"""No secret of the deployed system shows in its processes' command lines or in a file that others may read."""
+
+import stat
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from deployment import env_file
+from tests.system import System
+
+LOOKED_THROUGH = ("log", "supervisor", "spark", "dagster")
+"""What services write about themselves; the others keep data, in forms of their own."""
+
+
+def secrets(system: System) -> dict[str, bytes]:
+    """By name those of its `.env`, without the names of accounts."""
+    made = dotenv_values(system.home / ".env")
+    names = [name for name in env_file.SECRETS if not name.endswith("ACCESS_KEY")]
+    return {name: str(made[name]).encode() for name in names}
+
+
+def is_open(path: Path) -> bool:
+    """May others than its owner read it?"""
+    return all(one.stat().st_mode & (stat.S_IROTH | stat.S_IXOTH) for one in (path, path.parent))
+
+
+def test_no_command_line_holds_a_secret(system: System) -> None:
+    lines = [" ".join(line).encode() for _, line in system.asked(lambda process: process.cmdline())]
+    assert len(lines) > 10
+    assert not [name for name, secret in secrets(system).items() if any(secret in line for line in lines)]
+
+
+def test_no_file_that_others_may_read_holds_a_secret(system: System) -> None:
+    state = system.home / "var" / "demo"
+    files = [file for part in LOOKED_THROUGH for file in (state / part).rglob("*") if file.is_file() and is_open(file)]
+    assert state / "log" / "streaming.log" in files
+    found = [
+        (str(file.relative_to(state)), name)
+        for file in files
+        for name, secret in secrets(system).items()
+        if secret in file.read_bytes()
+    ]
+    assert not found
+
+
+def test_env_is_its_owners_alone(system: System) -> None:
+    assert stat.S_IMODE((system.home / ".env").stat().st_mode) == 0o600
