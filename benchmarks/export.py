@@ -182,7 +182,8 @@ def measure(folder: Path, server: MinioServer, times: int) -> None:
     }
     subprocess.run(runs["crypto export --format parquet"], check=True, env=child_environment(**environment))
     plain = next(out.glob("*.parquet")).rename(folder / "plain.parquet")
-    duckdb = f"import duckdb; duckdb.sql(\"COPY (FROM '{plain}' ORDER BY event_time, trade_id) TO '{out}/peer.{{0}}' ({{1}})\")"
+    ordered = f"FROM '{plain}' ORDER BY event_time, trade_id"
+    duckdb = f"import duckdb; duckdb.sql(\"COPY ({ordered}) TO '{out}/peer.{{0}}' ({{1}})\")"
     polars = (
         f"import polars; polars.scan_parquet('{plain}').sort('event_time', 'trade_id').sink_{{0}}('{out}/peer.{{0}}')"
     )
