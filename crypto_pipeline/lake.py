@@ -252,8 +252,8 @@ def sql(text: str, *, as_of: Time | None = None, assume_live: bool = False, exac
     """The answer to SQL over all tables by their names, in DuckDB's words, as `crypto query` gives it.
 
     A condition on the time of trades or candles (`event_time`, `interval_start`), on a partition column (`date`,
-    `hour`, `month`, `interval`) or on `symbol` spares reading other files.
-    `as_of` and `assume_live` are as in `ohlcv`. The rows raise `SqlError` where the SQL is wrong.
+    `hour`, `month`, `interval`) or on `symbol` spares reading other files. `as_of` and `assume_live` are as
+    in `ohlcv`. The rows raise `SqlError` where the SQL is wrong.
     """
     known = _known(as_of, assume_live)
 

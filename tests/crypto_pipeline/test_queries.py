@@ -29,8 +29,8 @@ from tests.serving.rows import arrow
 ENGINES = ("duckdb", "duckdb --exact", "spark", "postgres")
 NOW = datetime.now(UTC)
 HOUR = NOW.replace(minute=0, second=0, microsecond=0)
-BOOK = NOW - timedelta(minutes=10)
-"""When the first quote of the as-of join came."""
+BOOK = NOW + timedelta(hours=3)
+"""When the first quote of the as-of join came: no sooner than an hour ago, however long other tests take before."""
 DAY = (NOW - timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
 BTC = {"exchange": "binance", "symbol": "BTCUSDT"}
 ETH = {"exchange": "binance", "symbol": "ETHUSDT"}

@@ -16,6 +16,8 @@ from tests.system import PROJECT, SYMBOLS, System, wait_for
 
 SYMBOL = "BTCUSDT"
 PROVEN = "status in ('complete', 'repaired')"
+NEVER_EMPTY = ("VWAP by hour", "Resampling", "As-of join of trades to quotes")
+"""The queries of the docs that have an answer as soon as something was streamed."""
 CANDLE = ("open", "high", "low", "close", "volume", "quote_volume", "vwap", "trade_count", "first_trade_id", "status")
 
 
@@ -187,7 +189,8 @@ def test_sql_is_answered_as_crypto_query_does(system: System, stretch: Stretch) 
 def test_a_query_of_the_docs_is_answered(system: System, stretch: Stretch, query: Query) -> None:
     done = system.crypto("query", query.sql, "--format", "csv")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout
+    _, *rows = done.stdout.splitlines()
+    assert rows or query.title not in NEVER_EMPTY
 
 
 def test_a_symbol_and_a_range_that_are_not_there_are_answered_with_what_there_is(stretch: Stretch) -> None:
