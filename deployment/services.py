@@ -238,7 +238,6 @@ TABLE = (
         ports=("clickhouse_trades_port",),
         code=(
             "serving/clickhouse",
-            "alerts/metrics.py",
             "alerts/stream.py",
             "crypto_pipeline/contracts.json",
             "crypto_pipeline/contracts.py",
