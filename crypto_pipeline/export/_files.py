@@ -29,7 +29,7 @@ def whole(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise ExportError(
-                f"{path} cannot be written ({error.strerror or error}): make room, or name another --out; "
+                f"{path} cannot be written ({os.strerror(error.errno) if error.errno else error}): make room, or name another --out; "
                 "what is finished stays, and the same command goes on."
             ) from None
         raise
