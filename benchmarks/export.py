@@ -182,19 +182,18 @@ def measure(folder: Path, server: MinioServer, times: int) -> None:
     }
     subprocess.run(runs["crypto export --format parquet"], check=True, env=child_environment(**environment))
     plain = next(out.glob("*.parquet")).rename(folder / "plain.parquet")
-    ordered = f"FROM '{plain}' ORDER BY event_time, trade_id"
-    duckdb = f"import duckdb; duckdb.sql(\"COPY ({ordered}) TO '{out}/peer.{{0}}' ({{1}})\")"
-    polars = (
-        f"import polars; polars.scan_parquet('{plain}').sort('event_time', 'trade_id').sink_{{0}}('{out}/peer.{{0}}')"
-    )
+    rows = f"FROM '{plain}' ORDER BY event_time, trade_id"
+    duckdb = f"import duckdb; duckdb.sql(\"COPY ({rows}) TO '{out}/peer.{{0}}' ({{1}})\")"
+    in_time = f"polars.scan_parquet('{plain}').sort('event_time', 'trade_id')"
+    polars = f"import polars; {in_time}.sink_{{0}}('{out}/peer.{{0}}')"
     for name, script in (
         ("DuckDB COPY to Parquet", duckdb.format("parquet", "FORMAT parquet, COMPRESSION zstd")),
         ("DuckDB COPY to CSV", duckdb.format("csv", "FORMAT csv")),
         ("Polars to Parquet", polars.format("parquet")),
     ):
         runs[name] = [sys.executable, "-c", script]
-    rows = pq.read_metadata(plain).num_rows
-    typer.echo(f"{rows:,} trades; seconds, the median and the worst of {times}")
+    count = pq.read_metadata(plain).num_rows
+    typer.echo(f"{count:,} trades; seconds, the median and the worst of {times}")
     for name, command in runs.items():
         taken = [seconds(command, environment) for _ in range(times)]
         typer.echo(f"{name:<36} {statistics.median(taken):6.2f} {max(taken):6.2f}")

@@ -59,7 +59,7 @@ def export(
     before = progress.begin([file.path for file in files], overwrite=overwrite)
     done = Done()
     for file in files:
-        if file.path in before:
+        if file.path in before and (folder / file.path).exists():
             done.earlier += 1
             did(_steps(form, wanted, file))
             continue

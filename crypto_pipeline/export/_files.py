@@ -28,9 +28,10 @@ def whole(path: Path) -> Iterator[Path]:
     except BaseException as error:
         beside.unlink(missing_ok=True)
         if isinstance(error, OSError):
+            why = os.strerror(error.errno) if error.errno else error
             raise ExportError(
-                f"{path} cannot be written ({error.strerror or error}): make room, or name another --out; "
-                "what is finished stays, and the same command goes on."
+                f"{path} cannot be written ({why}): make room, or name another --out; what is finished stays, and the "
+                "same command goes on."
             ) from None
         raise
 

@@ -57,7 +57,7 @@ def write(place: Path, file: File, wanted: Wanted, read: Read) -> int:
         price_places = max(_places(rows[name], price_places) for name in shape.prices)
         size_places = _places(rows[shape.size], size_places)
         values = shape.made(rows)
-        writer = writer or pq.ParquetWriter(place, values.schema, compression="zstd")
+        writer = writer or pq.ParquetWriter(place, values.schema, compression="zstd", use_dictionary=False)
         writer.write_table(values)
         count += rows.num_rows
     if writer:

@@ -7,6 +7,7 @@ A file a day of trades and books, a file a month of candles: `BTCUSDT-trades-202
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crypto_pipeline.export._format import DATA, File, Format, Read, Wanted
@@ -23,12 +24,17 @@ def write(place: Path, file: File, wanted: Wanted, read: Read) -> int:
     count = 0
     writer = None
     for rows in read(wanted.data, None, file.range):
-        writer = writer or pq.ParquetWriter(place, rows.schema, compression="zstd")
+        writer = writer or pq.ParquetWriter(place, rows.schema, compression="zstd", use_dictionary=_texts(rows.schema))
         writer.write_table(rows)
         count += rows.num_rows
     if writer:
         writer.close()
     return count
+
+
+def _texts(schema: pa.Schema) -> list[str]:
+    """The columns whose values come again and again: a dictionary of prices costs more than it saves."""
+    return [field.name for field in schema if pa.types.is_string(field.type)]
 
 
 FORMAT = Format(DATA, files, write)

@@ -51,7 +51,7 @@ class Exported:
             yield Part(rows, rows.slice(0, 0).append_column("rule", pa.array([], pa.string())), 0)
 
     def _klines(self, candles: pa.Table) -> pa.Table:
-        """As an archive gives them: that they are known from an export, not from the exchange, is all that is new."""
+        """As rows of an archive, which whatever the exchange itself sends goes before."""
         last = pc.subtract(candles["interval_end"].cast(pa.int64()), 1).cast(pa.timestamp("us", "UTC"))
         rows = candles.select(_KLINE).append_column("open_time", candles["interval_start"])
         rows = rows.append_column("close_time", last).append_column("event_time", last)

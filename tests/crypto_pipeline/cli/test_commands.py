@@ -65,7 +65,7 @@ def test_help_names_the_commands_and_comes_at_once(crypto: Crypto) -> None:
         assert command in answer.stdout
 
 
-@pytest.mark.parametrize("command", ["stream", "simulate", "symbols", "doctor", "report", "docs"])
+@pytest.mark.parametrize("command", ["stream", "simulate", "symbols", "doctor", "report", "docs", "export"])
 def test_the_help_of_a_command_shows_examples(crypto: Crypto, command: str) -> None:
     answer = crypto.run(command, "--help")
     assert "Examples" in answer.stdout
