@@ -55,10 +55,11 @@ def told(
     postgres_server: PostgresServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Told]:
-    [port] = free_ports(1)
+    port, nobodys = free_ports(2)
     settings = postgres_server.settings.model_copy(
         update={
             "monitoring_port": port,
+            "spark_connect_port": nobodys,
             "kafka_port": kafka_server.settings.kafka_port,
             "dagster_port": dagster.settings.dagster_port,
         }
