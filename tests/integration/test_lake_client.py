@@ -186,11 +186,9 @@ def test_sql_is_answered_as_crypto_query_does(system: System, stretch: Stretch) 
 
 
 @pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
-def test_a_query_of_the_docs_is_answered(system: System, stretch: Stretch, query: Query) -> None:
-    done = system.crypto("query", query.sql, "--format", "csv")
-    assert (done.returncode, done.stderr) == (0, "")
-    _, *rows = done.stdout.splitlines()
-    assert rows or query.title not in NEVER_EMPTY
+@pytest.mark.usefixtures("stretch")
+def test_a_query_of_the_docs_is_answered(query: Query) -> None:
+    assert lake.sql(query.sql).to_polars().height or query.title not in NEVER_EMPTY
 
 
 def test_a_symbol_and_a_range_that_are_not_there_are_answered_with_what_there_is(stretch: Stretch) -> None:
