@@ -24,7 +24,9 @@ TRADE_BEGINS = b'{"stream":"trade",'
 """How the message of each trade begins, and no other: most messages are none, and need not be decoded to see it."""
 
 DECIMAL_SCALE = 18
-DECIMAL_LIMIT = Decimal(10) ** 20
+_DIGITS = 20
+"""Before the point."""
+DECIMAL_LIMIT = Decimal(10) ** _DIGITS
 LARGEST_WHOLE = 2**63 - 1
 """Of a table's bigint."""
 AHEAD = 5 * 60 * 1_000_000
@@ -283,7 +285,7 @@ def encode(event: AnyEvent | ConnectionReport | DeadLetter) -> bytes:
 def decode(message: bytes | None) -> AnyEvent:
     """The event of a Kafka message.
 
-    Raises `msgspec.ValidationError` where it is none: no JSON, nothing at all, or with a number that no table holds.
+    Raises `msgspec.ValidationError` where it is none: no JSON, nothing, or a number that is too great for any table.
     """
     try:
         event = _decoder.decode(message or b"")
@@ -297,10 +299,8 @@ def decode(message: bytes | None) -> AnyEvent:
 
 def _check(value: object) -> None:
     if isinstance(value, Decimal):
-        exponent = value.as_tuple().exponent
         # Written out, 1E+999999999 is a gigabyte, and so is a zero of that kind.
-        is_short = isinstance(exponent, int) and -DECIMAL_SCALE <= exponent <= DECIMAL_LIMIT.adjusted()
-        if not is_short or value.copy_abs() >= DECIMAL_LIMIT:
+        if not value.is_finite() or not -DECIMAL_SCALE <= value.adjusted() < _DIGITS:
             raise UnfitDecimal(f"{value} does not fit decimal(38, 18)")
     elif isinstance(value, int) and not -1 <= value <= LARGEST_WHOLE:
         raise UnfitDecimal(f"{value} is neither an id nor a time")

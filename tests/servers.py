@@ -76,8 +76,11 @@ class Server:
         """What it shows to others: the command lines of its processes, and its log."""
         assert self._process is not None
         mine = psutil.Process(self._process.pid)
-        lines = [" ".join(one.cmdline()) for one in (mine, *mine.children(recursive=True))]
-        return "\n".join([*lines, (self._folder / "log").read_text()])
+        shown = [(self._folder / "log").read_text()]
+        for one in (mine, *mine.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+                shown += one.cmdline()
+        return "\n".join(shown)
 
     def pause(self) -> None:
         """Its sockets stay open, and nothing answers."""

@@ -328,7 +328,8 @@ class _TradeCalls:
             _integer(request, "fromId"),
             tape.id_at(self._clock() + 1) - 1,
         )
-        found = tape.trades_from(max(last - limit + 1 if first is None else first, 1), limit)
+        first = last - limit + 1 if first is None else min(first, last + 1)
+        found = tape.trades_from(max(first, 1), limit)
         found = found[: int(np.searchsorted(found.id, last + 1))]
         return json_reply(trade_rows(tape.instrument, found, unit_of(request)))
 

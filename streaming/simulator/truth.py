@@ -64,8 +64,9 @@ class MarketTruth:
     def trades(self, symbol: str, first: int, count: int) -> Sequence[TradeRow]:
         tape = self.tape(symbol)
         pair = tape.instrument
-        found = tape.trades_from(first, count)
-        found = found[: int(np.searchsorted(found.id, tape.id_at(self._clock() + 1)))]
+        end = tape.id_at(self._clock() + 1)
+        found = tape.trades_from(min(first, end), count)
+        found = found[: int(np.searchsorted(found.id, end))]
         return [
             TradeRow(number, price_text(pair, price), quantity_text(pair, quantity), time, is_maker)
             for number, price, quantity, time, is_maker in zip(

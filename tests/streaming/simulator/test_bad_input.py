@@ -86,6 +86,27 @@ def test_no_request_is_answered_by_a_fault(fuzz_seconds: float) -> None:
     with_a_simulator(scenario)
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"/api/v3/depth?symbol=BTCUSDT&limit={'9' * 5000}",
+        f"/api/v3/exchangeInfo?symbols={'[' * 4000}",
+        f"/api/v3/historicalTrades?symbol=BTCUSDT&fromId={2**63 - 1}",
+        f"/truth/trades?symbol=BTCUSDT&fromId={10**30}",
+        f"/truth/klines?symbol=BTCUSDT&startTime={-(10**30)}&endTime={10**400}",
+    ],
+)
+def test_what_is_too_great_or_too_deep_is_refused(address: str) -> None:
+    def scenario(api: Api, run: Callable[[Awaitable[Any]], Any]) -> None:
+        async def status() -> int:
+            async with api.session.get(URL(f"http://{api.address}{address}", encoded=True)) as reply:
+                return reply.status
+
+        assert run(status()) in (200, 400)
+
+    with_a_simulator(scenario)
+
+
 def test_no_fault_that_is_asked_for_wrongly_is_a_fault_of_ours(fuzz_seconds: float) -> None:
     def scenario(api: Api, run: Callable[[Awaitable[Any]], Any]) -> None:
         async def status(path: str, body: str | bytes, kind: str) -> int:

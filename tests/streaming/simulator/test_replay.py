@@ -167,3 +167,21 @@ def test_rest_does_not_tell_what_is_still_to_come(tmp_path: Path) -> None:
                 assert [row["id"] for row in rows] == [1]
 
     run(scenario)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"1 " + b"[" * 100_000,
+        b'1 {"stream":5,"data":{}}',
+        b'1 {"stream":"a@trade","data":7}',
+        b"1 \xff\xfe",
+        gzip.compress(b"1 {}" * 100)[:20],
+        gzip.compress(b"1 {}" * 100)[:12] + b"\xff" * 20,
+    ],
+)
+def test_a_file_that_is_no_recording_is_refused_in_a_sentence(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / ("mine.gz" if content.startswith(b"\x1f\x8b") else "mine.txt")
+    file.write_bytes(content + b"\n" if file.suffix == ".txt" else content)
+    with pytest.raises(SimulatorError, match="mine"):
+        Recording.load([file])
