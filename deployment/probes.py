@@ -147,12 +147,12 @@ def dashboard(settings: Settings) -> None:
     get(f"http://{settings.host('dashboard')}:{settings.dashboard_port}/health")
 
 
-def get(url: str, body: bytes | None = None) -> bytes:
-    """What a service of ours answers to GET, or to POST of a JSON body."""
+def get(url: str, body: bytes | None = None, patience: float = PATIENCE) -> bytes:
+    """What a service of ours answers to GET, or to POST of a JSON body, within so many seconds."""
     request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"} if body else {})  # noqa: S310 (http)
     try:
         # No proxy: these are our own services.
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=PATIENCE) as answer:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=patience) as answer:
             content: bytes = answer.read()
             return content
     except urllib.error.HTTPError as error:
@@ -168,10 +168,11 @@ def _master(settings: Settings) -> dict[str, Any]:
     return answer
 
 
-def graphql(settings: Settings, query: str) -> dict[str, Any]:
+def graphql(settings: Settings, query: str, patience: float = PATIENCE) -> dict[str, Any]:
     """The data that Dagster's webserver answers."""
     body = json.dumps({"query": query}).encode()
-    answer = json.loads(get(f"http://{settings.host('dagster-webserver')}:{settings.dagster_port}/graphql", body))
+    place = f"http://{settings.host('dagster-webserver')}:{settings.dagster_port}/graphql"
+    answer = json.loads(get(place, body, patience))
     if not answer.get("data"):
         raise UnhealthyError("the webserver's GraphQL answers with an error")
     data: dict[str, Any] = answer["data"]

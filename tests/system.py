@@ -98,7 +98,8 @@ class System:
         )
         answers = "__typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }"
         asked = f"mutation {{ launchRun(executionParams: {{{parameters}}}) {{ {answers} }} }}"
-        launched = probes.graphql(self.settings(), asked)["launchRun"]
+        # Asked twice it would run twice, so it is asked once, with patience.
+        launched = probes.graphql(self.settings(), asked, patience=60)["launchRun"]
         assert "run" in launched, launched
         return str(launched["run"]["runId"])
 

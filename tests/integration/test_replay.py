@@ -98,7 +98,7 @@ def test_messages_that_kafka_dropped_unread_stop_the_run_with_their_range_and_ar
     system: System, dropped: Dropped
 ) -> None:
     def said() -> str:
-        found = probes.graphql(system.settings(), FAILURES)["runsOrError"]["results"]
+        found = probes.graphql(system.settings(), FAILURES, patience=60)["runsOrError"]["results"]
         return str(found) if found else ""
 
     message = wait_for("a run fails for it", lambda: "no longer has messages" in (text := said()) and text, seconds=400)
