@@ -14,11 +14,16 @@ _AT_WORK = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]  # one th
 
 
 def let_the_candles_pass(
-    instance: dg.DagsterInstance, run: dg.DagsterRun, seconds: float, sleep: Callable[[float], None] = time.sleep
+    instance: dg.DagsterInstance,
+    run: dg.DagsterRun,
+    seconds: float,
+    say: Callable[[str], None],
+    sleep: Callable[[float], None] = time.sleep,
 ) -> float:
     """Before each table of a run: comes back when no run of the pipeline is at work, with the seconds waited.
 
     `seconds` after its start the run no longer waits: a pipeline that is always at work, or hangs, holds nobody up.
+    `say` is told once that it waits, and why.
     """
     if run.job_name not in GIVES_WAY:
         return 0.0
@@ -26,6 +31,10 @@ def let_the_candles_pass(
     record = instance.get_run_record_by_id(run.run_id)
     until = (record.start_time if record and record.start_time else began) + seconds
     first = dg.RunsFilter(job_name=FIRST, statuses=_AT_WORK)
+    waits = False
     while time.time() < until and instance.get_runs_count(first):
+        if not waits:
+            say("The minute's candles go first (CANDLES_FIRST_SECONDS): waiting for the run of the pipeline to end.")
+        waits = True
         sleep(0.5)
     return time.time() - began

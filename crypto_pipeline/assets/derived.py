@@ -75,7 +75,7 @@ def _asset(module: ModuleType) -> dg.AssetsDefinition:
     def build(context: dg.AssetExecutionContext, config: DerivedConfig, spark: SparkConnect) -> Iterator[object]:
         if waits and (why := condition.why_gold_waits(context.instance, requires)):
             raise dg.Failure(f"{table.full_name} was left as it was. {why}", allow_retries=False)
-        let_the_candles_pass(context.instance, context.run, settings().candles_first_seconds)
+        let_the_candles_pass(context.instance, context.run, settings().candles_first_seconds, context.log.info)
         with spark.lakehouse(table.full_name, context.run_id) as lake:
             again = conflicts_retried(lambda _state: context.log.info(ANOTHER_WRITER))
             done = again(lambda: refresh(lake, module, datetime.now(UTC), from_scratch=config.from_scratch))

@@ -25,24 +25,30 @@ def run_of(instance: dg.DagsterInstance, job: str, status: dg.DagsterRunStatus =
 @pytest.mark.parametrize("job", sorted(GIVES_WAY))
 def test_a_run_waits_until_no_run_of_the_pipeline_is_at_work(instance: dg.DagsterInstance, job: str) -> None:
     candles = [run_of(instance, "pipeline"), run_of(instance, "pipeline")]
-    let_the_candles_pass(
-        instance, run_of(instance, job), 60, lambda _seconds: instance.report_run_canceled(candles.pop())
-    )
+    said: list[str] = []
+
+    def end_one(_seconds: float) -> None:
+        instance.report_run_canceled(candles.pop())
+
+    let_the_candles_pass(instance, run_of(instance, job), 60, said.append, end_one)
     assert not candles
+    assert len(said) == 1
 
 
 def test_none_waits_for_a_run_that_has_not_begun_as_that_may_wait_for_its_place(instance: dg.DagsterInstance) -> None:
     run_of(instance, "pipeline", dg.DagsterRunStatus.NOT_STARTED)
-    assert let_the_candles_pass(instance, run_of(instance, "analytics"), 60) < 1
+    assert let_the_candles_pass(instance, run_of(instance, "analytics"), 60, pytest.fail) < 1
 
 
 @pytest.mark.parametrize("job", ["pipeline", "serving", "rebuild"])
 def test_the_candles_and_what_a_person_starts_wait_for_nobody(instance: dg.DagsterInstance, job: str) -> None:
     run_of(instance, "pipeline")
-    assert let_the_candles_pass(instance, run_of(instance, job), 60) == 0
+    assert let_the_candles_pass(instance, run_of(instance, job), 60, pytest.fail) == 0
 
 
 def test_a_pipeline_that_hangs_holds_nobody_up_for_ever(instance: dg.DagsterInstance) -> None:
     run_of(instance, "pipeline")
-    waited = let_the_candles_pass(instance, run_of(instance, "analytics"), 0.2, lambda _seconds: time.sleep(0.05))
+    waited = let_the_candles_pass(
+        instance, run_of(instance, "analytics"), 0.2, print, lambda _seconds: time.sleep(0.05)
+    )
     assert 0.1 < waited < 30
