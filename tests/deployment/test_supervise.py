@@ -64,6 +64,17 @@ def test_a_changed_secret_changes_the_version_of_those_that_read_it(
     assert "minio" not in differ
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("ANALYTICS_MINUTES", "30"), ("CANDLES_FIRST_SECONDS", "0"), ("GOLD_REQUIRES", "pending")],
+)
+def test_a_setting_of_runs_restarts_what_starts_them(
+    demo: Settings, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert version(BY_NAME["dagster-code"], demo) != version(BY_NAME["dagster-code"], Settings.load())
+
+
 USERS = {
     "S3_ACCESS_KEY": {"minio", "spark-connect", "dagster-code", "streaming", "dashboard"},
     "S3_SECRET_KEY": {"minio", "spark-connect", "dagster-code", "streaming", "dashboard"},
