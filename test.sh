@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Install, lint, type-check and test: ./test.sh [--unit | --chaos [--minutes N] [--seed S] | --fuzz] [pytest arguments]
-# Without --unit the whole system is deployed too, on other ports and in throw-away folders, and stopped again; for
-# three minutes it is disturbed and killed. --chaos: that alone, for ten minutes. --fuzz: bad input alone, a minute for each
-# thing that takes any (--fuzz-seconds N: longer).
+# Without --unit the whole system is deployed too, on other ports and in a throw-away folder, each of its services is
+# killed, and it is stopped again. --chaos: a system of its own is disturbed and killed for ten minutes, and then judged.
+# --fuzz: bad input alone, a minute for each thing that takes any (--fuzz-seconds N: longer).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 chosen=()
 case "${1:-}" in
+  "") chosen=(-m "not chaos") ;;
   --unit) shift; chosen=(-m "not integration") ;;
   --fuzz) shift; set -- -m bad_input --fuzz-seconds 60 "$@" ;;
   --chaos) shift; set -- tests/chaos tests/integration/test_twice_delivered.py --minutes 10 "$@" ;;

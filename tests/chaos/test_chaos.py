@@ -11,7 +11,7 @@ from tests.chaos.plan import DELISTED_ALONE
 from tests.chaos.victims import VICTIMS
 from tests.system import wait_for
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.timeout(3600)]
 
 CANDLE_FIELDS = (
     *("open", "high", "low", "close", "volume", "quote_volume", "trade_count"),
