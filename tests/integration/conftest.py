@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for place, item in zip(places, ordered, strict=True):
         items[place] = item
         item.add_marker(pytest.mark.integration)
-        item.add_marker(pytest.mark.timeout(1200))
+        item.add_marker(pytest.mark.timeout(1800))
 
 
 @pytest.fixture(scope="package")

@@ -78,7 +78,7 @@ def rows(system: System, sql: str) -> list[tuple[Any, ...]]:
 def test_a_price_alert_is_at_the_receiver_within_two_seconds_of_its_trade(system: System, told: Told) -> None:
     """A level at which the price stands is crossed by its next steps, whichever way it goes."""
     asked = "select close from silver.ohlcv_1m where symbol = 'BTCUSDT' order by interval_start desc limit 1"
-    price = wait_for("a candle", lambda: system.query(asked), seconds=300)[0]["close"]
+    price = wait_for("a candle", lambda: system.query(asked))[0]["close"]
     told.follow(
         *(
             {
@@ -88,7 +88,7 @@ def test_a_price_alert_is_at_the_receiver_within_two_seconds_of_its_trade(system
             for part in range(-20, 21)
         )
     )  # fmt: skip
-    wait_for("a price alert", lambda: told.of("level"), seconds=180, every=0.5)
+    wait_for("a price alert", lambda: told.of("level"), every=0.5)
     crossed = dict(rows(system, "select key::text, extract(epoch from happened_at) from alerts.outbox "
                                 "join alerts.alerts on alerts.id = alert_id where about = 'fired'"))  # fmt: skip
     fired = [(at, message) for at, message in told.of("level") if message["about"] == "fired"]
@@ -101,7 +101,7 @@ def test_a_gap_that_stays_open_is_told(system: System, told: Told) -> None:
     error = system.simulator("/faults", {"kind": "rest_error", "seconds": 600})
     system.simulator("/faults", {"kind": "cut", "seconds": 20})
     try:
-        wait_for("an alert of the gap", lambda: told.of("hole"), seconds=600)
+        wait_for("an alert of the gap", lambda: told.of("hole"))
     finally:
         system.simulator("/faults/end", {"id": error["id"]})
 

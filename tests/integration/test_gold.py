@@ -14,7 +14,6 @@ def _made(system: System) -> None:
     wait_for(
         "a closed candle",
         lambda: system.query("select count(*) as n from silver.indicators where is_closed")[0]["n"],
-        seconds=600,
     )
     system.run("analytics", {}, {})
 

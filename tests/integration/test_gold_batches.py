@@ -21,7 +21,7 @@ def batch_id(system: System) -> str:
     """The newest batch that gold holds."""
     noted = notes(tables()[IN_GOLD], BATCH_ID, system.settings())
     if not noted:  # test_gold.py has not made it
-        wait_for("indicators", lambda: notes(tables()["silver.indicators"], BATCH_ID, system.settings()), seconds=600)
+        wait_for("indicators", lambda: notes(tables()["silver.indicators"], BATCH_ID, system.settings()))
         system.run("analytics", {}, {})
         noted = notes(tables()[IN_GOLD], BATCH_ID, system.settings())
     assert noted
@@ -50,7 +50,7 @@ def test_a_batch_begins_where_the_one_before_it_ends(system: System) -> None:
         newest = trace(system.settings()).batch_id
         return newest if newest != first else None
 
-    second = wait_for("another batch", follower, seconds=300, every=1)
+    second = wait_for("another batch", follower, every=1)
     before, after = trace(system.settings(), first), trace(system.settings(), second)
     ends = {(span.topic, span.partition): span.until for span in before.messages}
     begins = {(span.topic, span.partition): span.first for span in after.messages}

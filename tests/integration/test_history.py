@@ -33,7 +33,7 @@ def klines(system: System, day: str, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="module")
 def imported(system: System, klines: Path) -> str:
     """What the first import says."""
-    done = system.crypto("import", "klines", str(klines), "--symbol", PAIR, seconds=400)
+    done = system.crypto("import", "klines", str(klines), "--symbol", PAIR)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -61,7 +61,7 @@ def test_an_imported_day_has_a_candle_for_every_minute_in_which_something_traded
 
 def test_what_is_imported_again_is_there_already(system: System, klines: Path, imported: str) -> None:
     assert "1,440  rows new in bronze.klines" in imported
-    again = system.crypto("import", "klines", str(klines), "--symbol", PAIR, seconds=400)
+    again = system.crypto("import", "klines", str(klines), "--symbol", PAIR)
     assert again.returncode == 0, again.stdout + again.stderr
     assert "0  rows new in bronze.klines" in again.stdout
     assert "1,440  already there" in again.stdout
@@ -87,14 +87,14 @@ def test_a_file_that_is_wrong_is_refused_in_one_sentence(
 @pytest.mark.usefixtures("imported")
 def test_single_trades_that_are_fetched_later_prove_the_minutes_that_were_imported(system: System, day: str) -> None:
     wanted = ("backfill", "--kind", "trades", "--symbol", PAIR, "--from", day, "--to", day, "--bronze-only")
-    done = system.crypto(*wanted, seconds=400)
+    done = system.crypto(*wanted)
     assert done.returncode == 0, done.stdout + done.stderr
     counts = f"select count(*) as n, count(distinct trade_id) as ids from bronze.trades where symbol = '{PAIR}'"
     [found] = system.query(counts)
     assert found["n"] == found["ids"] > 10_000
     unproven = f"select count(*) as n from silver.ohlcv_1m where symbol = '{PAIR}' and proof <> 'trade_ids'"
     wait_for("the pipeline has judged the day again", lambda: system.query(unproven)[0]["n"] == 0, 300, every=5)
-    again = system.crypto(*wanted, seconds=400)
+    again = system.crypto(*wanted)
     assert "Every day of this is there" in again.stderr
     assert system.query(counts) == [found]
 
@@ -103,7 +103,7 @@ def test_a_month_is_fetched_by_its_partition_in_dagster(system: System, day: str
     config = {"ops": {"fetch_history": {"config": {"symbols": "DOTUSDT"}}}}
     system.launch("history", config, {"dagster/partition": f"{day[:7]}-01"})
     sql = f"select count(*) as n from bronze.klines where symbol = 'DOTUSDT' and open_time::date = date '{day}'"
-    wait_for("yesterday's klines", lambda: system.query(sql)[0]["n"] == 1440, seconds=300, every=5)
+    wait_for("yesterday's klines", lambda: system.query(sql)[0]["n"] == 1440, every=5)
 
 
 def test_nothing_is_left_where_rows_were_staged(system: System) -> None:

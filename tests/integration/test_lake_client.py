@@ -48,7 +48,7 @@ def stretch(system: System) -> Stretch:
             select interval_start, row_number() over (order by interval_start desc) as place
             from silver.ohlcv_1m where symbol = '{SYMBOL}' and {PROVEN})
         where place <= 3 having count(*) = 3 and max(interval_start) - min(interval_start) = interval 2 minutes"""
-    [row] = wait_for("three proven minutes", lambda: system.query(three), seconds=600)
+    [row] = wait_for("three proven minutes", lambda: system.query(three))
     start = datetime.fromisoformat(row["start"])
     return Stretch(start, start + timedelta(minutes=3))
 
@@ -125,7 +125,7 @@ def test_indicators_stand_on_the_candles(stretch: Stretch) -> None:
             return False
         return list(zip(indicators["interval_start"], indicators["close"], strict=True)) == candles.rows()
 
-    wait_for("an indicator row for each candle, with its close", agree, seconds=180)
+    wait_for("an indicator row for each candle, with its close", agree)
 
 
 def test_min_status_leaves_out_what_is_worse(system: System, stretch: Stretch) -> None:

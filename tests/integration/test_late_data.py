@@ -54,7 +54,7 @@ def imported(system: System, folder: Path, ids: dict[timedelta, tuple[int, ...]]
     ]
     path = folder / f"{PAIR}-trades-{DAY:%Y-%m-%d}.csv"
     path.write_text("".join(lines))
-    done = system.crypto("import", "trades", str(path), "--symbol", PAIR, seconds=400)
+    done = system.crypto("import", "trades", str(path), "--symbol", PAIR)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

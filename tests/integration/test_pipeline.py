@@ -35,7 +35,6 @@ def test_three_minutes_after_the_start_all_six_intervals_are_there(system: Syste
         lambda: (
             (rows := {row["interval"]: row["n"] for row in system.query(sql)}) and set(rows) == set(INTERVALS) and rows
         ),
-        seconds=300,
     )
     assert all(count > 0 for count in found.values())
 
@@ -45,11 +44,11 @@ def test_it_says_that_it_is_healthy(system: System) -> None:
         found = system.status()
         return found if found["healthy"] else None
 
-    assert wait_for("crypto status says healthy", status, seconds=180)["mode"] == "demo"
+    assert wait_for("crypto status says healthy", status)["mode"] == "demo"
 
 
 def test_every_trade_that_the_simulator_sent_is_in_bronze_once(system: System) -> None:
-    wait_for("three closed minutes", lambda: candles_closed(system) >= 3, seconds=360)
+    wait_for("three closed minutes", lambda: candles_closed(system) >= 3)
     for symbol in SYMBOLS:
         rows = system.query(f"select trade_id from bronze.trades where symbol = '{symbol}'")
         ids = [row["trade_id"] for row in rows]
@@ -123,14 +122,13 @@ def test_the_longer_candles_hold_the_volume_of_their_minutes(system: System) -> 
     wait_for(
         "minutes and longer candles agree",
         lambda: (row := system.query(sql, exact=True)[0])["pairs"] == row["equal"] >= 5 * len(SYMBOLS),
-        seconds=120,
     )
 
 
 def test_indicators_stand_on_every_candle(system: System) -> None:
     sql = """select count(*) as n from silver.fact_ohlcv f
              left join silver.indicators i using (exchange, symbol, interval, interval_start) where i.close is null"""
-    wait_for("an indicator row for every candle", lambda: system.query(sql)[0]["n"] == 0, seconds=120)
+    wait_for("an indicator row for every candle", lambda: system.query(sql)[0]["n"] == 0)
 
 
 def test_every_streamed_symbol_is_an_instrument_with_its_steps(system: System) -> None:
@@ -138,7 +136,6 @@ def test_every_streamed_symbol_is_an_instrument_with_its_steps(system: System) -
     wait_for(
         "the instruments in silver",
         lambda: {row["symbol"] for row in system.query(sql)} >= set(SYMBOLS),
-        seconds=180,
     )
 
 
@@ -157,7 +154,7 @@ def test_both_engines_give_the_same_answer(system: System) -> None:
         return first != [] and all(other == first for other in others)
 
     # Silver goes on meanwhile (an imported month takes a pass of its own): between two answers it may be a commit on.
-    wait_for("both engines to give the same answer", are_the_same, seconds=180)
+    wait_for("both engines to give the same answer", are_the_same)
 
 
 def test_kafka_holds_one_topic_a_symbol_and_order_a_key(system: System) -> None:
@@ -242,7 +239,6 @@ def test_the_monitor_ends_with_0_while_all_is_well(system: System, flag: str) ->
     wait_for(
         f"monitor.sh {flag} ends with 0",
         lambda: subprocess.run(command, env=system.environment, capture_output=True, check=False).returncode == 0,
-        seconds=120,
     )
 
 
@@ -255,6 +251,5 @@ def test_evidence_of_every_symbol_is_gathered(system: System, table: str) -> Non
     wait_for(
         f"every symbol in {table}",
         lambda: {row["symbol"] for row in system.query(sql)} >= set(SYMBOLS),
-        seconds=600,  # it is gathered each five minutes
         every=5,
     )

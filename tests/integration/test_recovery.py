@@ -98,26 +98,26 @@ def run_under_way(system: System) -> psutil.Process | None:
 
 def test_a_run_killed_with_its_commit_in_flight_is_made_good_by_the_next(system: System) -> None:
     for _ in range(2):
-        wait_for("a run that writes", lambda: run_under_way(system), seconds=180, every=0.02).kill()
+        wait_for("a run that writes", lambda: run_under_way(system), every=0.02).kill()
         closed = candles_closed(system)
-        wait_for("the runs after it go on", lambda closed=closed: candles_closed(system) > closed, seconds=300)
+        wait_for("the runs after it go on", lambda closed=closed: candles_closed(system) > closed)
 
 
 def test_after_all_was_killed_at_once_in_the_middle_of_a_run_a_start_makes_it_go_on(system: System) -> None:
-    wait_for("a run that writes", lambda: run_under_way(system), seconds=180, every=0.02)
+    wait_for("a run that writes", lambda: run_under_way(system), every=0.02)
     closed = candles_closed(system)
     killed = system.processes()
     for process in killed:
         process.kill()
     psutil.wait_procs(killed, timeout=30)
     system.script("deploy.sh", "--demo", "--local")
-    wait_for("the runs go on", lambda: candles_closed(system) > closed + 1, seconds=400)
+    wait_for("the runs go on", lambda: candles_closed(system) > closed + 1)
 
 
 def test_after_all_that_every_trade_in_kafka_is_in_bronze_once(system: System) -> None:
     held = {symbol: in_kafka(system, symbol) for symbol in SYMBOLS}
     for symbol, known in held.items():
-        wait_for(f"{symbol} caught up", lambda: known <= set(in_bronze(system, symbol)), seconds=240)  # noqa: B023
+        wait_for(f"{symbol} caught up", lambda: known <= set(in_bronze(system, symbol)))  # noqa: B023
         ids = in_bronze(system, symbol)
         assert len(ids) == len(set(ids)), f"{symbol}: a trade stands twice"
 
@@ -131,7 +131,7 @@ def complete_minutes(system: System) -> list[dict[str, Any]] | None:
 
 
 def test_no_minute_says_complete_that_is_not(system: System) -> None:
-    candles = wait_for("a complete minute of each symbol", lambda: complete_minutes(system), seconds=240, every=5)
+    candles = wait_for("a complete minute of each symbol", lambda: complete_minutes(system), every=5)
     for symbol in SYMBOLS:
         mine = [candle for candle in candles if candle["symbol"] == symbol]
         first, last = min(candle["start"] for candle in mine), max(candle["start"] for candle in mine)
@@ -153,7 +153,7 @@ def test_after_a_stop_and_a_start_it_goes_on_where_it_was(system: System) -> Non
         now = set(in_bronze(system, symbol))
         assert ids <= now
     newest = max(before["BTCUSDT"])
-    wait_for("new trades arrive", lambda: max(in_bronze(system, "BTCUSDT")) > newest, seconds=240)
+    wait_for("new trades arrive", lambda: max(in_bronze(system, "BTCUSDT")) > newest)
 
 
 def test_after_all_that_no_promise_is_broken(system: System) -> None:

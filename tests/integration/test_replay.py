@@ -41,7 +41,7 @@ def nothing_launched(system: System) -> Iterator[None]:
     for process in halted:
         process.send_signal(signal.SIGSTOP)
     try:
-        wait_for("no run is under way", lambda: not runs(system), seconds=600)
+        wait_for("no run is under way", lambda: not runs(system))
         yield
     finally:
         for process in halted:
@@ -81,7 +81,7 @@ def dropped_by_kafka(system: System, symbol: str) -> tuple[int, int]:
 @pytest.fixture(scope="module", autouse=True)
 def some_minutes(system: System) -> None:
     """There is something to be lost and repeated."""
-    wait_for("four closed minutes", lambda: candles_closed(system) >= 4, seconds=600, every=2)
+    wait_for("four closed minutes", lambda: candles_closed(system) >= 4, every=2)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_messages_that_kafka_dropped_unread_stop_the_run_with_their_range_and_ar
         found = probes.graphql(system.settings(), FAILURES, patience=60)["runsOrError"]["results"]
         return str(found) if found else ""
 
-    message = wait_for("a run fails for it", lambda: "no longer has messages" in (text := said()) and text, seconds=400)
+    message = wait_for("a run fails for it", lambda: "no longer has messages" in (text := said()) and text)
     assert f"{topic(DROPPED)}[0] " in message
     assert f" to {dropped.end - 1}" in message
     assert "skip_expired_offsets" in message
@@ -116,7 +116,7 @@ def test_messages_that_kafka_dropped_unread_stop_the_run_with_their_range_and_ar
 
 def test_after_the_cure_that_it_names_every_trade_is_there_once(system: System, dropped: Dropped) -> None:
     system.launch("pipeline", {"ops": {"bronze": {"config": {"skip_expired_offsets": True}}}}, {})
-    wait_for("bronze goes on behind it", lambda: trade_ids(system, DROPPED)[-1] > dropped.last_id, seconds=400)
+    wait_for("bronze goes on behind it", lambda: trade_ids(system, DROPPED)[-1] > dropped.last_id)
     until = datetime.now(UTC)
     done = replay(system, DROPPED, dropped.since, until)
     assert "not understood" not in done
@@ -127,7 +127,7 @@ def test_after_the_cure_that_it_names_every_trade_is_there_once(system: System, 
         assert len(ids) == len(set(ids)), "a trade stands twice"
         return mine == list(range(mine[0], mine[-1] + 1))
 
-    wait_for("the tape has no hole", whole, seconds=400, every=5)
+    wait_for("the tape has no hole", whole, every=5)
 
 
 def test_replaying_what_is_there_changes_no_row(system: System) -> None:
@@ -141,7 +141,7 @@ def test_replaying_what_is_there_changes_no_row(system: System) -> None:
     assert all(before.values())
     replay(system, REPEATED, until - timedelta(minutes=30), until)
     newest = trade_ids(system, REPEATED)[-1]
-    wait_for("a run has taken it in", lambda: trade_ids(system, REPEATED)[-1] > newest, seconds=400, every=3)
+    wait_for("a run has taken it in", lambda: trade_ids(system, REPEATED)[-1] > newest, every=3)
     for table, sql in seen.items():
         assert system.query(sql, exact=True) == before[table], table
 

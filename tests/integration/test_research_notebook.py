@@ -22,8 +22,8 @@ def test_it_is_kept_without_outputs() -> None:
 def _evidence(system: System) -> None:
     for table in ("silver.ohlcv_1m", "silver.completeness"):
         proven = f"select 1 from {table} where symbol = 'BTCUSDT' and status in ('complete', 'repaired')"
-        wait_for(f"{table} with a proven minute", lambda sql=proven: system.query(sql), seconds=600)
-    wait_for("indicators", lambda: system.query("select 1 from silver.indicators where symbol = 'BTCUSDT'"), 300)
+        wait_for(f"{table} with a proven minute", lambda sql=proven: system.query(sql))
+    wait_for("indicators", lambda: system.query("select 1 from silver.indicators where symbol = 'BTCUSDT'"))
 
 
 @pytest.mark.usefixtures("_evidence")

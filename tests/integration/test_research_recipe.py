@@ -16,8 +16,8 @@ SNIPPETS = re.findall(r"^```(\w+)\n(.*?)^```$", RECIPE, re.DOTALL | re.MULTILINE
 def _candles(system: System) -> None:
     known = "select 1 from silver.ohlcv_1m where status = 'complete' and known_at < now() - interval 2 minutes"
     for symbol in ("BTCUSDT", "ETHUSDT"):
-        wait_for(f"minutes of {symbol}", lambda symbol=symbol: system.query(f"{known} and symbol = '{symbol}'"), 600)
-    wait_for("indicators", lambda: system.query("select 1 from silver.indicators where symbol = 'ETHUSDT'"), 300)
+        wait_for(f"minutes of {symbol}", lambda symbol=symbol: system.query(f"{known} and symbol = '{symbol}'"))
+    wait_for("indicators", lambda: system.query("select 1 from silver.indicators where symbol = 'ETHUSDT'"))
 
 
 @pytest.mark.parametrize("snippet", [text for kind, text in SNIPPETS if kind == "python"])

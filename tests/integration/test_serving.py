@@ -49,7 +49,9 @@ def differing(system: System, table: Served, before: datetime) -> set[str]:
 def wait_until_equal(system: System, names: Sequence[str]) -> None:
     before = datetime.now(UTC)
     for name in names:
-        wait_for(f"{name} has the lake's rows", lambda name=name: not differing(system, served()[name], before), 420, 5)
+        wait_for(
+            f"{name} has the lake's rows", lambda name=name: not differing(system, served()[name], before), every=5
+        )
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -57,7 +59,6 @@ def _filled(system: System) -> None:
     wait_for(
         "candles in PostgreSQL",
         lambda: in_postgres(system.settings(), "select 1 from silver.fact_ohlcv where is_closed limit 1"),
-        seconds=420,
     )
 
 
@@ -72,7 +73,6 @@ def test_the_hours_and_days_are_those_of_the_lakes_view(system: System, name: st
     wait_for(
         "the same counts",
         lambda: sorted(map(str, system.query(counted))) == sorted(map(str, in_postgres(system.settings(), counted))),
-        seconds=900,
         every=5,
     )
 
@@ -93,11 +93,11 @@ def writer_at_work(system: System) -> psutil.Process | None:
 
 def test_late_data_comes_over_also_when_the_run_that_brings_it_is_killed(system: System) -> None:
     day = (datetime.now(UTC) - timedelta(days=1)).date().isoformat()
-    done = system.crypto("backfill", "--kind", "klines", "--symbol", "XRPUSDT", "--from", day, "--to", day, seconds=300)
+    done = system.crypto("backfill", "--kind", "klines", "--symbol", "XRPUSDT", "--from", day, "--to", day)
     assert done.returncode == 0, done.stdout + done.stderr
     late = f"select 1 from silver.ohlcv_1m where symbol = 'XRPUSDT' and interval_start < timestamptz '{day} 23:00Z'"
-    wait_for("the candles of the day", lambda: len(system.query(late)) > 1000, seconds=420)
-    wait_for("a run that writes", lambda: writer_at_work(system), seconds=300, every=0.02).kill()
+    wait_for("the candles of the day", lambda: len(system.query(late)) > 1000)
+    wait_for("a run that writes", lambda: writer_at_work(system), every=0.02).kill()
     wait_until_equal(system, ALWAYS_THERE)
 
 
@@ -128,4 +128,4 @@ def test_all_engines_give_the_same_answer(system: System, sql: str) -> None:
         assert [done.returncode for done in asked] == [0, 0, 0], [done.stderr for done in asked]
         return [done.stdout for done in asked]
 
-    wait_for("one answer", lambda: len(set(answers())) == 1, seconds=300)
+    wait_for("one answer", lambda: len(set(answers())) == 1)

@@ -60,7 +60,7 @@ class Delivery:
         for event in (*events, after):
             self.producer.send(topic(PAIR.symbol), encode(event), message_key("binance", event.stream))
         self.producer.flush(30)
-        wait_for("the pipeline has taken it in", lambda: self._last in self.trade_ids(), seconds=400, every=3)
+        wait_for("the pipeline has taken it in", lambda: self._last in self.trade_ids(), every=3)
 
     def trade_ids(self) -> list[int]:
         return [row["trade_id"] for row in self.rows("trades", "trade_id")]

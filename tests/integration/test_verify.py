@@ -35,7 +35,7 @@ def told(verdict: dict[str, Any]) -> list[Any]:
 @pytest.fixture(scope="module", autouse=True)
 def some_minutes(system: System) -> None:
     """There are candles to look at."""
-    wait_for("five closed minutes", lambda: candles_closed(system) >= 5, seconds=500, every=5)
+    wait_for("five closed minutes", lambda: candles_closed(system) >= 5, every=5)
 
 
 def test_no_promise_is_broken_and_everything_there_is_was_looked_at(system: System) -> None:
@@ -53,7 +53,7 @@ def test_no_promise_is_broken_and_everything_there_is_was_looked_at(system: Syst
 
 def test_a_person_reads_a_table_and_what_it_comes_to(system: System) -> None:
     wide = replace(system, environment={**system.environment, "COLUMNS": "200"})
-    done = wide.crypto("verify", "--without-spark", "--symbol", "BTCUSDT", seconds=300)
+    done = wide.crypto("verify", "--without-spark", "--symbol", "BTCUSDT")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Spark was not asked" in done.stdout
     assert "1  A trade is in bronze exactly once" in done.stdout
@@ -68,7 +68,7 @@ def test_a_person_reads_a_table_and_what_it_comes_to(system: System) -> None:
     ],
 )
 def test_what_is_not_there_is_answered_with_what_is(system: System, arguments: tuple[str, ...], says: str) -> None:
-    done = system.crypto("verify", "--without-spark", *arguments, seconds=300)
+    done = system.crypto("verify", "--without-spark", *arguments)
     assert done.returncode == 1
     assert says in done.stderr
     assert "Traceback" not in done.stderr
@@ -108,7 +108,7 @@ def test_a_rebuild_beside_the_pipeline_changes_nothing_and_loses_nothing(system:
     there = {json.dumps(row) for row in system.query(sql, exact=True)}
     rebuild(system, {})
     assert there <= {json.dumps(row) for row in system.query(sql, exact=True)}
-    wait_for("the runs of the minute go on", lambda: candles_closed(system) > closed + 1, seconds=300, every=5)
+    wait_for("the runs of the minute go on", lambda: candles_closed(system) > closed + 1, every=5)
     after = marks(system)
     assert all(after[name] >= mark for name, mark in before.items())
     code, verdict = looked(system, "--without-spark")
@@ -139,4 +139,4 @@ def test_a_candle_that_is_not_its_trades_is_found_and_a_rebuild_mends_it(system:
         code, verdict = looked(system, "--without-spark")
         return code == 0 and not told(verdict)
 
-    wait_for("nothing is broken any more", mended, seconds=300, every=10)
+    wait_for("nothing is broken any more", mended, every=10)
