@@ -44,6 +44,7 @@ Gold is made when a test asks for it: two cores have enough to do. And no test w
 """
 
 
+_REPOSITORY = 'repositoryLocationName: "crypto_pipeline", repositoryName: "__repository__"'
 PATIENCE = 600.0
 """Seconds. On two cores with other tests what takes one minute may take some; only a failure waits so long."""
 
@@ -92,18 +93,31 @@ class System:
             command, env=self.environment, capture_output=True, text=True, timeout=seconds, check=False
         )
 
+    @contextmanager
+    def no_new_minute(self) -> Iterator[None]:
+        """No run of the pipeline begins, so that another has the machine; what comes meanwhile is taken in later."""
+        selector = f'{{{_REPOSITORY}, sensorName: "every_minute"}}'
+        asked = f"{{ sensorOrError(sensorSelector: {selector}) {{ ... on Sensor {{ id }} }} }}"
+        sensor = probes.graphql(self.settings(), asked, PATIENCE)["sensorOrError"]["id"]
+        probes.graphql(self.settings(), f'mutation {{ stopSensor(id: "{sensor}") {{ __typename }} }}', PATIENCE)
+        try:
+            yield
+        finally:
+            start = f"mutation {{ startSensor(sensorSelector: {selector}) {{ __typename }} }}"
+            probes.graphql(self.settings(), start, PATIENCE)
+
     def launch(self, job: str, config: dict[str, Any], tags: dict[str, str]) -> str:
         """Have Dagster run a job, as its UI does; gives the run's id."""
         named = ", ".join(f"{{key: {json.dumps(key)}, value: {json.dumps(value)}}}" for key, value in tags.items())
-        where = f'repositoryLocationName: "crypto_pipeline", repositoryName: "__repository__", pipelineName: "{job}"'
         parameters = (
-            f"selector: {{{where}}}, runConfigData: {json.dumps(json.dumps(config))}, "
+            f'selector: {{{_REPOSITORY}, pipelineName: "{job}"}}, '
+            f"runConfigData: {json.dumps(json.dumps(config))}, "
             f"executionMetadata: {{tags: [{named}]}}"
         )
         answers = "__typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }"
         asked = f"mutation {{ launchRun(executionParams: {{{parameters}}}) {{ {answers} }} }}"
         # Asked twice it would run twice, so it is asked once, with patience.
-        launched = probes.graphql(self.settings(), asked, patience=60)["launchRun"]
+        launched = probes.graphql(self.settings(), asked, PATIENCE)["launchRun"]
         assert "run" in launched, launched
         return str(launched["run"]["runId"])
 

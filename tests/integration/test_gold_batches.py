@@ -22,7 +22,8 @@ def batch_id(system: System) -> str:
     noted = notes(tables()[IN_GOLD], BATCH_ID, system.settings())
     if not noted:  # test_gold.py has not made it
         wait_for("indicators", lambda: notes(tables()["silver.indicators"], BATCH_ID, system.settings()))
-        system.run("analytics", {}, {})
+        with system.no_new_minute():
+            system.run("analytics", {}, {})
         noted = notes(tables()[IN_GOLD], BATCH_ID, system.settings())
     assert noted
     return noted.values[BATCH_ID]
