@@ -45,6 +45,25 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByMachi
     return ByMachine(config, log)
 
 
+class FailuresAtOnce:
+    """Says on the terminal what failed when it fails, not at the end, which an interrupted run does not come to."""
+
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        self._terminal = terminal
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._terminal.write_line(f"\nFAILED {report.nodeid} ({report.when})\n{report.longreprtext[-1500:]}")
+
+
+@pytest.hookimpl(trylast=True)  # the terminal is there
+def pytest_configure(config: pytest.Config) -> None:
+    """Failures are told at once, by the process that distributes the tests."""
+    terminal = config.pluginmanager.getplugin("terminalreporter")
+    if terminal and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(FailuresAtOnce(terminal))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The deployed systems come last."""
     order = {part: place for place, part in enumerate(WORKS)}
