@@ -9,6 +9,10 @@ from deployment.paths import env_file_lines, home, setting
 SECRETS = {
     "S3_ACCESS_KEY": 10,
     "S3_SECRET_KEY": 24,
+    "S3_STREAMING_ACCESS_KEY": 10,
+    "S3_STREAMING_SECRET_KEY": 20,
+    "S3_LAKE_ACCESS_KEY": 10,
+    "S3_LAKE_SECRET_KEY": 20,
     "S3_READER_ACCESS_KEY": 10,
     "S3_READER_SECRET_KEY": 20,
     "POSTGRES_PASSWORD": 24,
