@@ -72,11 +72,11 @@ def _make_accounts(settings: Settings) -> None:
                 as_they_are.add(key)
             else:
                 admin.user_remove(key)  # with all keys that it made for itself
-    for key, (name, secret) in accounts.items():
+    for key, (name, password) in accounts.items():
         if key not in as_they_are:
             with suppress(MinioAdminException):  # there is none
                 admin.delete_service_account(key)  # as which the reader was made before the others had accounts
-            admin.user_add(key, secret)
+            admin.user_add(key, password)
         admin.policy_set(PREFIX + name, user=key)
 
 

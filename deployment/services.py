@@ -409,7 +409,7 @@ def secrets(service: Service, settings: Settings) -> dict[str, str]:
 
 
 def environment(service: Service, settings: Settings) -> dict[str, str]:
-    """What stands in the service's environment for every secret there is, so that `.env` is not asked: its own, or nothing."""
+    """What stands in the service's environment for each secret, its own or nothing, so that `.env` is not asked."""
     return dict.fromkeys(env_file.SECRETS, "") | secrets(service, settings)
 
 

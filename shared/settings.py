@@ -18,7 +18,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 LogFormat = Literal["text", "json"]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Account = Literal["streaming", "lake", "reader"]
-"""An account in our MinIO, with a policy of this name: streaming's; that of Spark and Dagster; that of all who only read."""
+"""An account in our MinIO: streaming's; that of Spark and Dagster, which fill the lake; that of all who only read."""
 Symbols = Annotated[str, BeforeValidator(lambda value: str(value).strip())]
 
 

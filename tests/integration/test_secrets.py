@@ -1,11 +1,14 @@
 """No secret of the deployed system shows in its processes' command lines or in a file that others may read."""
 
 import stat
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 from dotenv import dotenv_values
 
 from deployment import env_file
+from deployment.services import environment, table
 from tests.system import System
 
 LOOKED_THROUGH = ("log", "supervisor", "spark", "dagster")
@@ -28,6 +31,21 @@ def test_no_command_line_holds_a_secret(system: System) -> None:
     lines = [" ".join(line).encode() for _, line in system.asked(lambda process: process.cmdline())]
     assert len(lines) > 10
     assert not [name for name, secret in secrets(system).items() if any(secret in line for line in lines)]
+
+
+def test_a_process_is_told_the_secrets_of_its_service_and_no_other(system: System) -> None:
+    settings = system.settings()
+    every = {value for name in env_file.SECRETS if (value := dotenv_values(system.home / ".env")[name])}
+    seen = 0
+    for name, service in table(settings).items():
+        theirs = set(environment(service, settings).values())
+        mine = psutil.Process(system.supervisor().processes()[name]["pid"])
+        for process in (mine, *mine.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):  # a run that has ended meanwhile
+                told = " ".join(process.environ().values())
+                assert {secret for secret in every if secret in told} <= theirs, name
+                seen += 1
+    assert seen > 10
 
 
 def test_no_file_that_others_may_read_holds_a_secret(system: System) -> None:
