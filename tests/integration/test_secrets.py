@@ -5,10 +5,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
+import pytest
+from botocore.exceptions import ClientError
 from dotenv import dotenv_values
 
 from deployment import env_file
 from deployment.services import environment, table
+from streaming.object_store import s3_client
 from tests.system import System
 
 LOOKED_THROUGH = ("log", "supervisor", "spark", "dagster")
@@ -59,6 +62,18 @@ def test_no_file_that_others_may_read_holds_a_secret(system: System) -> None:
         if secret in file.read_bytes()
     ]
     assert not found
+
+
+def test_a_secret_is_given_anew_by_one_command_and_the_old_one_lets_nobody_in(system: System) -> None:
+    before, ran = system.settings(), {name: one["pid"] for name, one in system.supervisor().processes().items()}
+    told = system.script("deploy.sh", "--local", "--rotate", "S3_READER_SECRET_KEY").stdout
+    after = system.settings()
+    restarted = {name for name, one in system.supervisor().processes().items() if one["pid"] != ran[name]}
+    assert restarted == {"bucket", "monitoring", "dashboard"}
+    with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
+        s3_client(before.as_account("reader")).list_objects_v2(Bucket=before.bucket)
+    assert s3_client(after.as_account("reader")).list_objects_v2(Bucket=after.bucket)["KeyCount"]
+    assert after.s3_reader_secret_key.get_secret_value() not in told
 
 
 def test_env_is_its_owners_alone(system: System) -> None:
