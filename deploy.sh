@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Start everything and return when it is healthy: ./deploy.sh [--demo] [--local|--docker]
+# Start everything and return when it is healthy: ./deploy.sh [--demo] [--local|--docker] [--rotate SECRET]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 for python in python3 python3.12 python3.11; do

@@ -19,7 +19,6 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from crypto_pipeline import catalog
-from crypto_pipeline.bucket import make_bucket, make_reader
 from crypto_pipeline.lakehouse import Lakehouse
 from crypto_pipeline.silver import fact_ohlcv
 from shared import logs
@@ -118,8 +117,6 @@ def serve(config: Settings) -> int:
     lake = Lakehouse(spark, config.bucket, config.lake_buckets)
     executor = Thread(target=spark.range(1).count, daemon=True)
     executor.start()  # it starts while the tables are registered
-    make_bucket(config)
-    make_reader(config)
     register(lake)
     server = _listen(spark, config)
     log.info("listening on %s:%s", config.bind_address, config.spark_connect_port)

@@ -335,7 +335,8 @@ def _asked(question: Callable[[], Answer], table: Table, settings: Settings) -> 
             "first rows come about two minutes later."
         )
     if "privileges" in text or "403" in text:
-        why = f"The object store {settings.s3_url} refuses S3_ACCESS_KEY and S3_SECRET_KEY: mend them in .env."
+        cure = "mend S3_ACCESS_KEY and S3_SECRET_KEY in .env" if settings.s3_endpoint else "./deploy.sh makes it anew"
+        why = f"The object store {settings.s3_url} refuses our account: {cure}."
     elif "error sending request" in text or "Generic S3 error" in text:
         why = f"The lake is not running: nothing answers at {settings.s3_url}. Start it with ./deploy.sh"
     else:

@@ -10,7 +10,7 @@ import time
 from types import FrameType
 from typing import NoReturn
 
-from deployment import docker, environment, preflight
+from deployment import docker, env_file, environment, preflight
 from deployment.console import STATUS_MARK, Console
 from deployment.install import STEPS
 from deployment.paths import PROJECT, child_environment, home, setting, state
@@ -69,9 +69,16 @@ def main() -> int:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--local", action="store_true", help="as local processes, even with a Docker engine")
     where.add_argument("--docker", action="store_true", help="with docker compose, even if the engine was not seen")
+    parser.add_argument(
+        "--rotate", metavar="SECRET", help="give this secret of .env anew, and restart what uses it, in .env's mode"
+    )
     chosen = parser.parse_args()
     signal.signal(signal.SIGTERM, _interrupted)
-    mode = "demo" if chosen.demo else "live"
+    if chosen.rotate and (reason := env_file.why_not_renewed(chosen.rotate)):
+        print(f"✗ {reason}")
+        return 2
+    is_demo = chosen.demo or bool(chosen.rotate and setting("CRYPTO_MODE", "live") == "demo")
+    mode = "demo" if is_demo else "live"
     local = chosen.local or not (chosen.docker or docker.engine_runs())
     (home() / "var").mkdir(parents=True, exist_ok=True)
     with (home() / "var" / "deploy.lock").open("w") as lock:
@@ -80,14 +87,17 @@ def main() -> int:
         except OSError:
             print("Another ./deploy.sh is running: wait for it, or end it.")
             return 1
-        return _deploy(mode, local)
+        return _deploy(mode, local, chosen.rotate)
 
 
-def _deploy(mode: str, local: bool) -> int:
+def _deploy(mode: str, local: bool, rotate: str | None) -> int:
     faults = preflight.faults(setting("MEMORY_PROFILE", "8g"), local, preflight.this_machine())
     if faults:
         print("\n".join(f"✗ {fault}" for fault in faults))
         return 1
+    if rotate:
+        env_file.renew(rotate)
+        print(f"Made {rotate} anew in {home() / '.env'}.")
     log = state(mode) / "log" / "deploy.log"
     began = time.monotonic()
     with Console.logging_to(log) as console:
@@ -105,6 +115,8 @@ def _deploy(mode: str, local: bool) -> int:
         try:
             install(STEPS if local else (environment.STEP,), console, shell, after, watch)
             code = second[0].wait()
+            if code == 0 and rotate == "GRAFANA_ADMIN_PASSWORD" and not local:
+                code = docker.tell_grafana(mode)
         except (InstallError, KeyboardInterrupt) as error:
             shell.end()
             for stage in second:

@@ -28,6 +28,12 @@ def run(mode: str, profiles: Iterable[str], *arguments: str, **env: str) -> int:
     return subprocess.run([*compose(mode, profiles), *arguments], env=environment, check=False).returncode
 
 
+def tell_grafana(mode: str) -> int:
+    """Have Grafana take the password that its container now has, for its volume keeps the first one."""
+    told = 'printf %s "$GF_SECURITY_ADMIN_PASSWORD" | grafana cli admin reset-admin-password --password-from-stdin'
+    return run(mode, (), "exec", "-T", "grafana", "sh", "-c", told)
+
+
 def containers() -> list[str]:
     """The containers of this project that exist."""
     return _listed("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={NAME}")

@@ -1,14 +1,18 @@
-"""`.env`: its secrets are made at the first run and never changed; its mode is that of the last `deploy.sh`."""
+"""`.env`: its secrets are made at the first run and changed only when asked to; its mode is the last `deploy.sh`'s."""
 
 import os
 import secrets
 from pathlib import Path
 
-from deployment.paths import env_file_lines, home, setting
+from deployment.paths import child_environment, env_file_lines, home, setting
 
 SECRETS = {
     "S3_ACCESS_KEY": 10,
     "S3_SECRET_KEY": 24,
+    "S3_STREAMING_ACCESS_KEY": 10,
+    "S3_STREAMING_SECRET_KEY": 20,
+    "S3_LAKE_ACCESS_KEY": 10,
+    "S3_LAKE_SECRET_KEY": 20,
     "S3_READER_ACCESS_KEY": 10,
     "S3_READER_SECRET_KEY": 20,
     "POSTGRES_PASSWORD": 24,
@@ -33,9 +37,38 @@ def ensure(mode: str) -> list[str]:
     text = path.read_text(encoding="utf-8") if path.exists() else HEAD
     if text and not text.endswith("\n"):
         text += "\n"
-    text += "".join(f"{name}={secrets.token_hex(SECRETS[name])}\n" for name in missing)
+    text += "".join(f"{_made(name)}\n" for name in missing)
     _write(path, with_mode(text, mode))
     return missing
+
+
+def why_not_renewed(name: str) -> str:
+    """Why a secret cannot be given anew here, with the cure; empty where it can."""
+    if name not in SECRETS:
+        return f"{name} is none of the secrets that ./deploy.sh makes: {', '.join(SECRETS)}."
+    if child_environment().get(name):
+        return f"{name} is given by the environment: change it there, then run ./deploy.sh."
+    for other, names in (("S3_ENDPOINT", "S3_"), ("CLICKHOUSE_URL", "CLICKHOUSE_")):
+        if name.startswith(names) and setting(other, ""):
+            return (
+                f"{name} is of the server at {other}: change it there, write it into {home() / '.env'}, "
+                "then run ./deploy.sh."
+            )
+    return ""
+
+
+def renew(name: str) -> None:
+    """Give a secret of `.env` a new value; all else there stays. Raises `ValueError` for what is none."""
+    if reason := why_not_renewed(name):
+        raise ValueError(reason)
+    path = home() / ".env"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else [HEAD.rstrip()]
+    kept = [line for line in lines if line.partition("=")[0].strip() != name]
+    _write(path, "\n".join([*kept, _made(name)]) + "\n")
+
+
+def _made(name: str) -> str:
+    return f"{name}={secrets.token_hex(SECRETS[name])}"
 
 
 def with_mode(text: str, mode: str) -> str:

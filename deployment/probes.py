@@ -7,6 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from typing import Any
+from urllib.parse import urlsplit
 
 from shared.settings import Settings
 
@@ -41,17 +42,49 @@ def minio(settings: Settings) -> None:
     get(f"http://{settings.host('minio')}:{settings.minio_port}/minio/health/ready")
 
 
+def bucket(settings: Settings) -> None:
+    """The bucket is there, and lets an account in that may list it."""
+    import urllib3
+    from minio import Minio
+    from minio.error import MinioException
+    from urllib3.exceptions import HTTPError
+
+    ours = settings.as_account("reader")
+    url = urlsplit(ours.s3_url)
+    patience = urllib3.PoolManager(timeout=PATIENCE, retries=False)
+    try:
+        store = Minio(
+            endpoint=url.netloc,
+            access_key=ours.s3_access_key,
+            secret_key=ours.s3_secret_key.get_secret_value(),
+            secure=url.scheme == "https",
+            region=ours.s3_region,
+            http_client=patience,
+        )
+        is_there = store.bucket_exists(bucket_name=ours.bucket)
+    except MinioException as error:
+        raise UnhealthyError(f"{ours.s3_url} refuses our account ({getattr(error, 'code', error)})") from None
+    except (HTTPError, ValueError) as error:
+        raise UnhealthyError(f"no answer from {ours.s3_url} ({_reason(error)})") from None
+    finally:
+        patience.clear()
+    if not is_there:
+        raise UnhealthyError(f"there is no bucket {ours.bucket} at {ours.s3_url} yet")
+
+
 def postgres(settings: Settings) -> None:
-    """The database lets us in with our password."""
+    """The database lets us in: the superuser, or the role that reads where we know no more."""
     import psycopg2
 
+    is_super = bool(settings.postgres_password.get_secret_value())
+    password = settings.postgres_password if is_super else settings.serving_reader_password
     try:
         connection = psycopg2.connect(
             host=settings.postgres_host,
             port=settings.postgres_port,
-            user=settings.postgres_user,
-            password=settings.postgres_password.get_secret_value(),
-            dbname=settings.postgres_database,
+            user=settings.postgres_user if is_super else settings.serving_reader,
+            password=password.get_secret_value(),
+            dbname=settings.postgres_database if is_super else settings.serving_database,
             connect_timeout=2,
         )
     except psycopg2.OperationalError as error:

@@ -13,10 +13,10 @@ import time
 from deployment import given
 from deployment.paths import child_environment, set_environment, setting, state
 from deployment.probes import UnhealthyError
-from deployment.services import TABLE, Service, table
+from deployment.services import TABLE, Service, environment, table
 from deployment.steps import InstallError
 from shared import logs
-from shared.settings import Settings, SettingsError, settings
+from shared.settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,8 @@ def main() -> None:
     die_with_parent(getattr(signal, f"SIG{service.stop_signal}"))
     set_environment(given.saved(state(setting("CRYPTO_MODE", "live")) / "supervisor"))
     try:
-        loaded = settings()
+        set_environment(environment(service, Settings.load()))  # from here on it knows no other secret
+        loaded = Settings.load()
     except SettingsError as error:
         sys.exit(str(error))
     logs.set_up(loaded.log_format)

@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployment import dagster, jars, kafka, minio, postgres, probes, prometheus, spark
+from pydantic import SecretStr
+
+from deployment import bucket, dagster, env_file, jars, kafka, minio, postgres, probes, prometheus, spark
 from deployment.command import Command
 from deployment.paths import PROJECT
-from shared.settings import Settings
+from shared.settings import Account, Settings
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,11 @@ class Service:
     code: tuple[str, ...] = ()
     """Files and folders of the project; a change of them restarts it."""
     reads: tuple[str, ...] = ()
-    """The settings whose names begin so; a change of them restarts it."""
+    """The settings whose names begin so; a change of them restarts it. Secrets are none of them."""
+    secrets: tuple[str, ...] = ()
+    """The secrets that it is given; a change of them restarts it."""
+    account: Account | None = None
+    """As whom it reaches the bucket: with our MinIO it has the keys of this account, and no other."""
     unless: str = ""
     """The setting that names another one in its stead; then it is not started."""
     mode: str = ""
@@ -54,6 +60,7 @@ _PYTHON = ("requirements.lock", "shared")
 _LAKE = ("lake_", "s3_", "minio_port", "kafka_", "spark_", "postgres_")
 _EXCHANGE = ("binance_", "simulator_port", "symbols_file", "active_symbols")
 _STREAM = (*_EXCHANGE, "kafka_", "stream_", "metrics_port", "raw_archive", "s3_", "minio_port")
+_KEYS = ("S3_ACCESS_KEY", "S3_SECRET_KEY")
 _PORTS = tuple(name for name in Settings.model_fields if name.endswith("_port"))
 _DAGSTER = (
     "config/dagster.yaml",
@@ -85,8 +92,20 @@ TABLE = (
         installs=lambda: minio.program() is not None,
         ports=("minio_port", "minio_console_port"),
         code=("deployment/minio.py",),
-        reads=("minio_", "s3_access_key", "s3_secret_key", "s3_region"),
+        reads=("minio_", "s3_region"),
+        secrets=_KEYS,
         unless="s3_endpoint",
+    ),
+    Service(
+        name="bucket",
+        command=bucket.command,
+        prepare=bucket.prepare,
+        probe=probes.bucket,
+        memory_mb=(192, 160),
+        needs=("minio",),
+        code=("deployment/bucket.py", *_PYTHON),
+        reads=("s3_", "minio_port"),
+        secrets=tuple(name for name in env_file.SECRETS if name.startswith("S3_")),
     ),
     Service(
         name="postgres",
@@ -96,7 +115,13 @@ TABLE = (
         installs=lambda: postgres.binaries() is not None,
         ports=("postgres_port",),
         code=("deployment/postgres.py",),
-        reads=("postgres_", "serving_"),
+        reads=("postgres_",),
+        secrets=(
+            "POSTGRES_PASSWORD",
+            "SERVING_OWNER_PASSWORD",
+            "SERVING_WRITER_PASSWORD",
+            "SERVING_READER_PASSWORD",
+        ),
         stop_signal="INT",  # TERM would wait for the clients to go
     ),
     Service(
@@ -125,7 +150,7 @@ TABLE = (
         command=spark.connect,
         probe=probes.spark_connect,
         memory_mb=(2048, 1536),
-        needs=("minio", "spark-master", "spark-worker"),
+        needs=("bucket", "spark-master", "spark-worker"),
         installs=lambda: jars.folder("spark").is_dir(),
         ports=("spark_connect_port", "spark_ui_port"),
         code=(
@@ -137,6 +162,7 @@ TABLE = (
             *_PYTHON,
         ),
         reads=(*_LAKE, "indicators_file"),
+        account="lake",
         unless="spark_remote",
     ),
     Service(
@@ -168,9 +194,15 @@ TABLE = (
             "indicators_file",
             "pipeline_",
             "portfolio_file",
-            "serving_",
             "signals_file",
         ),
+        secrets=(
+            "POSTGRES_PASSWORD",
+            "SERVING_OWNER_PASSWORD",
+            "SERVING_WRITER_PASSWORD",
+            "CLICKHOUSE_WRITER_PASSWORD",
+        ),
+        account="lake",
     ),
     Service(
         name="dagster-webserver",
@@ -181,6 +213,7 @@ TABLE = (
         ports=("dagster_port",),
         code=_DAGSTER,
         reads=("postgres_", "dagster_"),
+        secrets=("POSTGRES_PASSWORD",),
     ),
     Service(
         name="dagster-daemon",
@@ -190,6 +223,7 @@ TABLE = (
         needs=("postgres", "dagster-code"),
         code=_DAGSTER,
         reads=("postgres_", "dagster_"),
+        secrets=("POSTGRES_PASSWORD",),
     ),
     Service(
         name="simulator",
@@ -210,6 +244,7 @@ TABLE = (
         ports=("metrics_port",),
         code=("streaming", *_PYTHON),
         reads=_STREAM,
+        account="streaming",
         stop_seconds=40,
     ),
     Service(
@@ -226,10 +261,10 @@ TABLE = (
             "dagster_port",
             "kafka_",
             "postgres_",
-            "serving_",
             "symbols_file",
             "active_symbols",
         ),
+        secrets=("POSTGRES_PASSWORD", "SERVING_READER_PASSWORD"),
     ),
     Service(
         name="clickhouse-trades",
@@ -246,6 +281,7 @@ TABLE = (
             *_PYTHON,
         ),
         reads=("clickhouse", "kafka_"),
+        secrets=("CLICKHOUSE_WRITER_PASSWORD",),
         only_with="has_clickhouse",
     ),
     Service(
@@ -263,7 +299,9 @@ TABLE = (
             "serving/clickhouse",
             *_PYTHON,
         ),
-        reads=("clickhouse", "kafka_", "postgres_", "serving_", *_PORTS),
+        reads=("clickhouse", "kafka_", "postgres_", "s3_", *_PORTS),
+        secrets=("SERVING_READER_PASSWORD", "CLICKHOUSE_READER_PASSWORD"),
+        account="reader",
     ),
     Service(
         name="prometheus",
@@ -310,10 +348,11 @@ TABLE = (
             "dashboard_",
             "indicators_file",
             "metrics_port",
-            "serving_",
             "simulator_port",
             "spark_",
         ),
+        secrets=("SERVING_READER_PASSWORD",),
+        account="reader",
     ),
 )
 
@@ -352,6 +391,27 @@ def paths(service: Service) -> tuple[Path, ...]:
 
 
 def values(service: Service, settings: Settings) -> dict[str, object]:
-    """The settings that the service reads."""
+    """The settings that the service reads, and the secrets that it is given."""
     prefixes = (*_ALWAYS_READ, *service.reads)
-    return {name: value for name, value in sorted(settings.model_dump().items()) if name.startswith(prefixes)}
+    plain = {
+        name: value
+        for name, value in sorted(settings.model_dump().items())
+        if name.startswith(prefixes) and name.upper() not in env_file.SECRETS
+    }
+    return plain | secrets(service, settings)
+
+
+def secrets(service: Service, settings: Settings) -> dict[str, str]:
+    """The secrets that the service is given, by the names of their settings."""
+    theirs = settings.as_account(service.account) if service.account else settings
+    names = (*service.secrets, *(_KEYS if service.account else ()))
+    return {name: _revealed(getattr(theirs, name.lower())) for name in names}
+
+
+def environment(service: Service, settings: Settings) -> dict[str, str]:
+    """What stands in the service's environment for each secret, its own or nothing, so that `.env` is not asked."""
+    return dict.fromkeys(env_file.SECRETS, "") | secrets(service, settings)
+
+
+def _revealed(value: SecretStr | str) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value

@@ -103,13 +103,8 @@ class Supervisor:
 
 def version(service: Service, settings: Settings) -> str:
     """What the service is made of, in twelve digits: its code, and the settings that it reads."""
-    values = repr([(name, _plain(value)) for name, value in services.values(service, settings).items()])
+    values = repr([(name, str(value)) for name, value in services.values(service, settings).items()])
     return hashlib.sha256((fingerprint(*services.paths(service)) + values).encode()).hexdigest()[:12]
-
-
-def _plain(value: object) -> str:
-    reveal = getattr(value, "get_secret_value", None)
-    return str(reveal() if reveal else value)
 
 
 def configuration(table: Iterable[Service], settings: Settings, supervisor: Supervisor) -> str:

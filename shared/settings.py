@@ -17,6 +17,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 LogFormat = Literal["text", "json"]
 Port = Annotated[int, Field(ge=1, le=65535)]
+Account = Literal["streaming", "lake", "reader"]
+"""An account in our MinIO: streaming's; that of Spark and Dagster, which fill the lake; that of all who only read."""
 Symbols = Annotated[str, BeforeValidator(lambda value: str(value).strip())]
 
 
@@ -97,7 +99,14 @@ class Settings(BaseSettings):
     s3_bucket: str = ""
     s3_access_key: str = ""
     s3_secret_key: SecretStr = SecretStr("")
+    """In `.env` of our MinIO's root, or of the other store; in a service of its own account."""
     s3_region: str = "us-east-1"
+    s3_streaming_access_key: str = ""
+    s3_streaming_secret_key: SecretStr = SecretStr("")
+    """The account in our MinIO that adds to the raw archive."""
+    s3_lake_access_key: str = ""
+    s3_lake_secret_key: SecretStr = SecretStr("")
+    """The account of Spark and Dagster, which fill the tables."""
     s3_reader_access_key: str = ""
     s3_reader_secret_key: SecretStr = SecretStr("")
     """The account in our MinIO that may read the bucket and nothing else: give it to who does research elsewhere."""
@@ -207,6 +216,21 @@ class Settings(BaseSettings):
     def bucket(self) -> str:
         return self.s3_bucket or ("datalake-demo" if self.mode == "demo" else "datalake")
 
+    def account(self, name: Account) -> tuple[str, SecretStr]:
+        """The two keys of an account in our MinIO; empty where this process is not given them."""
+        return getattr(self, f"s3_{name}_access_key"), getattr(self, f"s3_{name}_secret_key")
+
+    def as_account(self, name: Account) -> Self:
+        """These settings with the keys of this account for the object store.
+
+        As they are with another store than our MinIO, and where the account's keys are not known: then
+        `S3_ACCESS_KEY` and `S3_SECRET_KEY` are what this process was given.
+        """
+        key, secret = self.account(name)
+        if self.s3_endpoint or not key:
+            return self
+        return self.model_copy(update={"s3_access_key": key, "s3_secret_key": secret})
+
     @property
     def serving_owner_url(self) -> str:
         return self._serving_url(self.serving_owner, self.serving_owner_password)
@@ -271,5 +295,5 @@ class Settings(BaseSettings):
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:
-    """The settings of this process."""
-    return Settings.load()
+    """The settings of this process, which reads the bucket; to write there `as_account` gives those of who may."""
+    return Settings.load().as_account("reader")

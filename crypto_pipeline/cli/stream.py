@@ -31,7 +31,9 @@ def stream(
             raise typer.BadParameter("--streams, --json and --limit go with --stdout; the service reads symbols.yaml.")
         from streaming.service import serve
 
-        raise typer.Exit(serve(settings().model_copy(update={"active_symbols": symbols} if symbols else {})))
+        raise typer.Exit(
+            serve(settings().as_account("streaming").model_copy(update={"active_symbols": symbols} if symbols else {}))
+        )
 
     from streaming.console import chosen, print_events
 

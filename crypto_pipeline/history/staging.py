@@ -23,7 +23,7 @@ class Staging:
 
     def __init__(self, settings: Settings) -> None:
         self._bucket = settings.bucket
-        self._client = s3_client(settings)
+        self._client = s3_client(settings.as_account("lake"))
 
     @contextmanager
     def of(self, rows: pa.Table) -> Iterator[str]:

@@ -23,7 +23,9 @@ def demo(home: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("CRYPTO_MODE", "demo")
     monkeypatch.setenv("S3_ACCESS_KEY", "the-access-key")
     monkeypatch.setenv("S3_SECRET_KEY", "the-secret-key")
-    monkeypatch.setenv("S3_READER_SECRET_KEY", "the-lakes-reader-key")
+    for account in ("STREAMING", "LAKE", "READER"):
+        monkeypatch.setenv(f"S3_{account}_ACCESS_KEY", f"the-{account}-access-key")
+        monkeypatch.setenv(f"S3_{account}_SECRET_KEY", f"the-{account}-secret-key")
     monkeypatch.setenv("GRAFANA_ADMIN_PASSWORD", "the-admin's")
     monkeypatch.setenv("POSTGRES_PASSWORD", "the-password")
     for role in ("owner", "writer", "reader"):

@@ -11,7 +11,7 @@ import yaml
 
 from deployment import compose, docker, env_file, jars, kafka
 from deployment.paths import PROJECT
-from deployment.services import TABLE
+from deployment.services import TABLE, Service
 from monitoring import dashboards
 from serving.clickhouse import server
 from serving.clickhouse.schema import DATABASES
@@ -48,6 +48,20 @@ def test_each_container_runs_and_probes_its_service_and_needs_what_it_needs(desc
             [service.mode] if service.mode else [service.name] if service.only_with else []
         )
         assert one.get("stop_signal", "SIGTERM") == f"SIG{service.stop_signal}"
+
+
+@pytest.mark.parametrize("service", TABLE, ids=lambda service: service.name)
+def test_each_container_is_given_the_secrets_of_its_service_and_no_other(
+    described: dict[str, Any], service: Service
+) -> None:
+    theirs = {name: f"${{{name}:-}}" for name in service.secrets}
+    if service.account:
+        mine = [f"S3_{service.account.upper()}_{name}" for name in ("ACCESS_KEY", "SECRET_KEY")]
+        theirs |= {name: f"${{{name}:-}}" for name in mine}
+        # with another store than our MinIO it is given the keys of that
+        theirs |= {name: f"${{S3_ENDPOINT:+${{{name}}}}}" for name in ("S3_ACCESS_KEY", "S3_SECRET_KEY")}
+    environment = described["services"][container(service.name)]["environment"]
+    assert {name: environment[name] for name in env_file.SECRETS} == dict.fromkeys(env_file.SECRETS, "") | theirs
 
 
 def test_a_container_with_another_name_is_found_by_the_services_name(described: dict[str, Any]) -> None:

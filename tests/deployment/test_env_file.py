@@ -37,6 +37,18 @@ def test_a_secret_whose_line_is_taken_out_is_made_anew_and_the_others_stay(home:
     assert (home / ".env").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize("name", env_file.SECRETS)
+def test_a_secret_that_is_given_anew_is_another_one_and_all_else_stays(home: Path, name: str) -> None:
+    env_file.ensure("demo")
+    before = dotenv_values(home / ".env")
+    env_file.renew(name)
+    after = dotenv_values(home / ".env")
+    assert {one for one in before | after if before.get(one) != after.get(one)} == {name}
+    assert len(str(after[name])) == len(str(before[name]))
+    assert (home / ".env").stat().st_mode & 0o777 == 0o600
+    assert env_file.ensure("demo") == []
+
+
 def test_every_secret_is_made_once_and_stays(home: Path) -> None:
     assert set(env_file.ensure("demo")) == set(env_file.SECRETS)
     first = (home / ".env").read_text()

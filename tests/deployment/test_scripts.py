@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deployment import run
+from deployment import env_file, run
 from deployment.paths import PROJECT
 
 SCRIPTS = ("deploy.sh", "stop.sh", "cleanup.sh", "monitor.sh")
@@ -43,6 +43,29 @@ def test_deploy_refuses_to_be_local_and_in_docker(home: Path) -> None:
         [sys.executable, "-m", "deployment", "--local", "--docker"], cwd=PROJECT, capture_output=True, check=False
     )
     assert done.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "said"),
+    [
+        ("S3_RAEDER_SECRET_KEY", {}, "none of the secrets that ./deploy.sh makes: " + ", ".join(env_file.SECRETS)),
+        ("KAFKA_PORT", {}, "KAFKA_PORT is none of the secrets"),
+        ("POSTGRES_PASSWORD", {"POSTGRES_PASSWORD": "mine"}, "given by the environment: change it there"),
+        ("S3_SECRET_KEY", {"S3_ENDPOINT": "https://store"}, "of the server at S3_ENDPOINT: change it there"),
+        ("CLICKHOUSE_WRITER_PASSWORD", {"CLICKHOUSE_URL": "https://other"}, "of the server at CLICKHOUSE_URL"),
+    ],
+)
+def test_a_secret_that_is_not_ours_to_give_anew_is_refused_and_nothing_is_begun(
+    home: Path, monkeypatch: pytest.MonkeyPatch, name: str, given: dict[str, str], said: str
+) -> None:
+    for setting, value in given.items():
+        monkeypatch.setenv(setting, value)
+    command = [sys.executable, "-m", "deployment", "--rotate", name]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert said in done.stdout
+    assert "mine" not in done.stdout
+    assert list(home.iterdir()) == []
 
 
 def test_an_unknown_service_is_told_the_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from deployment import env_file, start, supervise
-from deployment.services import TABLE, table
+from deployment.services import TABLE, environment, table
 from deployment.supervise import Supervisor, version
 from shared.settings import Settings
 from shared.yaml_file import YamlFileError
@@ -75,28 +75,46 @@ def test_a_setting_of_runs_restarts_what_starts_them(
     assert version(BY_NAME["dagster-code"], demo) != version(BY_NAME["dagster-code"], Settings.load())
 
 
+POSTGRES = {"postgres", "dagster-code", "dagster-webserver", "dagster-daemon", "alerts"}
 USERS = {
-    "S3_ACCESS_KEY": {"minio", "spark-connect", "dagster-code", "streaming", "dashboard"},
-    "S3_SECRET_KEY": {"minio", "spark-connect", "dagster-code", "streaming", "dashboard"},
-    "S3_READER_ACCESS_KEY": {"spark-connect"},
-    "S3_READER_SECRET_KEY": {"spark-connect"},
-    "POSTGRES_PASSWORD": {"postgres", "dagster-code", "dagster-webserver", "dagster-daemon", "alerts", "monitoring"},
+    "S3_ACCESS_KEY": {"minio", "bucket"},
+    "S3_SECRET_KEY": {"minio", "bucket"},
+    "S3_STREAMING_ACCESS_KEY": {"bucket", "streaming"},
+    "S3_STREAMING_SECRET_KEY": {"bucket", "streaming"},
+    "S3_LAKE_ACCESS_KEY": {"bucket", "spark-connect", "dagster-code"},
+    "S3_LAKE_SECRET_KEY": {"bucket", "spark-connect", "dagster-code"},
+    "S3_READER_ACCESS_KEY": {"bucket", "monitoring", "dashboard"},
+    "S3_READER_SECRET_KEY": {"bucket", "monitoring", "dashboard"},
+    "POSTGRES_PASSWORD": POSTGRES,
     "SERVING_OWNER_PASSWORD": {"postgres", "dagster-code"},
     "SERVING_WRITER_PASSWORD": {"postgres", "dagster-code"},
     "SERVING_READER_PASSWORD": {"postgres", "alerts", "monitoring", "dashboard"},
-    "CLICKHOUSE_WRITER_PASSWORD": {"clickhouse-trades", "dagster-code", "monitoring"},
-    "CLICKHOUSE_READER_PASSWORD": set(),
+    "CLICKHOUSE_WRITER_PASSWORD": {"clickhouse-trades", "dagster-code"},
+    "CLICKHOUSE_READER_PASSWORD": {"monitoring"},
     "GRAFANA_ADMIN_PASSWORD": set(),
 }
-"""Who must be told of a new secret: who checks it, and who shows it."""
+"""Who must be told of a new secret: who checks it, and who shows it. Nobody else knows it."""
 
 
 @pytest.mark.parametrize("name", env_file.SECRETS)
-def test_a_new_secret_restarts_all_that_use_it(demo: Settings, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_new_secret_restarts_all_that_use_it_and_nothing_else(
+    demo: Settings, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setenv(name, "another")
     changed = Settings.load()
     differ = {name for name, service in BY_NAME.items() if version(service, demo) != version(service, changed)}
-    assert differ >= USERS[name]
+    assert differ == USERS[name]
+
+
+@pytest.mark.parametrize("name", env_file.SECRETS)
+def test_a_secret_is_in_the_environment_of_those_that_use_it_alone(
+    demo: Settings, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "only-this-one")
+    changed = Settings.load()
+    told = {one: environment(service, changed) for one, service in BY_NAME.items()}
+    assert all(set(each) == set(env_file.SECRETS) for each in told.values())
+    assert {one for one, each in told.items() if "only-this-one" in each.values()} == USERS[name]
 
 
 def test_nothing_runs_where_nothing_was_started(demo: Settings) -> None:
