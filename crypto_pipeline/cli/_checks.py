@@ -16,6 +16,7 @@ from crypto_pipeline.indicators._file import IndicatorsFileError
 from crypto_pipeline.indicators._file import load as load_plan
 from deployment import docker, health, ports, preflight, processes, services
 from deployment.supervise import Supervisor
+from shared.disk import WARNING_PERCENT, imports_wait, lake_disk
 from shared.settings import Settings, SettingsError
 from shared.symbol_manager import Selector, Symbol, SymbolsFileError, load_watchlist
 from streaming.connection import explained
@@ -77,6 +78,10 @@ def _machine(settings: Settings) -> Iterator[Check]:
     if not faults:
         gigabytes = machine.memory_bytes / preflight.GIB
         yield Check("ok", "machine", f"{gigabytes:.1f} GB of memory; disk and tools are there")
+    disk = lake_disk(settings)
+    if disk and disk.percent >= WARNING_PERCENT:
+        fills = f"The disk of {settings.state} is {disk.percent:.0f} % full: `crypto du` says what takes it."
+        yield Check("warning", "disk", imports_wait(settings) or fills)
 
 
 def _ports(settings: Settings) -> Iterator[Check]:
