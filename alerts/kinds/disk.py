@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from alerts.kinds._kind import AskedRule, Finding, SourceError, Sources
-from shared.disk import disk_of
+from shared.disk import disk_of, imports_wait
 
 
 class Disk(AskedRule):
@@ -22,4 +22,6 @@ class Disk(AskedRule):
         except OSError as error:
             raise SourceError(f"the disk of {folder} cannot be looked at ({error.strerror})") from None
         text = f"The disk of {folder} is {disk.percent:.0f} % full; {disk.free / 1e9:,.1f} GB are free."
+        if imports_wait(sources.settings):
+            text += " Imports wait until there is room: `crypto du` says what takes it."
         yield Finding("disk", disk.percent >= self.percent, now, disk.percent, text)

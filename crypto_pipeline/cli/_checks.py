@@ -47,6 +47,7 @@ def checks() -> Iterator[Check]:
         return
     yield Check("ok", "settings", f"mode {settings.mode}, memory profile {settings.memory_profile}")
     yield from _machine(settings)
+    yield from disk(settings)
     yield from _ports(settings)
     yield _indicators(settings)
     yield from portfolios(settings)
@@ -78,10 +79,19 @@ def _machine(settings: Settings) -> Iterator[Check]:
     if not faults:
         gigabytes = machine.memory_bytes / preflight.GIB
         yield Check("ok", "machine", f"{gigabytes:.1f} GB of memory; disk and tools are there")
-    disk = lake_disk(settings)
-    if disk and disk.percent >= WARNING_PERCENT:
-        fills = f"The disk of {settings.state} is {disk.percent:.0f} % full: `crypto du` says what takes it."
-        yield Check("warning", "disk", imports_wait(settings) or fills)
+
+
+def disk(settings: Settings) -> Iterator[Check]:
+    """How full the disk is that the lake fills, where there is one to ask."""
+    found = lake_disk(settings)
+    if found is None:
+        return
+    if waits := imports_wait(settings):
+        yield Check("warning", "disk", waits)
+    elif found.percent >= WARNING_PERCENT:
+        yield Check("warning", "disk", f"It is {found.percent:.0f} % full: `crypto du` says what takes it.")
+    else:
+        yield Check("ok", "disk", f"{found.percent:.0f} % full")
 
 
 def _ports(settings: Settings) -> Iterator[Check]:

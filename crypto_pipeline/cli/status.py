@@ -22,8 +22,9 @@ def status(
     """Show every service, topic and asset, and whether all is well.
 
     Ends with 0 where it is, and with 1 where not. It is well when every service is healthy, every exchange is
-    connected, reading is not paused, the disk has room for imports, the last run of the pipeline succeeded, and no asset is older than five minutes,
-    or 15 where it is made every five (once the services run for so long).
+    connected, reading is not paused, imports need not wait for room on the disk, the last run of the pipeline
+    succeeded, and no asset is older than five minutes, or 15 where it is made every five (once the services run for so
+    long).
 
     `--json` gives one object: `mode`, `at`, `healthy`, `reasons` (sentences), `services` (`name`, `healthy`, `reason`,
     `pid`, `uptime_seconds`, `memory_bytes`), `exchanges` (open connections by name), `reading_paused`, `open_gaps`,

@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pytest
 
-from deployment import preflight
 from deployment.preflight import GIB, Machine, faults
 
 GOOD = Machine(
