@@ -3,8 +3,9 @@
     python -m benchmarks.usage
     python -m benchmarks.usage --days 90 --times 5
 
-It has four tables with a file an hour and others with a file a month, each with rows of five symbols, and the raw archive
-of these. Each time is that of a whole process, with the start of Python and all imports: the median and the worst.
+It has four tables with a file an hour and others with a file a month, each with rows of five symbols, and the raw
+archive of these. Each time is that of a whole process, with the start of Python and all imports: the median and the
+worst.
 """
 
 import statistics

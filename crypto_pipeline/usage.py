@@ -213,13 +213,14 @@ def by_symbol(settings: Settings, folders: Iterable[Folder]) -> dict[str, Held]:
     return {symbol: Held(files[symbol], size[symbol]) for symbol in sorted(size, key=lambda one: -size[one])}
 
 
-def beside(settings: Settings) -> dict[str, int | None]:
+def beside(settings: Settings, *, with_lake: bool = False) -> dict[str, int | None]:
     """Bytes of each folder of the deployment, the largest first: Kafka, PostgreSQL, logs and so on.
 
-    None where it cannot be looked at. In Docker there are none: they are volumes.
+    None where it cannot be looked at. In Docker there are none: they are volumes. That of our own object store, which
+    has a folder for each object, is looked at where nothing else tells what it holds.
     """
-    state = settings.state
-    found = {path.name: _size(path) for path in state.iterdir() if path.is_dir()} if state.is_dir() else {}
+    there = settings.state.iterdir() if settings.state.is_dir() else ()
+    found = {path.name: _size(path) for path in there if path.is_dir() and (with_lake or path.name != "minio")}
     return dict(sorted(found.items(), key=lambda item: -(item[1] or 0)))
 
 

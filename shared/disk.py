@@ -49,6 +49,6 @@ def imports_wait(settings: "Settings") -> str:
         return ""
     return (
         f"Imports wait: the disk of {settings.state} is {disk.percent:.0f} % full, and from "
-        f"IMPORTS_PAUSE_PERCENT={settings.imports_pause_percent} on the rest is kept for streaming. Free some (`crypto "
-        "du` says what takes it) or move the data with CRYPTO_HOME: then they go on by themselves."
+        f"IMPORTS_PAUSE_PERCENT={settings.imports_pause_percent} on the rest is kept for streaming; free some (`crypto "
+        "du` says what takes it), and they go on by themselves."
     )

@@ -43,24 +43,22 @@ def du(
     - `crypto du --by symbol --table bronze.trades`
     - `crypto du --by day --json | jq .days`
     """
-    from rich.console import Console
-
     from crypto_pipeline import usage
     from crypto_pipeline.cli._answers import console
     from crypto_pipeline.reader import LakeError
     from shared.settings import settings
 
     chosen = settings()
-    beside = {} if table else usage.beside(chosen)
     try:
         found = usage.collect(chosen, table)
         parts = usage.by_day(found.folders) if by == "day" else None
         parts = usage.by_symbol(chosen, found.folders) if by == "symbol" else parts
     except LakeError as error:
         typer.echo(error, err=True)
-        if beside and not json:  # a full disk stops the object store too
-            Console().print(_folders(beside))
+        if not (table or json):  # a full disk stops the object store too
+            console().print(_folders(usage.beside(chosen, with_lake=True)))
         raise typer.Exit(1) from None
+    beside = {} if table else usage.beside(chosen)
     if json:
         typer.echo(as_json(chosen, found, beside, by, parts))
     else:
@@ -108,7 +106,7 @@ def rendered(
     if by == "symbol":
         shown.append(Text("A symbol's bytes are its share by rows of the files that hold it.", style="dim"))
     if beside:
-        shown += ["", _folders({name: size for name, size in beside.items() if name != "minio"})]
+        shown += ["", _folders(beside)]
     return Group(*shown, "", _disk(settings, found))
 
 
@@ -132,7 +130,7 @@ def _parts(by: str, parts: "Mapping[str, Held]") -> "Table":
 
 
 def _folders(folders: Mapping[str, int | None]) -> "Table":
-    shown = plain_table("beside the lake", "bytes>")
+    shown = plain_table("folder", "bytes>")
     for name, held in folders.items():
         shown.add_row(name, "not ours to see" if held is None else size(held))
     return shown

@@ -28,6 +28,7 @@ def deployed(minio_server: MinioServer, tmp_path: Path, monkeypatch: pytest.Monk
         put(minio_server, f"raw/exchange=binance/symbol=BTCUSDT/date=2026-11-{day}/hour=08/1.jsonl.zst", b"x" * 1000)
     (settings().state / "log").mkdir(parents=True)
     (settings().state / "log" / "streaming.log").write_bytes(b"x" * 20_000)
+    (settings().state / "minio").mkdir()
     yield minio_server
     minio_server.clear()
     settings.cache_clear()
@@ -41,8 +42,8 @@ def test_the_screen_shows_the_tables_the_services_and_the_disk(deployed: MinioSe
     shown = du().output
     assert "raw" in shown
     assert "2 kB" in shown
-    assert "beside the lake" in shown
     assert "log" in shown
+    assert "minio" not in shown
     assert f"The disk of {settings().state} is" in shown
     assert "are free" in shown
 
@@ -85,6 +86,7 @@ def test_where_the_lake_does_not_run_the_folders_are_shown(
     assert done.exit_code == 1
     assert "The lake is not running" in done.output
     assert "log" in done.stdout
+    assert "minio" in done.stdout
 
 
 @pytest.mark.parametrize(
