@@ -190,7 +190,7 @@ def by_symbol(settings: Settings, folders: Iterable[Folder]) -> dict[str, Held]:
 
     The raw archive has its files by symbol. A table's file holds many: each has the share of its rows. Files without
     such a share (rows that wait to be merged, older versions, the timeline) are divided as the table's others. `files`
-    are those that hold a row of the symbol; where that is not known they are counted with `""`.
+    are those that are known to hold a row of the symbol.
     """
     files: Counter[str] = Counter()
     size: defaultdict[str, float] = defaultdict(float)
@@ -206,8 +206,8 @@ def by_symbol(settings: Settings, folders: Iterable[Folder]) -> dict[str, Held]:
             for symbol, count in by.items():
                 files[symbol] += 1
                 share[symbol] += one.size * count / sum(by.values())
-        files[""] += len(folder.objects) - sum(1 for by in rows if by)
         whole = sum(share.values())
+        files[""] += 0 if whole else len(folder.objects)
         for symbol, held in (share if whole else {"": 1.0}).items():
             size[symbol] += folder.bytes * held / (whole or 1.0)
     return {symbol: Held(files[symbol], size[symbol]) for symbol in sorted(size, key=lambda one: -size[one])}
@@ -305,10 +305,10 @@ def _growth(opened: _Opened, name: str, prefix: str, objects: Sequence[Object], 
 
     def begins() -> datetime:
         """When a table's data begin: by the statistics of its first partition's files, else when it was made."""
-        if not table or not table.time:
+        if table is None:
             return min(held).start
-        first = [one for one in objects if _is_base(one.path) and span_of(one.path) == min(held)]
-        told = [_earliest(opened.file(prefix, one), table.time) for one in first]
+        first = [one for one in objects if table.time and _is_base(one.path) and span_of(one.path) == min(held)]
+        told = [_earliest(opened.file(prefix, one), str(table.time)) for one in first]
         return min((moment for moment in told if moment), default=min(one.at for one in objects))
 
     return growth(held, now, begins)
