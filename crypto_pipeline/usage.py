@@ -102,17 +102,19 @@ class Usage:
     """The largest first."""
     disk: Disk | None
     """None where the lake lies in another object store than ours."""
+    is_whole: bool = True
+    """Not of one table alone."""
 
     @property
     def bytes_a_day(self) -> float | None:
-        """Growth of the lake; None where no table tells any."""
+        """Growth of all of them; None where none tells any."""
         told = [folder.growth.bytes_a_day for folder in self.folders if folder.growth]
         return sum(told) if told else None
 
     @property
     def days_until_full(self) -> float | None:
-        """None where there is no disk to ask, or nothing grows."""
-        return days_until_full(self.disk.free, self.bytes_a_day) if self.disk else None
+        """None where there is no disk to ask, or nothing grows, and of one table: the others fill it too."""
+        return days_until_full(self.disk.free, self.bytes_a_day) if self.disk and self.is_whole else None
 
 
 def collect(settings: Settings, table: str = "", now: datetime | None = None) -> Usage:
@@ -129,7 +131,7 @@ def collect(settings: Settings, table: str = "", now: datetime | None = None) ->
         return Folder(name, prefix, objects, old, _growth(opened, name, prefix, there, now))
 
     found = _side_by_side(folder, listed.items())
-    return Usage(sorted(found, key=lambda one: -one.bytes), lake_disk(settings))
+    return Usage(sorted(found, key=lambda one: -one.bytes), lake_disk(settings), is_whole=not table)
 
 
 def days_until_full(free: int, bytes_a_day: float | None) -> float | None:

@@ -183,6 +183,7 @@ class TestLake:
         assert found.bytes_a_day == grown > 0
         assert found.disk
         assert found.days_until_full == pytest.approx(found.disk.free / grown)
+        assert usage.collect(minio_server.settings, "bronze.trades", NOW).days_until_full is None
 
     def test_the_lake_in_another_store_has_no_day_on_which_it_is_full(
         self, minio_server: MinioServer, sizes: Sizes
