@@ -18,6 +18,7 @@ from crypto_pipeline.history.layouts import period_of
 from crypto_pipeline.history.staging import Staging
 from crypto_pipeline.reader import LakeError, read
 from crypto_pipeline.spark import SparkConnect
+from shared.disk import imports_wait
 from shared.settings import Settings, settings
 from shared.symbol_manager import Symbol, Watchlist, load_watchlist
 from streaming.exchange import exchanges
@@ -138,12 +139,16 @@ def repair_from_archives() -> None:
     fill_from_archives()
 
 
-repairs = dg.ScheduleDefinition(
+@dg.schedule(
     name="repair_every_hour",
     job=repair_from_archives,
     cron_schedule="41 * * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )
+def repairs(_context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """A run an hour, while the disk has room for imports: one that waits would hold a place for runs."""
+    why = imports_wait(settings())
+    return dg.SkipReason(why) if why else dg.RunRequest()
 
 
 @dataclass(frozen=True)
@@ -250,6 +255,8 @@ def history_of_new_symbols(context: dg.SensorEvaluationContext) -> dg.SensorResu
         failed = ", ".join(sorted(progress.not_before.keys() & set(wanted)))
         reason = f"All history is there but of {failed}: what failed is tried again." if failed else "All is there."
         return dg.SensorResult(skip_reason=reason, cursor=progress.kept())
+    if why := imports_wait(where):
+        return dg.SensorResult(skip_reason=why, cursor=progress.kept())
     progress = replace(progress, wish=wish, number=max(progress.number + 1, int(now.timestamp() * 1_000_000)))
     exchange = wish.series[0].partition(":")[0]
     config = {"exchange": exchange, "symbols": ",".join(s.partition(":")[2] for s in wish.series), "days": wish.days}

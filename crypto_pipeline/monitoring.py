@@ -20,6 +20,7 @@ from crypto_pipeline.kafka_source import Offsets
 from deployment import health, probes
 from deployment.health import ServiceHealth
 from deployment.supervise import Supervisor
+from shared.disk import imports_wait, lake_disk
 from shared.settings import Settings
 from shared.symbol_manager import DEAD_LETTERS, topic
 from shared.tables import OFFSETS
@@ -128,6 +129,8 @@ class Status:
     topics: list[Topic]
     assets: list[Asset]
     last_run: Run | None
+    disk_percent: float | None
+    """How much of the disk that the lake fills is used; None where it lies in another object store."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +168,10 @@ class Facts:
     last_run: Run | None = None
     failures: Mapping[str, str] = field(default_factory=dict)
     """By the name of the source."""
+    disk_percent: float | None = None
+    """How much of the disk of the deployment's data is used; None where the lake lies in another object store."""
+    imports_wait: str = ""
+    """Why imports wait for room on it."""
 
 
 def collect(settings: Settings) -> Status:
@@ -187,6 +194,7 @@ def collect(settings: Settings) -> Status:
     for part in parts.values():
         part.wait(deadline)
     assets, last_run = pipeline.result or (None, None)
+    disk = lake_disk(settings)
     return assemble(
         Facts(
             mode=settings.mode,
@@ -202,6 +210,8 @@ def collect(settings: Settings) -> Status:
             assets=assets,
             last_run=last_run,
             failures={name: part.failure for name, part in parts.items() if part.failure},
+            disk_percent=round(disk.percent, 1) if disk else None,
+            imports_wait=imports_wait(settings),
         )
     )
 
@@ -230,6 +240,7 @@ def assemble(facts: Facts) -> Status:
         topics=_topics(facts),
         assets=assets,
         last_run=facts.last_run,
+        disk_percent=facts.disk_percent,
     )
 
 
@@ -252,6 +263,8 @@ def _reasons(facts: Facts) -> Iterable[str]:
             yield "Reading from the exchanges is paused: Kafka takes nothing, and memory and spool are full."
         if facts.streaming.archive_paused:
             yield "Frames are not archived: less than 1 GB is free on the disk."
+    if facts.imports_wait:
+        yield facts.imports_wait
     if facts.last_run and facts.last_run.status != "SUCCESS":
         yield f"The last run of the pipeline, {facts.last_run.run_id[:8]}, ended with {facts.last_run.status}."
     uptimes = [service.uptime_seconds for service in facts.services or () if service.uptime_seconds is not None]

@@ -97,7 +97,7 @@ class Snapshot:
             holding = {bucket_of(value, buckets) for value in asked}
             pieces = [piece for piece in pieces if _bucket(piece) in holding]
         files = self._hudi.create_file_group_reader_with_options(options)
-        store = _store(self.settings)
+        store = object_store(self.settings)
         root = f"{self.settings.bucket}/{self.table.folder}"
 
         def read(piece: HudiFileSlice) -> pa.Table:
@@ -157,7 +157,7 @@ def _shaped(rows: pa.Table, wanted: pa.Schema, where: pc.Expression | None = Non
     return given if where is None else given.filter(where)
 
 
-def _store(settings: Settings) -> "S3FileSystem":
+def object_store(settings: Settings) -> "S3FileSystem":
     """The object store as Arrow reads it."""
     from pyarrow.fs import S3FileSystem
 
@@ -323,6 +323,17 @@ def _replaced(kind: pa.DataType, by: pa.DataType) -> pa.DataType:
     return kind
 
 
+def not_running(settings: Settings) -> str:
+    """What is said where no object store answers."""
+    return f"The lake is not running: nothing answers at {settings.s3_url}. Start it with ./deploy.sh"
+
+
+def keys_refused(settings: Settings) -> str:
+    """What is said where it answers, and not to us."""
+    cure = "mend S3_ACCESS_KEY and S3_SECRET_KEY in .env" if settings.s3_endpoint else "./deploy.sh makes it anew"
+    return f"The object store {settings.s3_url} refuses our account: {cure}."
+
+
 def _asked(question: Callable[[], Answer], table: Table, settings: Settings) -> Answer:
     """The answer of hudi-rs. Raises `LakeError` in our own words: its errors may carry what S3 was told."""
     try:
@@ -335,10 +346,9 @@ def _asked(question: Callable[[], Answer], table: Table, settings: Settings) -> 
             "first rows come about two minutes later."
         )
     if "privileges" in text or "403" in text:
-        cure = "mend S3_ACCESS_KEY and S3_SECRET_KEY in .env" if settings.s3_endpoint else "./deploy.sh makes it anew"
-        why = f"The object store {settings.s3_url} refuses our account: {cure}."
+        why = keys_refused(settings)
     elif "error sending request" in text or "Generic S3 error" in text:
-        why = f"The lake is not running: nothing answers at {settings.s3_url}. Start it with ./deploy.sh"
+        why = not_running(settings)
     else:
         why = f"{table.full_name} cannot be read: {text.splitlines()[0]}"
     secret = settings.s3_secret_key.get_secret_value()

@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.disk import existing
+
 SAMPLE_SECONDS = 600
 KEPT = 7 * 24 * 3600 // SAMPLE_SECONDS
 SHORTEST_HOURS = 1.0
@@ -32,7 +34,7 @@ class DiskLog:
 
     def sample(self) -> None:
         """Note what is used now."""
-        usage = shutil.disk_usage(self._existing())
+        usage = shutil.disk_usage(existing(self._folder))
         lines = [*self._lines(), json.dumps([int(time.time()), usage.used])][-KEPT:]
         self._file.parent.mkdir(parents=True, exist_ok=True)
         written = self._file.with_suffix(".new")
@@ -41,7 +43,7 @@ class DiskLog:
 
     def now(self) -> Disk:
         """How it stands."""
-        usage = shutil.disk_usage(self._existing())
+        usage = shutil.disk_usage(existing(self._folder))
         samples = [(float(at), float(used)) for at, used in map(json.loads, self._lines())]
         pace = pace_of([*samples, (time.time(), float(usage.used))])
         days = usage.free / pace if pace and pace > 0 else None
@@ -49,9 +51,6 @@ class DiskLog:
 
     def _lines(self) -> list[str]:
         return self._file.read_text(encoding="utf-8").splitlines() if self._file.exists() else []
-
-    def _existing(self) -> Path:
-        return next(path for path in (self._folder, *self._folder.parents) if path.exists())
 
 
 def pace_of(samples: list[tuple[float, float]]) -> float | None:

@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import re
-import shutil
 import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from deployment import environment, jars, minio, postgres
 from deployment.paths import VENV, cache, home, tool
+from shared.disk import disk_of, existing
 
 GIB = 1 << 30
 PROFILES = {"8g": 8, "6g": 6}
@@ -36,17 +36,12 @@ def this_machine() -> Machine:
     """The machine that we are on."""
     return Machine(
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        free_bytes=lambda path: shutil.disk_usage(existing(path)).free,
+        free_bytes=lambda path: disk_of(existing(path)).free,
         tool=tool,
         version=version,
         is_root=os.geteuid() == 0,
         is_debian=tool("apt-get") is not None,
     )
-
-
-def existing(path: Path) -> Path:
-    """The path, or the nearest folder above it that exists."""
-    return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
 def version(name: str) -> tuple[int, ...]:

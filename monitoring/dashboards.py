@@ -186,6 +186,7 @@ DASHBOARDS: Mapping[str, Sequence[Panel]] = {
         Panel("Memory by service", "bytes", {"{{service}}": "service_memory_bytes"}),
         Panel("Memory", "bytes", {"available": "memory_available_bytes", "all": "memory_total_bytes"}),
         Panel("Disk", "bytes", {"free": "disk_free_bytes", "all": "disk_total_bytes"}),
+        Panel("Disk in use", "percentunit", {"used": "disk_used_share"}, "At 80 % it is told, at 90 % imports wait."),
         Panel("Kafka takes in", "cps", {"{{topic}}": "topk(10, rate(kafka_topic_appended_total[$__rate_interval]))"}),
         Panel("Kafka keeps", "bytes", {"{{topic}}": "topk(10, kafka_topic_bytes)"}),
         Panel("Messages in Kafka", "short", {"{{topic}}": "topk(10, kafka_topic_messages)"}),

@@ -154,6 +154,8 @@ class Settings(BaseSettings):
     """Days of one-minute klines fetched at once for a symbol that is new."""
     history_days_later: Annotated[int, Field(ge=0)] = 400
     """Days of one-minute klines that are there in the end, fetched in the background."""
+    imports_pause_percent: Annotated[int, Field(ge=1, le=100)] = 90
+    """While so much of the disk is used, imports wait. Streaming never does."""
     binance_ws_url: str = ""
     binance_rest_url: str = ""
     binance_archive_url: str = ""

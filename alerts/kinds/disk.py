@@ -1,12 +1,12 @@
 """`disk`: the disk of the deployment's data fills."""
 
-import shutil
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from alerts.kinds._kind import AskedRule, Finding, SourceError, Sources
+from shared.disk import disk_of, imports_wait
 
 
 class Disk(AskedRule):
@@ -18,9 +18,10 @@ class Disk(AskedRule):
     def ask(self, sources: Sources, now: int) -> Iterator[Finding]:
         folder = sources.settings.state
         try:
-            disk = shutil.disk_usage(folder)
+            disk = disk_of(folder)
         except OSError as error:
             raise SourceError(f"the disk of {folder} cannot be looked at ({error.strerror})") from None
-        percent = 100 * disk.used / (disk.used + disk.free)
-        text = f"The disk of {folder} is {percent:.0f} % full; {disk.free / 1e9:,.1f} GB are free."
-        yield Finding("disk", percent >= self.percent, now, percent, text)
+        text = f"The disk of {folder} is {disk.percent:.0f} % full; {disk.free / 1e9:,.1f} GB are free."
+        if imports_wait(sources.settings):
+            text += " Imports wait until there is room: `crypto du` says what takes it."
+        yield Finding("disk", disk.percent >= self.percent, now, disk.percent, text)

@@ -16,6 +16,7 @@ from crypto_pipeline.indicators._file import IndicatorsFileError
 from crypto_pipeline.indicators._file import load as load_plan
 from deployment import docker, health, ports, preflight, processes, services
 from deployment.supervise import Supervisor
+from shared.disk import WARNING_PERCENT, imports_wait, lake_disk
 from shared.settings import Settings, SettingsError
 from shared.symbol_manager import Selector, Symbol, SymbolsFileError, load_watchlist
 from streaming.connection import explained
@@ -46,6 +47,7 @@ def checks() -> Iterator[Check]:
         return
     yield Check("ok", "settings", f"mode {settings.mode}, memory profile {settings.memory_profile}")
     yield from _machine(settings)
+    yield from disk(settings)
     yield from _ports(settings)
     yield _indicators(settings)
     yield from portfolios(settings)
@@ -77,6 +79,19 @@ def _machine(settings: Settings) -> Iterator[Check]:
     if not faults:
         gigabytes = machine.memory_bytes / preflight.GIB
         yield Check("ok", "machine", f"{gigabytes:.1f} GB of memory; disk and tools are there")
+
+
+def disk(settings: Settings) -> Iterator[Check]:
+    """How full the disk is that the lake fills, where there is one to ask."""
+    found = lake_disk(settings)
+    if found is None:
+        return
+    if waits := imports_wait(settings):
+        yield Check("warning", "disk", waits)
+    elif found.percent >= WARNING_PERCENT:
+        yield Check("warning", "disk", f"It is {found.percent:.0f} % full: `crypto du` says what takes it.")
+    else:
+        yield Check("ok", "disk", f"{found.percent:.0f} % full")
 
 
 def _ports(settings: Settings) -> Iterator[Check]:

@@ -78,7 +78,7 @@ def backfill(
                 faults.append(f"{piece.symbol} from {piece.start} on: {error}")
                 bar.print(faults[-1])
 
-            done = past.backfill(lake, staging, source, pieces, bar.says, failed)
+            done = past.backfill(lake, staging, source, pieces, bar.print, failed)
             if not bronze_only:
                 build_on(lake, kind, done, bar.says)
         _history.summary(done, kind)

@@ -22,15 +22,16 @@ def status(
     """Show every service, topic and asset, and whether all is well.
 
     Ends with 0 where it is, and with 1 where not. It is well when every service is healthy, every exchange is
-    connected, reading is not paused, the last run of the pipeline succeeded, and no asset is older than five minutes,
-    or 15 where it is made every five (once the services run for so long).
+    connected, reading is not paused, imports need not wait for room on the disk, the last run of the pipeline
+    succeeded, and no asset is older than five minutes, or 15 where it is made every five (once the services run for so
+    long).
 
     `--json` gives one object: `mode`, `at`, `healthy`, `reasons` (sentences), `services` (`name`, `healthy`, `reason`,
     `pid`, `uptime_seconds`, `memory_bytes`), `exchanges` (open connections by name), `reading_paused`, `open_gaps`,
     `spooled` (messages on disk that wait for Kafka), `dead_letters`, `topics` (`topic`, `messages_per_second`,
     `messages`, `lag`), `assets` (`asset`, `job` that makes it, `materialized_at`, `age_seconds`, `run_status`,
-    `rows_written`) and `last_run` (`run_id`, `status`, `ended_at`, `seconds`). What is not known is null;
-    times are UTC.
+    `rows_written`), `last_run` (`run_id`, `status`, `ended_at`, `seconds`) and `disk_percent` (how full it is). What is
+    not known is null; times are UTC.
 
     Examples:
 
@@ -110,7 +111,7 @@ def rendered(found: "Status") -> "RenderableType":
     reasons = [Text(f"  ✗ {reason}", style="red") for reason in found.reasons]
     facts = Text(
         f"{_exchanges(found)}; gaps being repaired: {_count(found.open_gaps) or 'not known'}; "
-        f"dead letters: {_count(found.dead_letters) or 'not known'}; {_last_run(found)}"
+        f"dead letters: {_count(found.dead_letters) or 'not known'}; {_last_run(found)}{_disk(found)}"
     )
     tables = [_services(found), _topics(found), _assets(found)]
     shown = Columns([Padding(table, (1, 2, 0, 0)) for table in tables if table.row_count])
@@ -131,8 +132,12 @@ def _last_run(found: "Status") -> str:
     return f"last run: {run.status}, {duration((found.at - run.ended_at).total_seconds())} ago{took}"
 
 
+def _disk(found: "Status") -> str:
+    return "" if found.disk_percent is None else f"; disk: {found.disk_percent:.0f} % full"
+
+
 def _services(found: "Status") -> "Table":
-    table = _table("service", "health", "uptime>", "memory>")
+    table = plain_table("service", "health", "uptime>", "memory>")
     for service in found.services:
         health = "[green]healthy[/]" if service.healthy else "[bold red]not healthy[/]"
         table.add_row(service.name, health, duration(service.uptime_seconds), memory(service.memory_bytes))
@@ -140,7 +145,7 @@ def _services(found: "Status") -> "Table":
 
 
 def _topics(found: "Status") -> "Table":
-    table = _table("topic", "messages/s>", "in Kafka>", "lag>")
+    table = plain_table("topic", "messages/s>", "in Kafka>", "lag>")
     for topic in found.topics:
         rate = "" if topic.messages_per_second is None else f"{topic.messages_per_second:,.1f}"
         table.add_row(topic.topic, rate, _count(topic.messages), _count(topic.lag))
@@ -148,7 +153,7 @@ def _topics(found: "Status") -> "Table":
 
 
 def _assets(found: "Status") -> "Table":
-    table = _table("asset", "made (UTC)", "age>", "last run", "rows written>")
+    table = plain_table("asset", "made (UTC)", "age>", "last run", "rows written>")
     colours = {"SUCCESS": "green", "FAILURE": "bold red", "CANCELED": "yellow"}
     for asset in found.assets:
         made = f"{asset.materialized_at:%H:%M:%S}" if asset.materialized_at else "never"
@@ -157,8 +162,8 @@ def _assets(found: "Status") -> "Table":
     return table
 
 
-def _table(*columns: str) -> "Table":
-    """A plain table; a name that ends with `>` is a column of numbers."""
+def plain_table(*columns: str) -> "Table":
+    """A table without lines; a name that ends with `>` is a column of numbers."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -40,9 +40,10 @@ def import_parts(
     parts: Iterable[Part],
     progress: Callable[[str], None] = lambda _line: None,
 ) -> Done:
-    """Bring all parts into bronze, a batch a commit."""
+    """Bring all parts into bronze, a batch a commit; while the disk has no room for imports, it waits."""
     done = Done()
     for batch in batches(parts, MODULES[kind].TABLE.time):
+        staging.wait_for_room(progress, lambda: lake.spark.sql("SELECT 1").collect())
         rows = pa.concat_tables([part.rows for part in batch], promote_options="default")
         refused = pa.concat_tables([part.refused for part in batch], promote_options="default")
         done.repeated += sum(part.repeated for part in batch)

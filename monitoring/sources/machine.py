@@ -1,13 +1,12 @@
 """The services, the memory and the disk: what supervisor and the probes say, and the system."""
 
-import shutil
 from collections.abc import Iterator
 
 import psutil
 from prometheus_client.core import GaugeMetricFamily
 
 from deployment import health
-from deployment.preflight import existing
+from shared.disk import disk_of, existing
 from shared.settings import Settings
 
 
@@ -34,9 +33,10 @@ class MachineSource:
         machine = psutil.virtual_memory()
         yield GaugeMetricFamily("memory_total_bytes", "Memory of the machine.", machine.total)
         yield GaugeMetricFamily("memory_available_bytes", "What programs can still get of it.", machine.available)
-        disk = shutil.disk_usage(existing(self._settings.state))
+        disk = disk_of(existing(self._settings.state))
         yield GaugeMetricFamily("disk_total_bytes", "Size of the disk of the deployment's data.", disk.total)
         yield GaugeMetricFamily("disk_free_bytes", "What is free of it.", disk.free)
+        yield GaugeMetricFamily("disk_used_share", "What is used of it, 0 to 1, as df counts.", disk.percent / 100)
 
 
 def _gauge(name: str, text: str) -> GaugeMetricFamily:

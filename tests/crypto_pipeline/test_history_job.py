@@ -4,9 +4,11 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crypto_pipeline import history_job
 from crypto_pipeline.history_job import Progress, Wish, history_of_new_symbols, last_selected, next_wish
 
 TODAY = date(2026, 11, 21)
@@ -132,3 +134,20 @@ def test_the_run_of_a_sensor_whose_cursor_was_reset_is_not_taken_for_an_earlier_
     assert first.run_requests
     assert again.run_requests
     assert first.run_requests[0].run_key != again.run_requests[0].run_key
+
+
+def test_no_run_is_asked_for_while_the_disk_has_no_room_and_then_all_that_was_wanted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        with monkeypatch.context() as full:
+            full.setattr(history_job, "imports_wait", lambda _settings: "Imports wait.")
+            waits = history_of_new_symbols(dg.build_sensor_context(instance))
+            repairs = history_job.repairs(dg.build_schedule_context(instance))
+        assert isinstance(waits, dg.SensorResult)
+        assert (waits.run_requests, str(waits.skip_reason)) == ([], str(dg.SkipReason("Imports wait.")))
+        assert repairs == dg.SkipReason("Imports wait.")
+        then = history_of_new_symbols(dg.build_sensor_context(instance, cursor=waits.cursor))
+        assert isinstance(then, dg.SensorResult)
+        assert then.run_requests
+        assert isinstance(history_job.repairs(dg.build_schedule_context(instance)), dg.RunRequest)

@@ -46,6 +46,11 @@ def test_paused_reading_is_not_healthy() -> None:
     assert "not archived" in reasons(replace(WELL, streaming=Streaming({}, {"binance": 1}, archive_paused=True)))[0]
 
 
+def test_imports_that_wait_for_room_are_a_reason() -> None:
+    assert reasons(replace(WELL, imports_wait="Imports wait.", disk_percent=91.0)) == ["Imports wait."]
+    assert reasons(replace(WELL, disk_percent=85.0)) == []
+
+
 def test_a_failed_run_is_not_healthy() -> None:
     failed = Run("5197669f-1f66", "FAILURE", NOW, 20.0)
     assert reasons(replace(WELL, last_run=failed)) == ["The last run of the pipeline, 5197669f, ended with FAILURE."]

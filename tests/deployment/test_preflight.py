@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pytest
 
-from deployment import preflight
 from deployment.preflight import GIB, Machine, faults
 
 GOOD = Machine(
@@ -71,7 +70,3 @@ def test_root_on_debian_has_postgresql_installed_for_it() -> None:
     assert faults("8g", True, replace(GOOD, is_root=True)) == []
     (fault,) = faults("8g", True, replace(GOOD, is_root=False))
     assert "apt-get install postgresql" in fault
-
-
-def test_the_nearest_folder_stands_for_one_that_is_not_there(tmp_path: Path) -> None:
-    assert preflight.existing(tmp_path / "a" / "b") == tmp_path

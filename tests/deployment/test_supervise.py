@@ -66,7 +66,12 @@ def test_a_changed_secret_changes_the_version_of_those_that_read_it(
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("ANALYTICS_MINUTES", "30"), ("CANDLES_FIRST_SECONDS", "0"), ("GOLD_REQUIRES", "pending")],
+    [
+        ("ANALYTICS_MINUTES", "30"),
+        ("CANDLES_FIRST_SECONDS", "0"),
+        ("GOLD_REQUIRES", "pending"),
+        ("IMPORTS_PAUSE_PERCENT", "95"),
+    ],
 )
 def test_a_setting_of_runs_restarts_what_starts_them(
     demo: Settings, monkeypatch: pytest.MonkeyPatch, name: str, value: str

@@ -95,6 +95,7 @@ def test_the_services_the_memory_and_the_disk_are_told(told: Told) -> None:
     assert healthy["spark-connect"] == 0
     assert 0 < told.values("memory_available_bytes")[""] < told.values("memory_total_bytes")[""]
     assert 0 < told.values("disk_free_bytes")[""] < told.values("disk_total_bytes")[""]
+    assert 0 < told.values("disk_used_share")[""] < 1
 
 
 def test_a_source_that_is_away_is_told_so_leaves_nothing_old_and_comes_back(kafka_server: KafkaServer) -> None:

@@ -76,6 +76,8 @@ def test_a_disk_fires_by_what_is_used(tmp_path: Path, monkeypatch: pytest.Monkey
     sources.settings.state.mkdir(parents=True)
     assert found(Disk(name="d", kind="disk", percent=0.001), sources)["disk"].holds is True
     assert found(Disk(name="d", kind="disk", percent=99.999), sources)["disk"].holds is False
+    sources.settings = sources.settings.model_copy(update={"imports_pause_percent": 0})
+    assert "Imports wait" in found(Disk(name="d", kind="disk"), sources)["disk"].text
 
 
 def symbols(folder: Path, *names: str, selector: str = "") -> Settings:

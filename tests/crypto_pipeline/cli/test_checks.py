@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from crypto_pipeline.cli._checks import limits, portfolios, signals
+from crypto_pipeline.cli._checks import disk, limits, portfolios, signals
 from shared.settings import PROJECT, Settings
 from shared.symbol_manager import Symbol
 
@@ -29,6 +29,12 @@ def test_a_thousand_symbols_need_more_connections_and_one_topic() -> None:
 
 def test_one_topic_for_all_takes_any_number() -> None:
     assert states(1000, ("trade",), kafka_topic="all")["symbols"] == "ok"
+
+
+def test_a_disk_on_which_imports_wait_is_a_warning_and_one_elsewhere_is_not_looked_at() -> None:
+    [full] = disk(Settings().model_copy(update={"imports_pause_percent": 0}))
+    assert (full.state, full.message[:12]) == ("warning", "Imports wait")
+    assert list(disk(Settings(s3_endpoint="https://s3.example.org"))) == []
 
 
 def test_a_portfolio_that_is_refused_is_a_warning_and_none_that_is_right(tmp_path: Path) -> None:

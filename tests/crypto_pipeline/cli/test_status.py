@@ -27,8 +27,9 @@ STATUS = Status(
         Asset("gold.new", "pipeline", None, None, None, None),
     ],
     last_run=Run("5197669f", "SUCCESS", NOW, 19.6),
+    disk_percent=83.4,
 )
-NOTHING = Status("live", NOW, False, ["Nothing is deployed here."], [], {}, None, None, None, None, [], [], None)
+NOTHING = Status("live", NOW, False, ["Nothing is deployed here."], [], {}, None, None, None, None, [], [], None, None)
 
 
 def on_screen(status: Status, width: int = 200) -> str:
@@ -43,7 +44,7 @@ def test_the_title_names_the_mode_and_the_verdict_and_the_reasons_follow() -> No
     assert lines[0].startswith("crypto lakehouse, demo mode: not healthy")
     assert lines[1].strip() == "✗ kafka is not healthy: no answer."
     assert "binance: 2 connections, 1,500 messages wait in the spool; gaps being repaired: 4;" in lines[2]
-    assert "last run: SUCCESS, 0 s ago, took 20 s" in lines[2]
+    assert "last run: SUCCESS, 0 s ago, took 20 s; disk: 83 % full" in lines[2]
 
 
 @pytest.mark.parametrize("word", ["250 MB", "90 s", "15,000", "12.0", "09:00:00", "never"])
@@ -59,7 +60,7 @@ def test_the_json_has_every_field_and_times_in_utc() -> None:
     found = json.loads(as_json(STATUS))
     assert list(found) == [
         *("mode", "at", "healthy", "reasons", "services", "exchanges", "reading_paused", "open_gaps", "spooled"),
-        *("dead_letters", "topics", "assets", "last_run"),
+        *("dead_letters", "topics", "assets", "last_run", "disk_percent"),
     ]
     assert found["at"] == found["assets"][0]["materialized_at"] == "2026-11-21T09:00:00Z"
     assert set(found["services"][0]) == {"name", "healthy", "reason", "pid", "uptime_seconds", "memory_bytes"}

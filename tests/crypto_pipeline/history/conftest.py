@@ -81,6 +81,9 @@ class LocalStaging:
         pq.write_table(rows, path)
         yield str(path)
 
+    def wait_for_room(self, say: Callable[[str], None], keep_alive: Callable[[], object]) -> None:
+        """There is."""
+
 
 @pytest.fixture
 def lake(spark: SparkSession, tmp_path: Path) -> MemoryLake:

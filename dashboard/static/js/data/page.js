@@ -181,8 +181,8 @@ export const open = opener(class extends Sheet {
     this.tiles.say("lag", lags.length ? fixed(lags.reduce((sum, lag) => sum + lag, 0), 0) : "–", "messages not in the lake yet");
     const run = last_run ?? null;
     this.tiles.say("run", run ? words(run.status).toLowerCase() : "–", run ? `${duration(run.seconds)}, ended ${when(run.ended_at, "seconds")}` : runs.length ? "under way" : "none yet", run && run.status !== "SUCCESS" ? "bad" : "");
-    const days = disk.days_until_full;
-    this.tiles.say("disk", `${fixed((100 * disk.used) / disk.total, 0)} %`, `${bytes(disk.free)} free; ${days === null ? (disk.bytes_a_day === null ? "the pace is known after an hour" : "not growing") : `full in ${fixed(days, 0)} days`}`, days !== null && days < 7 ? "warn" : "");
+    const days = disk.days_until_full, percent = (100 * disk.used) / (disk.used + disk.free);
+    this.tiles.say("disk", `${fixed(percent, 0)} %`, `${bytes(disk.free)} free; ${days === null ? (disk.bytes_a_day === null ? "the pace is known after an hour" : "not growing") : `full in ${fixed(days, 0)} days`}`, percent >= 80 || (days !== null && days < 7) ? "warn" : "");
   }
 
   lake({ now, lake_until }) {
