@@ -113,6 +113,11 @@ class Store:
         """The dates of which something is archived of the exchange and symbol of a range, whatever its times."""
         return sorted({path.rpartition("date=")[2].rstrip("/") for path, _, _ in self._folders(wanted)})
 
+    def symbols(self, wanted: Range) -> set[str]:
+        """Of which symbols something is archived, at whatever time."""
+        names = {unquote(symbol.rpartition("symbol=")[2].rstrip("/")) for _, _, symbol in self._folders(wanted)}
+        return names - {OTHER}
+
     def open(self, name: str) -> IO[bytes]:
         """A file of the archive, compressed. One that is uploaded meanwhile is found in the bucket."""
         for path in (self._folder / f"{name}.part", self._folder / name):  # the way that a file goes
@@ -204,7 +209,7 @@ def replay(
             if piece[:3] in journal.done:
                 summary.earlier += 1
             else:
-                for count, line in enumerate(_lines(store, piece, wanted)):
+                for count, line in enumerate(lines(store, piece, wanted)):
                     if count % TELL_EVERY == 0:
                         on_progress(done, total)
                     sender.send(venues[piece.exchange], line)
@@ -276,7 +281,7 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _lines(store: Store, piece: Piece, wanted: Range) -> Iterator[Line]:
+def lines(store: Store, piece: Piece, wanted: Range) -> Iterator[Line]:
     """The frames of a piece within the range, in order of receipt."""
     with ExitStack() as stack:
         files = [_read(stack.enter_context(store.open(name))) for name in piece.files]
