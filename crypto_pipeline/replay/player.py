@@ -77,6 +77,12 @@ class Player:
         while self._hub.most_waiting():
             await asyncio.sleep(_NAP)
 
+    async def readers_leave(self, seconds: float) -> None:
+        """Returns when no connection is open any more, or so many seconds have passed."""
+        ends = time.monotonic() + seconds
+        while self._hub.clients and time.monotonic() < ends:
+            await asyncio.sleep(_NAP)
+
     async def _play(self, batch: Sequence[Message], on_progress: Callable[[int], None]) -> None:
         done = 0
         while done < len(batch):

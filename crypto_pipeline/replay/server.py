@@ -16,6 +16,10 @@ from streaming.simulator.server import listen
 from streaming.simulator.stage import RestFaults
 
 
+LINGER_SECONDS = 5.0
+"""How long connections stay open after the last message: a client may drop what it has not handled when one is closed."""
+
+
 class Options(NamedTuple):
     """How to play."""
 
@@ -35,7 +39,7 @@ async def serve(
     says: Callable[[str], None] = lambda _line: None,
     on_progress: Callable[[int], None] = lambda _now: None,
 ) -> int:
-    """Plays what was found once, and gives how many messages; then the connections are closed.
+    """Plays what was found once, and gives how many messages; soon after, the connections are closed.
 
     `announce` gets the `host:port`, `says` each stream that is asked for and not stored, `on_progress` the clock.
     Raises `SimulatorError` where the port cannot be taken, and `LakeError` and `ReplayError` where reading fails.
@@ -64,6 +68,7 @@ async def serve(
         if not options.at_once:
             await player.someone_listens(stored_streams)
         await player.play(stored.messages(), on_progress)
+        await player.readers_leave(LINGER_SECONDS)
         for client in list(hub.clients):
             client.end(WSCloseCode.OK, "The replay is over")
     finally:

@@ -1,10 +1,14 @@
 """A stored range of two hours: the first as received, the second as rows of bronze alone."""
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -13,6 +17,7 @@ import zstandard
 from crypto_pipeline import utc
 from crypto_pipeline.reader import NotThereYetError, Snapshot
 from crypto_pipeline.replay import stored as stored_module
+from crypto_pipeline.replay.server import Options, serve
 from crypto_pipeline.replay.stored import MINUTE, Stored, Wanted
 from shared.events import exact_product
 from shared.settings import Settings
@@ -186,3 +191,34 @@ def looked(settings: Settings, lake: Tables) -> Look:
         return stored
 
     return look
+
+
+Playing = Callable[[Stored], AbstractContextManager[str]]
+
+
+@pytest.fixture
+def playing() -> Playing:
+    """Plays in a thread, as fast as it is read; gives the address."""
+
+    @contextmanager
+    def play(stored: Stored) -> Iterator[str]:
+        address: Future[str] = Future()
+        loop = asyncio.new_event_loop()
+        task = loop.create_task(serve(stored, Options("127.0.0.1", 0, None), address.set_result))
+
+        def run() -> None:
+            with suppress(asyncio.CancelledError):
+                loop.run_until_complete(task)
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.close()
+
+        thread = Thread(target=run)
+        thread.start()
+        try:
+            yield address.result(10)
+        finally:
+            with suppress(RuntimeError):  # it has ended by itself
+                loop.call_soon_threadsafe(task.cancel)
+            thread.join(20)
+
+    return play

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from crypto_pipeline.replay import player
+from crypto_pipeline.replay import player, server
 from crypto_pipeline.replay.messages import places
 from crypto_pipeline.replay.server import Options, serve
 from crypto_pipeline.replay.stored import MINUTE, Stored
@@ -33,7 +33,7 @@ from tests.crypto_pipeline.replay.conftest import (
 from tests.crypto_pipeline.stored_tables import Tables
 from tests.streaming.simulator.client import Api
 
-MAX, NOTHING = None, b""
+MAX = None
 LATE = moments(90) // 1000
 """A moment in the first hour, in milliseconds."""
 
@@ -41,6 +41,7 @@ LATE = moments(90) // 1000
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(player, "SETTLE_SECONDS", 0.1)
+    monkeypatch.setattr(server, "LINGER_SECONDS", 0.1)
 
 
 @contextlib.asynccontextmanager
@@ -154,10 +155,8 @@ def test_at_a_speed_the_distances_are_kept(settings: Settings, looked: Look) -> 
 
     async def scenario() -> None:
         async with playing(stored, 200.0) as (api, _), api.socket("/ws/btcusdt@trade") as stream:
-            loop, seen = asyncio.get_running_loop(), []
-            async for message in stream:
-                if message.type is aiohttp.WSMsgType.TEXT:
-                    seen.append((loop.time(), json.loads(message.data)["T"]))
+            loop = asyncio.get_running_loop()
+            seen = [(loop.time(), json.loads(each.data)["T"]) async for each in stream]
             first_at, first = seen[0]
             for at, time in seen[1:]:
                 assert at - first_at >= (time - first) / 1000 / 200 - 0.02
@@ -166,24 +165,14 @@ def test_at_a_speed_the_distances_are_kept(settings: Settings, looked: Look) -> 
 
 
 def test_rest_tells_what_was_known_and_nothing_of_the_future(settings: Settings, looked: Look) -> None:
-    archive(settings, [frame for frame in FRAMES if frame[0] <= moments(90) + 20_000])
-    stored = looked(START, moments(90) + 30_000)
-    unit = "timeUnit=MICROSECOND"
+    archive(settings, FRAMES)
+    now = moments(90) + 20_000  # when a trade was received
+    stored = looked(now, START + HOUR)
 
     async def scenario() -> None:
-        async with playing(stored, 1e6) as (api, (task, _)):
-            before = await api.get(f"/api/v3/trades?symbol={NAME}")
-            assert before == []
-            assert (await api.get(f"/api/v3/time?{unit}"))["serverTime"] == FRAMES[0][0] == moments(
-                0
-            ) + 20_000 or before
-            async with api.socket("/ws/btcusdt@trade") as stream:
-                while json.loads((await stream.receive()).data)["t"] < 990:
-                    pass
-                now = (await api.get(f"/api/v3/time?{unit}"))["serverTime"]
-                assert moments(90) <= now <= moments(90) + 30_000
-                await told(api)
-            await task
+        async with playing(stored, 0.001, at_once=True) as (api, _):
+            assert now <= (await api.get("/api/v3/time?timeUnit=MICROSECOND"))["serverTime"] < now + 30_000
+            await told(api)
 
     async def told(api: Api) -> None:
         rows = [trade_row(number) for number in range(91)]
@@ -210,7 +199,7 @@ def test_rest_tells_what_was_known_and_nothing_of_the_future(settings: Settings,
         [five] = await api.get(f"/api/v3/klines?symbol={NAME}&interval=5m&limit=1")
         assert (five[0] * 1000, five[4]) == (START + 45 * MINUTE, places(rows[90]["price"]))
         [two] = await api.get(f"/api/v3/klines?symbol={NAME}&interval=2h&limit=1")
-        assert two[0] * 1000 == START and two[8] == 45 * 2 + 1
+        assert (two[0] * 1000, two[8]) == (START, 45 * 2 + 1)
         [first] = await api.get(f"/api/v3/klines?symbol={NAME}&interval=3m&limit=1&startTime={START // 1000}")
         assert (first[1], first[4]) == (places(kline_row(0)["open"]), places(kline_row(2)["close"]))
         book = await api.get(f"/api/v3/depth?symbol={NAME}&limit=2")
