@@ -3,10 +3,10 @@
     python -m benchmarks.replay                       # a million trades and books of two symbols in an hour
     python -m benchmarks.replay --messages 3000000
 
-It starts a MinIO of its own and puts an hour of frames into the raw archive in it, as streaming does. The command runs in
-its own process; the readers in this one. The first takes the socket's bytes and cuts them into frames, and no more, so
-that what is measured is the replay; aiohttp's client then says what a bot in Python can take in. A reader's time is from
-the handshake, without the moment that a replay waits for further subscriptions, to the last message.
+It starts a MinIO of its own and puts an hour of frames into the raw archive in it, as streaming does. The command runs
+in its own process; the readers in this one. The first takes the socket's bytes and cuts them into frames, and no more,
+so that what is measured is the replay; aiohttp's client then says what a bot in Python can take in. A reader's time is
+from the handshake, without the moment that a replay waits for further subscriptions, to the last message.
 """
 
 import asyncio

@@ -1,9 +1,9 @@
 """Binance's stream messages as they were stored, or made of bronze's rows, in the form that a connection wants."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -16,7 +16,7 @@ TIMES = ("received_at", "published_at", "event_time")
 archive stands where the exchange sent it, or where it happened."""
 
 
-class Message(NamedTuple):
+class Message(msgspec.Struct, gc=False):
     """A message of a combined stream."""
 
     at: int
@@ -35,7 +35,7 @@ _HEAD = b'{"stream":"'
 _DATA = b'","data":'
 _envelope = msgspec.json.Decoder(_Envelope)
 _names: dict[bytes, str] = {}
-_MICROSECONDS = re.compile(rb'"([ETtOC])":(\d{13})\d{3}(?=[,}])')
+_MICROSECONDS = re.compile(rb'("[ETtOC]":\d{13})\d{3}(?=[,}])')
 """Times of 16 digits; no id is as long."""
 
 
@@ -55,15 +55,27 @@ def stream_of(body: bytes) -> str:
     return stream
 
 
-def frame(message: Message, form: Form) -> bytes:
-    """The WebSocket frame of a message: combined and in microseconds it is, to the byte, as it was received."""
-    body = message.body
-    if not form.is_combined:
-        head = _HEAD + message.stream.encode() + _DATA
-        body = body[len(head) : -1] if body.startswith(head) else bytes(_envelope.decode(body).data)
+def frames(messages: Iterable[Message], streams: Container[str], form: Form) -> bytes:
+    """The WebSocket frames of those messages that are of these streams.
+
+    Combined and in microseconds each is, to the byte, as it was received.
+    """
+    wanted = [message for message in messages if message.stream in streams]
+    bodies = [message.body if form.is_combined else _data(message) for message in wanted]
     if form.unit != MICROSECOND:
-        body = _MICROSECONDS.sub(rb'"\1":\2', body)
-    return text_frame(body)
+        bodies = [_in_milliseconds(body) for body in bodies]
+    return b"".join(map(text_frame, bodies))
+
+
+def _data(message: Message) -> bytes:
+    head = _HEAD + message.stream.encode() + _DATA
+    if message.body.startswith(head):
+        return message.body[len(head) : -1]
+    return bytes(_envelope.decode(message.body).data)
+
+
+def _in_milliseconds(body: bytes) -> bytes:
+    return b"".join(_MICROSECONDS.split(body)) if b'"E":' in body else body
 
 
 # --- of rows

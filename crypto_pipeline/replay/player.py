@@ -9,9 +9,9 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
-from operator import itemgetter
+from operator import attrgetter
 
-from crypto_pipeline.replay.messages import Message, frame
+from crypto_pipeline.replay.messages import Message, frames
 from streaming.simulator.hub import Hub
 
 BATCH = 1_000
@@ -90,7 +90,7 @@ class Player:
             due = len(batch)
             if self._speed is not None and self._begun is not None:
                 reached = self._first + self._passed(self._begun) + _GRAIN
-                due = bisect_right(batch, reached, key=itemgetter(0))
+                due = bisect_right(batch, reached, key=attrgetter("at"))
                 if due <= done:
                     await asyncio.sleep((self._next - reached) / self._speed / 1_000_000)
                     continue
@@ -104,10 +104,8 @@ class Player:
         self._look()
         self.sent += len(messages)
         for client in list(self._hub.clients):
-            streams, form = client.streams, client.form
-            frames = [frame(message, form) for message in messages if message.stream in streams]
-            if frames:
-                client.send(b"".join(frames))
+            if whole := frames(messages, client.streams, client.form):
+                client.send(whole)
 
     async def _drained(self) -> None:
         """Waits for readers that are behind, and the clock with them."""

@@ -15,9 +15,8 @@ from streaming.simulator.sent import SentRecord
 from streaming.simulator.server import listen
 from streaming.simulator.stage import RestFaults
 
-
 LINGER_SECONDS = 5.0
-"""How long connections stay open after the last message: a client may drop what it has not handled when one is closed."""
+"""How long connections stay open after the last message: when one is closed, a client may drop what waits in it."""
 
 
 class Options(NamedTuple):

@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
 from itertools import chain
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import zstandard
 
 from crypto_pipeline import contracts, utc
 from crypto_pipeline.lake_part import Span, likely, partitions_of, shown
@@ -26,14 +25,13 @@ from crypto_pipeline.replay import messages
 from crypto_pipeline.replay.messages import Message, Row
 from shared.settings import Settings
 from streaming.archive import HOUR, OTHER
-from streaming.replay import Piece, Range, ReplayError, Store, lines
+from streaming.replay import Piece, Range, ReplayError, Store, blocks, lines
 
 EXCHANGE = "binance"
 """The one whose protocol is spoken."""
 MINUTE = 60_000_000
 _ASTRAY = timedelta(minutes=10)
 """How far the times of the exchange may lie from those of receipt."""
-_BLOCK = 4 * 1024 * 1024
 _FRAME = re.compile(rb'\{"received_at":(\d+),"connection_id":"[^"]*","frame":"\{\\"stream\\": ?\\"([^"\\]+)\\"')
 _MADE: Mapping[str, Callable[[Row], Message]] = {
     "bronze.trades": messages.trade,
@@ -138,7 +136,7 @@ class Stored:
 
     def messages(self) -> Iterator[Message]:
         """All of them, in the order in which they were received. Raises `LakeError` and `ReplayError`."""
-        return heapq.merge(*map(self._of, sorted(self.found.streams)), key=itemgetter(0))
+        return heapq.merge(*map(self._of, sorted(self.found.streams)), key=attrgetter("at"))
 
     def _of(self, symbol: str) -> Iterator[Message]:
         for hour in range(self._wanted.start // HOUR, (self._wanted.end - 1) // HOUR + 1):
@@ -146,7 +144,7 @@ class Stored:
             made = list(self._made(symbol, start, end))
             piece = self._pieces.get((symbol, hour))
             frames = self._frames(piece) if piece else iter(())
-            yield from heapq.merge(frames, made, key=itemgetter(0)) if made else frames
+            yield from heapq.merge(frames, made, key=attrgetter("at")) if made else frames
 
     def _frames(self, piece: Piece) -> Iterator[Message]:
         stream_of = messages.stream_of
@@ -164,13 +162,10 @@ class Stored:
         start, end = self._wanted.start, self._wanted.end
         for name in piece.files:
             with self._archive.open(name) as file:
-                reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
-                rest = b""
-                while block := reader.read(_BLOCK):
-                    whole, newline, rest = (rest + block).rpartition(b"\n")
-                    found = [(int(at), stream) for at, stream in _FRAME.findall(whole)]
+                for block in blocks(file):
+                    found = [(int(at), stream) for at, stream in _FRAME.findall(block)]
                     inside = [each for each in found if start <= each[0] < end]
-                    self.found.nameless += whole.count(b"\n") + len(newline) - len(found)
+                    self.found.nameless += block.count(b"\n") - len(found)
                     if inside:
                         counts.update(map(itemgetter(1), inside))
                         minutes.update({at // MINUTE for at, _ in inside})
@@ -196,7 +191,7 @@ class Stored:
                 continue
             every = chain.from_iterable(self._rows(name, symbol, first, last) for name in _MADE)
             inside = [one for one in every if first <= one.at < last and one.at // MINUTE not in archived]
-            yield from sorted(inside, key=itemgetter(0))
+            yield from sorted(inside, key=attrgetter("at"))
 
     def _rows(self, name: str, symbol: str, start: int, end: int) -> Iterator[Message]:
         """The messages of a table about a time, and some around it."""

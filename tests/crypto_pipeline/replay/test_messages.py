@@ -5,7 +5,7 @@ import json
 import pytest
 
 from crypto_pipeline.replay import messages
-from crypto_pipeline.replay.messages import Message, frame, stream_of
+from crypto_pipeline.replay.messages import Message, frames, stream_of
 from shared.symbol_manager import Symbol
 from streaming.exchanges.binance import Binance
 from streaming.simulator.messages import MICROSECOND, MILLISECOND, Form, payload_of
@@ -21,6 +21,10 @@ from tests.crypto_pipeline.replay.conftest import (
 
 TRADE = Message(0, "btcusdt@trade", trade_frame(7))
 COMBINED, RAW = Form(True, MICROSECOND), Form(False, MICROSECOND)
+
+
+def frame(message: Message, form: Form) -> bytes:
+    return frames([message, Message(0, "ethusdt@trade", b"{}")], {message.stream}, form)
 
 
 def test_a_combined_connection_in_microseconds_gets_what_was_received_to_the_byte() -> None:
