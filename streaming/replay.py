@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote
 
@@ -120,16 +121,23 @@ class Store:
         return names - {OTHER}
 
     def open(self, name: str) -> IO[bytes]:
-        """A file of the archive, compressed. One that is uploaded meanwhile is found in the bucket."""
+        """A file of the archive, compressed. One that is uploaded meanwhile is found in the bucket.
+
+        From there it is copied at once: who reads it slowly does not hold a connection.
+        """
         for path in (self._folder / f"{name}.part", self._folder / name):  # the way that a file goes
             try:
                 return path.open("rb")
             except FileNotFoundError:
                 continue
+        file = TemporaryFile()  # noqa: SIM115 (the caller closes it)
         try:
-            return self._client.get_object(Bucket=self._settings.bucket, Key=f"raw/{name}")["Body"]  # type: ignore[return-value]
+            self._client.download_fileobj(self._settings.bucket, f"raw/{name}", file)
         except (BotoCoreError, ClientError) as error:
+            file.close()
             raise self._unreadable(error) from None
+        file.seek(0)
+        return file
 
     def _folders(self, wanted: Range) -> Iterator[tuple[str, str, str]]:
         """`exchange=…/symbol=…/date=…/` of everything, with exchange and symbol."""

@@ -123,21 +123,24 @@ def _serve(range_: "Range", speed: float | None, port: int, *, at_once: bool) ->
             stored = Stored(chosen, wanted)
             found = stored.look(lambda done, total: progress.update(task, completed=done, total=total))
 
+            def says(line: str) -> None:
+                progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
             def announce(address: str) -> None:
                 for line in _found(wanted, found):
-                    progress.console.print(line, highlight=False, soft_wrap=True)
+                    says(line)
                 typer.echo(f"WebSocket  ws://{address}    instead of wss://stream.binance.com:9443")
                 typer.echo(f"REST       http://{address}  instead of https://api.binance.com")
                 progress.update(task, description=f"{waits}; Ctrl-C ends it", completed=0, total=None)
 
             def reached(at: int) -> None:
-                text = f"{shown(utc.moment_of(at // 1_000_000 * 1_000_000))}"
+                text = shown(utc.moment_of(at // 1_000_000 * 1_000_000))
                 done, span = at - found.first, found.last - found.first
                 progress.update(task, description=text, completed=done, total=max(span, 1))
 
             options = Options(chosen.bind_address, port, speed, at_once)
             began = time.monotonic()
-            played = asyncio.run(serve(stored, options, announce, progress.console.print, reached))
+            played = asyncio.run(serve(stored, options, announce, says, reached))
     except (ReplayError, LakeError, SimulatorError) as error:
         typer.echo(error, err=True)
         raise typer.Exit(1) from None

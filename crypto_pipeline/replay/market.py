@@ -57,7 +57,6 @@ class Candle(NamedTuple):
 class Pair(NamedTuple):
     """What the exchange said of a pair."""
 
-    symbol: str
     base: str
     quote: str
     status: str
@@ -209,10 +208,10 @@ class Market:
         if then:
             row = then[0]
             least = row["min_notional"] or _ZERO
-            return Pair(symbol, base, quote, row["status"], row["tick_size"], row["step_size"], least)
+            return Pair(base, quote, row["status"], row["tick_size"], row["step_size"], least)
         seen = self.last_trades(symbol, now, 100)
         tick, step = (_step(row[name] for row in seen) for name in ("price", "quantity"))
-        return Pair(symbol, base, quote, "TRADING", tick, step, _ZERO)
+        return Pair(base, quote, "TRADING", tick, step, _ZERO)
 
     # --- reading
 

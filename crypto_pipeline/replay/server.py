@@ -49,7 +49,8 @@ async def serve(
         if stream not in stored_streams:
             own = stored.found.streams.get(stream.partition("@")[0].upper(), ())
             there = ", ".join(sorted(own)) or "nothing of that symbol"
-            says(f"{stream} is asked for and not stored in this range, so it stays silent. There is: {there}.")
+            name = "".join(filter(str.isprintable, stream))
+            says(f"{name} is asked for and not stored in this range, so it stays silent. There is: {there}.")
 
     hub = Hub(SentRecord(None))
     player = Player(hub, stored.found.first, options.speed, asked)

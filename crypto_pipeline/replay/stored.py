@@ -32,6 +32,8 @@ EXCHANGE = "binance"
 MINUTE = 60_000_000
 _ASTRAY = timedelta(minutes=10)
 """How far the times of the exchange may lie from those of receipt."""
+_AT_ONCE = 2_000
+"""So many rows."""
 _FRAME = re.compile(rb'\{"received_at":(\d+),"connection_id":"[^"]*","frame":"\{\\"stream\\": ?\\"([^"\\]+)\\"')
 _MADE: Mapping[str, Callable[[Row], Message]] = {
     "bronze.trades": messages.trade,
@@ -207,8 +209,12 @@ class Stored:
             snapshot.read(columns, [*each, (table.bucket, "IN", symbol)], where)
             for each in partitions_of(table.partitions, Span(first, last))
         ]
-        rows = pa.concat_tables(parts).sort_by([(key, "ascending") for key in table.key]).to_pylist()
-        yield from map(_MADE[name], best(rows) if name == "bronze.klines" else rows)
+        rows = pa.concat_tables(parts).sort_by([(key, "ascending") for key in table.key])
+        if name == "bronze.klines":
+            yield from map(messages.kline, best(rows.to_pylist()))
+        else:
+            for batch in rows.to_batches(max_chunksize=_AT_ONCE):  # as Python's objects they are large
+                yield from map(_MADE[name], batch.to_pylist())
 
     def _holes(self) -> dict[str, int]:
         snapshot = self.snapshot("silver.completeness")
