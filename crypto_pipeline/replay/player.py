@@ -109,11 +109,11 @@ class Player:
 
     async def _drained(self) -> None:
         """Waits for readers that are behind, and the clock with them."""
-        since = time.monotonic()
         while self._hub.most_waiting() > AHEAD:
+            since = time.monotonic()
             await asyncio.sleep(_NAP)
-        if self._begun is not None:
-            self._begun += time.monotonic() - since
+            if self._begun is not None:
+                self._begun += time.monotonic() - since
 
     def _look(self) -> None:
         if self._version != self._hub.version:
