@@ -6,7 +6,6 @@ nothing.
 """
 
 import heapq
-import io
 import json
 import os
 import time
@@ -15,7 +14,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 HEADERS = (("replay", b"1"),)
 MEMORY_MB = 64
 TELL_EVERY = 1000
+BLOCK = 256 * 1024
 PATIENCE_SECONDS = 60
 """How long Kafka may take nothing in."""
 
@@ -113,17 +115,29 @@ class Store:
         """The dates of which something is archived of the exchange and symbol of a range, whatever its times."""
         return sorted({path.rpartition("date=")[2].rstrip("/") for path, _, _ in self._folders(wanted)})
 
+    def symbols(self, wanted: Range) -> set[str]:
+        """Of which symbols something is archived, at whatever time."""
+        names = {unquote(symbol.rpartition("symbol=")[2].rstrip("/")) for _, _, symbol in self._folders(wanted)}
+        return names - {OTHER}
+
     def open(self, name: str) -> IO[bytes]:
-        """A file of the archive, compressed. One that is uploaded meanwhile is found in the bucket."""
+        """A file of the archive, compressed. One that is uploaded meanwhile is found in the bucket.
+
+        From there it is copied at once: who reads it slowly does not hold a connection.
+        """
         for path in (self._folder / f"{name}.part", self._folder / name):  # the way that a file goes
             try:
                 return path.open("rb")
             except FileNotFoundError:
                 continue
+        file = TemporaryFile()  # noqa: SIM115 (the caller closes it)
         try:
-            return self._client.get_object(Bucket=self._settings.bucket, Key=f"raw/{name}")["Body"]  # type: ignore[return-value]
+            self._client.download_fileobj(self._settings.bucket, f"raw/{name}", file)
         except (BotoCoreError, ClientError) as error:
+            file.close()
             raise self._unreadable(error) from None
+        file.seek(0)
+        return file
 
     def _folders(self, wanted: Range) -> Iterator[tuple[str, str, str]]:
         """`exchange=…/symbol=…/date=…/` of everything, with exchange and symbol."""
@@ -204,7 +218,7 @@ def replay(
             if piece[:3] in journal.done:
                 summary.earlier += 1
             else:
-                for count, line in enumerate(_lines(store, piece, wanted)):
+                for count, line in enumerate(lines(store, piece, wanted)):
                     if count % TELL_EVERY == 0:
                         on_progress(done, total)
                     sender.send(venues[piece.exchange], line)
@@ -276,21 +290,30 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _lines(store: Store, piece: Piece, wanted: Range) -> Iterator[Line]:
+def lines(store: Store, piece: Piece, wanted: Range) -> Iterator[Line]:
     """The frames of a piece within the range, in order of receipt."""
     with ExitStack() as stack:
         files = [_read(stack.enter_context(store.open(name))) for name in piece.files]
-        for line in heapq.merge(*files, key=lambda line: line.received_at):
-            if wanted.start <= line.received_at < wanted.end:
-                yield line
+        every = files[0] if len(files) == 1 else heapq.merge(*files, key=attrgetter("received_at"))
+        if wanted.start <= piece.hour * HOUR and (piece.hour + 1) * HOUR <= wanted.end:
+            yield from every
+        else:
+            yield from (line for line in every if wanted.start <= line.received_at < wanted.end)
+
+
+def blocks(file: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a file of the archive, many at once. A last one that is being written now is left out."""
+    reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+    rest = b""
+    while read := reader.read(BLOCK):
+        whole, newline, rest = (rest + read).rpartition(b"\n")
+        if newline:
+            yield whole + newline
 
 
 def _read(file: IO[bytes]) -> Iterator[Line]:
-    reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
-    for line in io.BufferedReader(reader, 1 << 16):
-        if not line.endswith(b"\n"):  # it is being written now
-            return
-        yield _decoder.decode(line)
+    for block in blocks(file):
+        yield from _decoder.decode_lines(block)
 
 
 def _venues(pieces: Sequence[Piece], known: Iterable[Symbol]) -> dict[str, Exchange]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, KeysView
 from typing import NamedTuple
 
 from streaming.simulator.messages import Form
@@ -80,7 +80,7 @@ class Hub:
         """Set whenever what is wanted changes."""
 
     @property
-    def streams(self) -> Iterable[str]:
+    def streams(self) -> KeysView[str]:
         """The streams that someone listens to."""
         return self._listeners.keys()
 

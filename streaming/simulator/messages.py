@@ -312,17 +312,22 @@ def depth_payload(pair: Instrument, book: Book) -> str:
 def exchange_info_row(pair: Instrument, status: str) -> dict[str, object]:
     """One symbol of `/api/v3/exchangeInfo`."""
     tick, step = price_text(pair, 1), quantity_text(pair, 1)
+    return pair_row(pair.symbol, pair.base, pair.quote, status, tick, step, "5.00000000")
+
+
+def pair_row(symbol: str, base: str, quote: str, status: str, tick: str, step: str, notional: str) -> dict[str, object]:
+    """The same of any pair, with its steps and the least value of an order as texts."""
     return {
-        "symbol": pair.symbol, "status": status,
-        "baseAsset": pair.base, "baseAssetPrecision": 8,
-        "quoteAsset": pair.quote, "quotePrecision": 8, "quoteAssetPrecision": 8,
+        "symbol": symbol, "status": status,
+        "baseAsset": base, "baseAssetPrecision": 8,
+        "quoteAsset": quote, "quotePrecision": 8, "quoteAssetPrecision": 8,
         "orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET"],
         "isSpotTradingAllowed": True, "isMarginTradingAllowed": False,
         "filters": [
             {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": "10000000.00000000", "tickSize": tick},
             {"filterType": "LOT_SIZE", "minQty": step, "maxQty": "9000000.00000000", "stepSize": step},
             {
-                "filterType": "NOTIONAL", "minNotional": "5.00000000", "applyMinToMarket": True,
+                "filterType": "NOTIONAL", "minNotional": notional, "applyMinToMarket": True,
                 "maxNotional": "9000000.00000000", "applyMaxToMarket": False, "avgPriceMins": 5,
             },
         ],

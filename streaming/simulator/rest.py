@@ -39,6 +39,9 @@ INTERVALS = {
 }  # fmt: skip
 """Minutes."""
 
+INFO_PARAMETERS = ("symbol", "symbols", "permissions", "showPermissionSets", "symbolStatus")
+"""Of `exchangeInfo`."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -51,25 +54,30 @@ class RequestError(Exception):
 
 
 class Weights:
-    """What each address has used in this minute."""
+    """What each address has used in this minute of the exchange's clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: Callable[[], float] = time.time) -> None:
+        self._seconds = seconds
         self._minute = 0
         self._used: dict[str, int] = {}
 
     def use(self, address: str, weight: int) -> int:
         """Adds to an address's use; gives the sum of this minute."""
-        minute = int(time.time() // 60)
+        minute = int(self._seconds() // 60)
         if minute != self._minute:
             self._minute = minute
             self._used.clear()
         self._used[address] = self._used.get(address, 0) + weight
         return self._used[address]
 
+    def seconds_left(self) -> int:
+        """Until the next minute."""
+        return 60 - int(self._seconds() % 60)
+
 
 WEIGHTS = {
     "/api/v3/ping": 1, "/api/v3/time": 1, "/api/v3/exchangeInfo": 20, "/api/v3/klines": 2, "/api/v3/trades": 25,
-    "/api/v3/historicalTrades": 25, "/api/v3/aggTrades": 4,
+    "/api/v3/historicalTrades": 25, "/api/v3/aggTrades": 4, "/api/v3/ticker/price": 4, "/api/v3/ticker/bookTicker": 4,
 }  # fmt: skip
 
 
@@ -99,7 +107,7 @@ async def as_binance(request: web.Request, handler: Handler) -> web.StreamRespon
             f"Too much request weight used; current limit is {WEIGHT_A_MINUTE} request weight per 1 MINUTE. "
             "Please use WebSocket Streams for live updates to avoid polling the API.",
         )  # fmt: skip
-        reply.headers["Retry-After"] = str(60 - int(time.time() % 60))
+        reply.headers["Retry-After"] = str(request.app[WEIGHTS_KEY].seconds_left())
     else:
         try:
             reply = await handler(request)  # type: ignore[assignment]
@@ -139,7 +147,8 @@ def json_reply(text: str) -> web.Response:
 # --- parameters
 
 
-def _check_names(request: web.Request, *allowed: str) -> None:
+def check_names(request: web.Request, *allowed: str) -> None:
+    """Raises `RequestError` where other parameters are given than these and the time unit."""
     allowed = (*allowed, "timeUnit")
     given = [name for name in request.query if name in allowed]
     if len(given) < len(request.query):
@@ -148,7 +157,8 @@ def _check_names(request: web.Request, *allowed: str) -> None:
         raise RequestError(-1101, "Duplicate values for a parameter detected.")
 
 
-def _integer(request: web.Request, name: str) -> int | None:
+def integer_of(request: web.Request, name: str) -> int | None:
+    """A parameter that is a number; none where it is not given. Raises `RequestError` where it is none."""
     text = request.query.get(name)
     if text is None:
         return None
@@ -164,21 +174,21 @@ def _integer(request: web.Request, name: str) -> int | None:
 
 def limit_of(request: web.Request, usual: int, most: int) -> int:
     """The `limit` parameter, cut to `most`. Raises `RequestError` where it is no positive number."""
-    limit = _integer(request, "limit")
+    limit = integer_of(request, "limit")
     if limit == 0:
         raise RequestError(-1130, "Data sent for parameter 'limit' is not valid.")
     return min(usual if limit is None else limit, most)
 
 
-def _time(request: web.Request, name: str) -> int | None:
+def time_of(request: web.Request, name: str) -> int | None:
     """A time parameter in microseconds; Binance tells the unit by the size."""
-    value = _integer(request, name)
+    value = integer_of(request, name)
     return value if value is None or value >= 10**14 else value * MILLISECOND
 
 
-def _last_moment(request: web.Request, name: str) -> int | None:
+def last_moment_of(request: web.Request, name: str) -> int | None:
     """The last microsecond that an end time includes: a millisecond is included whole."""
-    value = _integer(request, name)
+    value = integer_of(request, name)
     return value if value is None or value >= 10**14 else value * MILLISECOND + MILLISECOND - 1
 
 
@@ -209,7 +219,7 @@ def _legal(symbol: str) -> str:
     return symbol
 
 
-def _symbols_of(request: web.Request) -> list[str] | None:
+def symbols_of(request: web.Request) -> list[str] | None:
     """The `symbol` or `symbols` parameter; none where neither is given."""
     if "symbol" in request.query and "symbols" in request.query:
         raise RequestError(-1128, "Combination of optional parameters invalid.")
@@ -229,43 +239,48 @@ def _symbols_of(request: web.Request) -> list[str] | None:
 # --- what needs no market
 
 
-def common_routes(clock: Clock, listed: Callable[[], dict[str, str]]) -> list[web.RouteDef]:
-    """The calls about no trades; `listed` gives the status of each symbol that is listed now, and no others are."""
+def clock_routes(clock: Clock) -> list[web.RouteDef]:
+    """`ping` and `time`."""
 
     async def ping(request: web.Request) -> web.Response:
-        _check_names(request)
+        check_names(request)
         return json_reply("{}")
 
     async def server_time(request: web.Request) -> web.Response:
-        _check_names(request)
+        check_names(request)
         return json_reply(json_text({"serverTime": clock() // unit_of(request)}))
+
+    return [web.get("/api/v3/ping", ping), web.get("/api/v3/time", server_time)]
+
+
+def exchange_info_reply(request: web.Request, now: int, rows: list[dict[str, object]]) -> web.Response:
+    """The reply of `exchangeInfo` with these rows of symbols."""
+    limit = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": WEIGHT_A_MINUTE}
+    info = {
+        "timezone": "UTC",
+        "serverTime": now // unit_of(request),
+        "rateLimits": [limit],
+        "exchangeFilters": [],
+        "symbols": rows,
+    }
+    return json_reply(json_text(info))
+
+
+def common_routes(clock: Clock, listed: Callable[[], dict[str, str]]) -> list[web.RouteDef]:
+    """The calls about no trades; `listed` gives the status of each symbol that is listed now, and no others are."""
 
     async def exchange_info(request: web.Request) -> web.Response:
         """Any pair with a known quote asset is traded here; without a parameter, the usual ones are named."""
-        _check_names(request, "symbol", "symbols", "permissions", "showPermissionSets", "symbolStatus")
+        check_names(request, *INFO_PARAMETERS)
         statuses = listed()
-        asked = _symbols_of(request) or [symbol for symbol, status in statuses.items() if status]
+        asked = symbols_of(request) or [symbol for symbol, status in statuses.items() if status]
         pairs = [(instruments.instrument(symbol), statuses.get(symbol, TRADING)) for symbol in asked]
         if not all(pair and status for pair, status in pairs):
             raise RequestError(-1121, "Invalid symbol.")
-        limit = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": WEIGHT_A_MINUTE}
-        return json_reply(
-            json_text(
-                {
-                    "timezone": "UTC",
-                    "serverTime": clock() // unit_of(request),
-                    "rateLimits": [limit],
-                    "exchangeFilters": [],
-                    "symbols": [exchange_info_row(pair, status) for pair, status in pairs if pair],
-                }
-            )
-        )
+        rows = [exchange_info_row(pair, status) for pair, status in pairs if pair]
+        return exchange_info_reply(request, clock(), rows)
 
-    return [
-        web.get("/api/v3/ping", ping),
-        web.get("/api/v3/time", server_time),
-        web.get("/api/v3/exchangeInfo", exchange_info),
-    ]
+    return [*clock_routes(clock), web.get("/api/v3/exchangeInfo", exchange_info)]
 
 
 # --- the market
@@ -315,17 +330,17 @@ class _TradeCalls:
         return tape
 
     async def trades(self, request: web.Request) -> web.Response:
-        _check_names(request, "symbol", "limit")
+        check_names(request, "symbol", "limit")
         tape = self._tape(symbol_of(request))
         limit, last = limit_of(request, 500, 1000), tape.id_at(self._clock() + 1) - 1
         return json_reply(trade_rows(tape.instrument, tape.trades(last - limit + 1, last), unit_of(request)))
 
     async def historical_trades(self, request: web.Request) -> web.Response:
-        _check_names(request, "symbol", "limit", "fromId")
+        check_names(request, "symbol", "limit", "fromId")
         tape = self._tape(symbol_of(request))
         limit, first, last = (
             limit_of(request, 500, 1000),
-            _integer(request, "fromId"),
+            integer_of(request, "fromId"),
             tape.id_at(self._clock() + 1) - 1,
         )
         first = last - limit + 1 if first is None else min(first, last + 1)
@@ -334,10 +349,10 @@ class _TradeCalls:
         return json_reply(trade_rows(tape.instrument, found, unit_of(request)))
 
     async def aggregate_trades(self, request: web.Request) -> web.Response:
-        _check_names(request, "symbol", "fromId", "startTime", "endTime", "limit")
+        check_names(request, "symbol", "fromId", "startTime", "endTime", "limit")
         tape = self._tape(symbol_of(request))
-        limit, first = limit_of(request, 500, 1000), _integer(request, "fromId")
-        start, until = _time(request, "startTime"), _last_moment(request, "endTime")
+        limit, first = limit_of(request, 500, 1000), integer_of(request, "fromId")
+        start, until = time_of(request, "startTime"), last_moment_of(request, "endTime")
         if first is not None and (start is not None or until is not None):
             raise RequestError(-1128, "Combination of optional parameters invalid.")
         end = tape.order_at(min(self._clock() if until is None else until, self._clock()) + 1)
@@ -349,7 +364,7 @@ class _TradeCalls:
 
     async def klines(self, request: web.Request) -> web.Response:
         """With a start the first rows from it, otherwise the last ones; the last row may be unfinished."""
-        _check_names(request, "symbol", "interval", "startTime", "endTime", "timeZone", "limit")
+        check_names(request, "symbol", "interval", "startTime", "endTime", "timeZone", "limit")
         tape, unit, limit = self._tape(symbol_of(request)), unit_of(request), limit_of(request, 500, 1000)
         if "interval" not in request.query:
             raise RequestError(-1102, "Mandatory parameter 'interval' was not sent, was empty/null, or malformed.")
@@ -357,7 +372,7 @@ class _TradeCalls:
             raise RequestError(-1120, "Invalid interval.")
         width = INTERVALS[request.query["interval"]] * MINUTE
         now = self._clock()
-        start, until = _time(request, "startTime"), _time(request, "endTime")
+        start, until = time_of(request, "startTime"), time_of(request, "endTime")
         begin = tape.opening // width
         end = min(now if until is None else until, now) // width + 1
         begin = max(begin, end - limit) if start is None else max(begin, -(-start // width))
@@ -400,13 +415,13 @@ class _MarketCalls:
         return tape
 
     async def depth(self, request: web.Request) -> web.Response:
-        _check_names(request, "symbol", "limit")
+        check_names(request, "symbol", "limit")
         tape, limit = self._tape(symbol_of(request)), limit_of(request, 100, 5000)
         return json_reply(depth_payload(tape.instrument, tape.book(self._clock(), min(limit, BOOK_LEVELS))))
 
     async def ticker(self, request: web.Request) -> web.Response:
-        _check_names(request, "symbol", "symbols", "type")
-        unit, symbols = unit_of(request), _symbols_of(request)
+        check_names(request, "symbol", "symbols", "type")
+        unit, symbols = unit_of(request), symbols_of(request)
         rows = []
         for tape in [self._tape(symbol) for symbol in symbols or self._market.listed(self._clock())]:
             day = self._days.setdefault(tape.instrument.symbol, RollingDay(tape))

@@ -82,7 +82,7 @@ async def running(options: Options, clock: Clock = utc_now) -> AsyncIterator[str
     await runner.setup()
     tasks: list[asyncio.Task[None]] = []
     try:
-        listener = _listener(options.host, options.port)
+        listener = listen(options.host, options.port, "set SIMULATOR_PORT to another")
         await web.SockSite(runner, listener).start()
         host, port = listener.getsockname()[:2]
         tasks = [asyncio.create_task(send()), asyncio.create_task(_keep_saved(sent))]
@@ -140,13 +140,14 @@ async def _serve(options: Options, announce: Callable[[str], None]) -> None:
         await ended.wait()
 
 
-def _listener(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, cure: str) -> socket.socket:
+    """A socket that listens. Raises `SimulatorError` with the cure where it cannot."""
     try:
         return socket.create_server((host, port), backlog=128)
     except OSError as error:
         raise SimulatorError(
             f"Port {port} on {host} cannot be taken ({os.strerror(error.errno or 0)}): "
-            "end the program that has it, or set SIMULATOR_PORT to another."
+            f"end the program that has it, or {cure}."
         ) from None
 
 

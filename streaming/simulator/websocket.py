@@ -25,6 +25,8 @@ LONGEST_CONNECTION = 24 * 3600.0
 
 TIME_UNITS = {"MILLISECOND": MILLISECOND, "MICROSECOND": MICROSECOND}
 _STREAM = re.compile(r"^(!|[^\s@/!]+@)[^\s/@]+(@[^\s/@]+)?$")
+_PLAIN = re.compile(r"^\w+$")
+"""A name that is no stream: a client such as ccxt numbers its connections, and subscribes when it is connected."""
 _METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
 
 
@@ -58,7 +60,8 @@ class _Streams:
         return await self._serve(request, request.query.get("streams", ""), is_combined=True)
 
     async def raw(self, request: web.Request) -> web.StreamResponse:
-        return await self._serve(request, request.match_info.get("streams", ""), is_combined=False)
+        listed = request.match_info.get("streams", "")
+        return await self._serve(request, "" if _PLAIN.match(listed) else listed, is_combined=False)
 
     async def _serve(self, request: web.Request, listed: str, *, is_combined: bool) -> web.StreamResponse:
         unit = TIME_UNITS.get(request.query.get("timeUnit", "MILLISECOND").upper())

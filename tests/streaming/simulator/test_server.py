@@ -159,6 +159,14 @@ def test_a_well_formed_stream_that_does_not_exist_is_accepted_and_silent() -> No
     run(scenario)
 
 
+def test_a_connection_may_have_a_name_that_is_no_stream() -> None:
+    async def scenario() -> None:
+        async with serving() as api, api.socket("/ws/0") as socket:
+            assert await _ask(socket, method="LIST_SUBSCRIPTIONS", id=1) == {"result": [], "id": 1}
+
+    run(scenario)
+
+
 def test_more_than_1024_streams_are_refused() -> None:
     async def scenario() -> None:
         async with serving() as api, api.socket("/stream") as stream:
