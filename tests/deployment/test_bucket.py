@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from crypto_pipeline import catalog
 from crypto_pipeline.history import staging
-from crypto_pipeline.reader import _store
+from crypto_pipeline.reader import object_store
 from deployment import bucket, probes
 from deployment.probes import UnhealthyError
 from deployment.services import TABLE, environment
@@ -155,9 +155,9 @@ def test_arrow_and_replay_read_as_who_only_reads(filled: Settings, minio_server:
     pq.write_table(pa.table({"a": [1]}), file)
     minio_server.client.put_object(Bucket=BUCKET, Key=TABLES, Body=file.getvalue())
     mine = own("dashboard", filled)
-    assert ds.dataset(f"{BUCKET}/{TABLES}", filesystem=_store(mine), format="parquet").to_table()["a"].to_pylist() == [
-        1
-    ]
+    assert ds.dataset(f"{BUCKET}/{TABLES}", filesystem=object_store(mine), format="parquet").to_table()[
+        "a"
+    ].to_pylist() == [1]
     assert replay.Store(mine).open(RAW.removeprefix("raw/")).read() == b"rows"
 
 
