@@ -36,7 +36,8 @@ def env_file_lines(path: Path) -> dict[str, str]:
     """The `NAME=value` lines of such a file; empty where there is none."""
     if not path.is_file():
         return {}
-    pairs = (line.partition("=") for line in path.read_text(encoding="utf-8").splitlines() if "=" in line)
+    text = path.read_text(encoding="utf-8", errors="replace")  # the settings refuse what is no text, in a sentence
+    pairs = (line.partition("=") for line in text.splitlines() if "=" in line)
     return {name.strip(): value.strip() for name, _, value in pairs if not name.lstrip().startswith("#")}
 
 
