@@ -13,7 +13,7 @@ from alerts.delivery import is_address
 from alerts.kinds import found
 from alerts.kinds._kind import Name, Rule
 from shared import yaml_file
-from shared.settings import env_file, secret
+from shared.settings import env_file, env_files, secret
 from shared.yaml_file import Loc, Parsed, YamlFileError
 
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
@@ -154,7 +154,7 @@ class Watched:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen: tuple[bytes, bytes] | None = None
+        self._seen: tuple[bytes, ...] | None = None
 
     @property
     def content(self) -> bytes:
@@ -166,7 +166,7 @@ class Watched:
 
         Raises `AlertsFileError`, once for each wrong content.
         """
-        content = (_content(self._path), _content(env_file()))
+        content = (_content(self._path), *map(_content, env_files()))
         if content == self._seen:
             return None
         self._seen = content

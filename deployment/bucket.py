@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import urlsplit
 
+from deployment import env_file
 from deployment.command import Command
 from deployment.steps import InstallError
 from shared.settings import Account, Settings
@@ -49,8 +50,8 @@ def prepare(settings: Settings) -> None:
 
 
 def command(_settings: Settings) -> Command:
-    """All is done: sleep, until new keys start it again."""
-    return Command(("sleep", "infinity"))
+    """All is done: sleep, knowing no secret, until new keys start it again."""
+    return Command(("sleep", "infinity"), dict.fromkeys(env_file.SECRETS, ""))
 
 
 def _make_accounts(settings: Settings) -> None:

@@ -2,9 +2,9 @@
 
 import sys
 
-from deployment import docker
+from deployment import docker, env_file
 from deployment.messages import farewell
-from deployment.paths import set_environment, state
+from deployment.paths import set_environment, setting, state
 from deployment.services import TABLE
 from deployment.start import configured
 from deployment.stop import stop
@@ -25,8 +25,8 @@ def main() -> None:
         sys.exit(f"✗ {error}")
     for local in ("demo", "live"):
         stop(state(local), print)
-    limits = memory_limits(settings.memory_profile)
-    if docker.run(mode, profiles(settings), "up", "--detach", "--build", "--wait", "--remove-orphans", **limits):
+    given = memory_limits(settings.memory_profile) | {name: setting(name, "") for name in env_file.SECRETS}
+    if docker.run(mode, profiles(settings), "up", "--detach", "--build", "--wait", "--remove-orphans", **given):
         sys.exit(
             "✗ Docker did not bring everything up: `docker compose ps` and `docker compose logs` show why. "
             "./deploy.sh --local does without it."

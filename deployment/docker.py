@@ -3,7 +3,7 @@
 import subprocess
 from collections.abc import Iterable
 
-from deployment.paths import PROJECT, child_environment, home, tool
+from deployment.paths import PROJECT, child_environment, env_files, home, tool
 
 NAME = "crypto-lakehouse"
 CLICKHOUSE = ("clickhouse", "clickhouse-trades")
@@ -19,12 +19,14 @@ def compose(mode: str, profiles: Iterable[str] = ()) -> list[str]:
     """`docker compose` for the deployment of a mode, and for what else belongs to these profiles."""
     chosen = [*(["demo"] if mode == "demo" else []), *profiles]
     words = [word for profile in chosen for word in ("--profile", profile)]
-    return ["docker", "compose", "--project-directory", str(PROJECT), "--env-file", str(home() / ".env"), *words]
+    files = [word for path in reversed(env_files()) if path.exists() for word in ("--env-file", str(path))]
+    return ["docker", "compose", "--project-directory", str(PROJECT), *files, *words]
 
 
 def run(mode: str, profiles: Iterable[str], *arguments: str, **env: str) -> int:
     """Run `docker compose` before the user's eyes, and give its exit code."""
-    environment = child_environment(CRYPTO_HOME=str(home()), **env)
+    ours = next((path for path in env_files() if path.exists()), home() / ".env")
+    environment = child_environment(CRYPTO_HOME=str(home()), ENVIRONMENT_FILE=str(ours), **env)
     return subprocess.run([*compose(mode, profiles), *arguments], env=environment, check=False).returncode
 
 

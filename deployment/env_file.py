@@ -4,7 +4,7 @@ import os
 import secrets
 from pathlib import Path
 
-from deployment.paths import child_environment, env_file_lines, home, setting
+from deployment.paths import env_files, found, home, setting
 
 SECRETS = {
     "S3_ACCESS_KEY": 10,
@@ -31,14 +31,16 @@ def ensure(mode: str) -> list[str]:
     """Make `.env` whole for this mode: mode 600, missing secrets generated. Gives the names of those."""
     path = home() / ".env"
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = env_file_lines()
-    # One that the environment gives is not written: it is whoever gives it who keeps it.
-    missing = [name for name in SECRETS if not lines.get(name) and not setting(name, "")]
+    # One that is given elsewhere is not written: it is whoever gives it who keeps it.
+    missing = [name for name in SECRETS if not setting(name, "")]
     text = path.read_text(encoding="utf-8") if path.exists() else HEAD
     if text and not text.endswith("\n"):
         text += "\n"
     text += "".join(f"{_made(name)}\n" for name in missing)
     _write(path, with_mode(text, mode))
+    for other in env_files():
+        if other.exists():
+            other.chmod(0o600)
     return missing
 
 
@@ -46,8 +48,9 @@ def why_not_renewed(name: str) -> str:
     """Why a secret cannot be given anew here, with the cure; empty where it can."""
     if name not in SECRETS:
         return f"{name} is none of the secrets that ./deploy.sh makes: {', '.join(SECRETS)}."
-    if child_environment().get(name):
-        return f"{name} is given by the environment: change it there, then run ./deploy.sh."
+    where, _ = found(name)
+    if where not in ("", str(home() / ".env")):
+        return f"{name} is given by {where}: change it there, then run ./deploy.sh."
     for other, names in (("S3_ENDPOINT", "S3_"), ("CLICKHOUSE_URL", "CLICKHOUSE_")):
         if name.startswith(names) and setting(other, ""):
             return (

@@ -27,18 +27,41 @@ def cache() -> Path:
     return Path(base) / "crypto-lakehouse"
 
 
-def env_file_lines() -> dict[str, str]:
-    """The `NAME=value` lines of `.env`; empty where there is none."""
-    path = home() / ".env"
+def env_files() -> list[Path]:
+    """`.env.<ENVIRONMENT>` and `.env`, as `shared.settings.env_files` has them."""
+    return [home() / f".env.{_before('ENVIRONMENT', 'development')}", home() / ".env"]
+
+
+def env_file_lines(path: Path) -> dict[str, str]:
+    """The `NAME=value` lines of such a file; empty where there is none."""
     if not path.is_file():
         return {}
-    pairs = (line.partition("=") for line in path.read_text(encoding="utf-8").splitlines() if "=" in line)
+    text = path.read_text(encoding="utf-8", errors="replace")  # the settings refuse what is no text, in a sentence
+    pairs = (line.partition("=") for line in text.splitlines() if "=" in line)
     return {name.strip(): value.strip() for name, _, value in pairs if not name.lstrip().startswith("#")}
 
 
 def setting(name: str, default: str) -> str:
-    """A setting as stage one sees it: the environment's, else that of `.env`."""
-    return _environ.get(name) or env_file_lines().get(name, default)
+    """A setting as stage one sees it, from the first that has it."""
+    return found(name)[1] or default
+
+
+def found(name: str) -> tuple[str, str]:
+    """Where a setting comes from, and its value; empty where nobody gives it. The order is that of the settings."""
+    if _environ.get(name):
+        return "the environment", _environ[name]
+    for path in env_files():
+        if value := env_file_lines(path).get(name):
+            return str(path), value
+    folder = _before("SECRETS_DIR", "")
+    for path in (Path(folder, name), Path(folder, name.lower())) if folder else ():
+        if path.is_file():
+            return str(path), path.read_text(encoding="utf-8").strip()
+    return "", ""
+
+
+def _before(name: str, default: str) -> str:
+    return _environ.get(name) or env_file_lines(home() / ".env").get(name) or default
 
 
 def child_environment(**extra: str) -> dict[str, str]:

@@ -71,6 +71,7 @@ def configured(mode: str) -> Settings:
     `signals.yaml` that cannot be read, before anything is written or restarted.
     """
     given = Settings.load()
+    given.check()
     load_rules(given.signals_file, load_indicators(given.indicators_file))
     load_alerts(given.alerts_file)
     made = env_file.ensure(mode)

@@ -1,12 +1,13 @@
-"""Every setting, read once from the environment and `.env`; no other module reads the environment.
+"""Every setting, read once from the environment and files; no other module reads the environment.
 
-A setting is the upper-case name of its field: `KAFKA_PORT=19092 ./deploy.sh`, or the same line in `.env`.
+A setting is the upper-case name of its field: `KAFKA_PORT=19092 ./deploy.sh`, or the same line in `.env`. It comes from
+the first of these that has it: the environment, `.env.<ENVIRONMENT>`, `.env`, a file of its name in `SECRETS_DIR`.
 """
 
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self, get_args
 from urllib.parse import quote, urlsplit
 
 from dotenv import dotenv_values
@@ -32,12 +33,42 @@ def env_file() -> Path:
     return home() / ".env"
 
 
+def env_files() -> list[Path]:
+    """The files of settings, the one that wins first: `.env.<ENVIRONMENT>`, which need not be there, and `.env`."""
+    return [env_file().with_name(f".env.{_before('ENVIRONMENT', 'development')}"), env_file()]
+
+
+def _secrets_dir() -> Path | None:
+    """The folder, where one is named, in which a file is the value of the setting whose name it has."""
+    named = _before("SECRETS_DIR", "")
+    return Path(named) if named else None
+
+
+def _before(name: str, default: str) -> str:
+    """A setting that says where the others are: it stands in the environment or in `.env` itself."""
+    return os.environ.get(name) or dotenv_values(env_file(), interpolate=False).get(name) or default
+
+
+def _found(name: str) -> tuple[str, str]:
+    """Where a setting comes from, and its value; empty where nobody gives it."""
+    if value := os.environ.get(name):
+        return "the environment", value
+    for path in env_files():
+        if value := dotenv_values(path, interpolate=False).get(name):
+            return str(path), value
+    folder = _secrets_dir()
+    for path in (folder / name, folder / name.lower()) if folder else ():
+        if path.is_file():
+            return str(path), path.read_text(encoding="utf-8").strip()
+    return "", ""
+
+
 def secret(name: str) -> str:
-    """A secret that `config/alerts.yaml` names, from the environment or `.env`.
+    """A secret that `config/alerts.yaml` names, from where settings come from.
 
     Raises `KeyError` where it is not set, or where its name does not begin with `ALERTS_`: no other is given away.
     """
-    value = os.environ.get(name) or dotenv_values(env_file(), interpolate=False).get(name)
+    _, value = _found(name)
     if not value or not name.startswith("ALERTS_"):
         raise KeyError(name)
     return value
@@ -54,6 +85,10 @@ class Settings(BaseSettings):
 
     mode: Literal["demo", "live"] = Field("live", alias="CRYPTO_MODE")
     """`demo` streams from the simulator, `live` from the exchanges. They share no bucket, topic or database."""
+    environment: Literal["development", "staging", "production"] = "development"
+    """Whose `.env.<ENVIRONMENT>` wins over `.env`. It stands in the environment or in `.env`, as `SECRETS_DIR` does."""
+    secrets_dir: str = ""
+    """A folder of files that are the values of the settings whose names they have, as Docker mounts its secrets."""
     memory_profile: Literal["6g", "8g"] = Field("8g", alias="MEMORY_PROFILE")
     bind_address: str = "127.0.0.1"
     containers: bool = False
@@ -284,15 +319,43 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls) -> Self:
-        """The settings of the environment and `.env`. Raises `SettingsError`, one sentence a fault."""
+        """The settings from where they come from. Raises `SettingsError`, which names each fault and its place."""
         try:
-            return cls(_env_file=env_file())  # type: ignore[call-arg]
+            folder = _secrets_dir()
+            if folder and not folder.is_dir():
+                raise SettingsError(f"Wrong setting: SECRETS_DIR in {_found('SECRETS_DIR')[0]} is {folder}: no folder.")
+            files = env_files()[::-1]  # the last one wins
+            return cls(_env_file=files, _secrets_dir=folder)  # type: ignore[call-arg]
         except ValidationError as error:
-            faults = "; ".join(
-                f"{str(fault['loc'][0]).upper()} is {fault['input']!r}: {fault['msg'].lower()}"
-                for fault in error.errors()
-            )
-            raise SettingsError(f"Wrong setting: {faults}. Mend it in {env_file()} or in the environment.") from None
+            faults = []
+            for fault in error.errors():
+                name = str(fault["loc"][0]).upper()
+                where = _found(name)[0] or "the environment"
+                faults.append(f"{name} is {fault['input']!r} in {where}: {fault['msg'].lower()}")
+            raise SettingsError(f"Wrong setting: {'; '.join(faults)}. Mend it there.") from None
+        except (OSError, UnicodeDecodeError) as error:
+            place = f"{env_file()}, .env.<ENVIRONMENT> beside it or SECRETS_DIR"
+            raise SettingsError(f"A file of settings ({place}) cannot be read as UTF-8: {error}. Mend it.") from None
+
+    def check(self) -> None:
+        """Whether a deployment can start with these secrets; one that `deploy.sh` makes may be missing.
+
+        Raises `SettingsError`, which names each fault, its place and its cure.
+        """
+        faults = []
+        for name in ("S3_ACCESS_KEY", "S3_SECRET_KEY"):
+            if self.s3_endpoint and not _found(name)[1]:
+                where = _found("S3_ENDPOINT")[0]
+                faults.append(f"{name} is missing: S3_ENDPOINT in {where} names a store. Put its key into {env_file()}")
+        if not self.s3_endpoint:
+            for name in ("S3_SECRET_KEY", *(f"S3_{account.upper()}_SECRET_KEY" for account in get_args(Account))):
+                where, value = _found(name)
+                is_long = len(value) > 40 and name != "S3_SECRET_KEY"  # root's may be
+                if value and (len(value) < 8 or is_long):
+                    cure = "Take it out there, and ./deploy.sh makes one"
+                    faults.append(f"{name} in {where} has {len(value)} characters, and MinIO takes 8 to 40. {cure}")
+        if faults:
+            raise SettingsError(f"Wrong setting: {'; '.join(faults)}.")
 
 
 @lru_cache(maxsize=1)

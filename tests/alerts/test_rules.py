@@ -81,6 +81,14 @@ def test_a_secret_comes_from_env_and_shows_nowhere(tmp_path: Path, monkeypatch: 
     assert load(path).destinations["team"].url.get_secret_value() == "json://h/newer"
 
 
+def test_a_secret_of_the_environments_own_file_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENVIRONMENT", "production")
+    (tmp_path / ".env").write_text("ALERTS_TEAM=json://h/first\n")
+    (tmp_path / ".env.production").write_text("ALERTS_TEAM=json://h/mine\n")
+    path = written(tmp_path, "destinations:\n  team: {url: '${ALERTS_TEAM}'}\n")
+    assert load(path).destinations["team"].url.get_secret_value() == "json://h/mine"
+
+
 def test_a_secret_address_that_is_wrong_is_not_shown(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("ALERTS_TEAM=nowhere://t0psecret\n")
     with pytest.raises(AlertsFileError) as caught:

@@ -167,6 +167,17 @@ def test_what_the_image_copies_exists_and_is_not_ignored() -> None:
                 assert source.split("/")[0] in kept, source
 
 
+def test_the_file_of_the_environment_wins_over_env_in_docker_too(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (".env", ".env.staging", ".env.production"):
+        (home / name).touch()
+    monkeypatch.setenv("ENVIRONMENT", "staging")
+    words = docker.compose("live")
+    assert [words[at + 1] for at, word in enumerate(words) if word == "--env-file"] == [
+        str(home / ".env"),
+        str(home / ".env.staging"),
+    ]
+
+
 @pytest.mark.skipif(not shutil.which("docker"), reason="there is no docker here")
 def test_compose_accepts_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode:

@@ -79,6 +79,23 @@ def test_a_secret_that_the_environment_gives_is_not_written(home: Path, monkeypa
     assert "S3_SECRET_KEY" not in (home / ".env").read_text()
 
 
+@pytest.mark.parametrize("place", [".env.production", "secrets/S3_LAKE_SECRET_KEY"])
+def test_a_secret_that_another_file_gives_is_neither_made_nor_given_anew(
+    home: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setenv("ENVIRONMENT", "production")
+    monkeypatch.setenv("SECRETS_DIR", str(home / "secrets"))
+    (home / "secrets").mkdir()
+    line = "S3_LAKE_SECRET_KEY=from-a-vault\n" if place.startswith(".env") else "from-a-vault\n"
+    (home / place).write_text(line)
+    assert "S3_LAKE_SECRET_KEY" not in env_file.ensure("demo")
+    assert Settings.load().s3_lake_secret_key.get_secret_value() == "from-a-vault"
+    with pytest.raises(ValueError, match=f"is given by .*{place}: change it there"):
+        env_file.renew("S3_LAKE_SECRET_KEY")
+    if place.startswith(".env"):
+        assert (home / place).stat().st_mode & 0o777 == 0o600
+
+
 def test_the_settings_read_what_was_made(home: Path) -> None:
     env_file.ensure("demo")
     settings = Settings.load()

@@ -48,6 +48,7 @@ def test_the_trades_of_clickhouse_are_followed_only_where_it_is_served(demo: Set
 def test_what_is_had_elsewhere_is_not_started(demo: Settings) -> None:
     elsewhere = demo.model_copy(update={"kafka_bootstrap_servers": "hub:9093", "s3_endpoint": "https://store"})
     assert not {"kafka", "minio"} & set(table(elsewhere))
+    assert "bucket" in table(elsewhere)  # it makes the bucket there
 
 
 @pytest.mark.parametrize("service", TABLE, ids=lambda service: service.name)
