@@ -42,8 +42,18 @@ def import_parts(
 ) -> Done:
     """Bring all parts into bronze, a batch a commit; while the disk has no room for imports, it waits."""
     done = Done()
-    for batch in batches(parts, MODULES[kind].TABLE.time):
-        staging.wait_for_room(progress, lambda: lake.spark.sql("SELECT 1").collect())
+
+    def with_room() -> Iterator[Part]:
+        remaining = iter(parts)
+        while True:
+            # before a part is had: an archive may be about to be downloaded
+            staging.wait_for_room(progress, lambda: lake.spark.sql("SELECT 1").collect())
+            try:
+                yield next(remaining)
+            except StopIteration:
+                return
+
+    for batch in batches(with_room(), MODULES[kind].TABLE.time):
         rows = pa.concat_tables([part.rows for part in batch], promote_options="default")
         refused = pa.concat_tables([part.refused for part in batch], promote_options="default")
         done.repeated += sum(part.repeated for part in batch)

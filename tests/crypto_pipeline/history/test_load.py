@@ -1,8 +1,6 @@
 """What becomes of rows that are brought into bronze: new ones go in, what is stored stays."""
 
-from collections.abc import Callable
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -116,17 +114,3 @@ def test_rows_of_files_and_of_rest_go_in_together(lake: MemoryLake, staging: Loc
     done = import_parts(lake, staging, "klines", [*of_file, of_rest])  # type: ignore[arg-type]
     assert done.new == 2
     assert sorted(row.source for row in lake.read(klines.TABLE).collect()) == ["archive", "rest"]
-
-
-def test_each_batch_asks_for_room_before_it_is_written(lake: MemoryLake, tmp_path: Path, archive_file: Maker) -> None:
-    written: list[int] = []
-
-    class Full(LocalStaging):
-        def wait_for_room(self, say: Callable[[str], None], keep_alive: Callable[[], object]) -> None:
-            written.append(len(lake.tables))
-            keep_alive()
-
-    rows = traded(archive_file, line(1))
-    parts = [Part(rows, rows.slice(0, 0).select([]), 0)] * 2  # they overlap, so each is a batch
-    import_parts(lake, Full(tmp_path), "trades", parts)  # type: ignore[arg-type]
-    assert written == [0, 1]
