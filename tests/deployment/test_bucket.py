@@ -155,10 +155,10 @@ def test_arrow_and_replay_read_as_who_only_reads(filled: Settings, minio_server:
     pq.write_table(pa.table({"a": [1]}), file)
     minio_server.client.put_object(Bucket=BUCKET, Key=TABLES, Body=file.getvalue())
     mine = own("dashboard", filled)
-    assert ds.dataset(f"{BUCKET}/{TABLES}", filesystem=object_store(mine), format="parquet").to_table()[
-        "a"
-    ].to_pylist() == [1]
-    assert replay.Store(mine).open(RAW.removeprefix("raw/")).read() == b"rows"
+    table = ds.dataset(f"{BUCKET}/{TABLES}", filesystem=object_store(mine), format="parquet").to_table()
+    assert table["a"].to_pylist() == [1]
+    with replay.Store(mine).open(RAW.removeprefix("raw/")) as archived:
+        assert archived.read() == b"rows"
 
 
 def test_rows_are_staged_for_spark_as_the_account_that_may(settings: Settings) -> None:
