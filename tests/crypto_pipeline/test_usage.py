@@ -230,9 +230,9 @@ class TestLake:
 
         with pytest.raises(LakeError, match="holds nothing of silver"):
             usage.collect(minio_server.settings, "silver.ohlvc")
-        with pytest.raises(LakeError, match=r"no bucket elsewhere yet: \./deploy.sh"):
-            usage.collect(settings(s3_bucket="elsewhere"))
-        with pytest.raises(LakeError, match="refuses S3_ACCESS_KEY"):
+        with pytest.raises(LakeError, match=r"no bucket nowhere yet: \./deploy.sh"):
+            usage.collect(settings(s3_bucket="nowhere"))
+        with pytest.raises(LakeError, match="refuses our account"):
             usage.collect(settings(s3_secret_key=SecretStr("wrong-secret")))
         with pytest.raises(LakeError, match=r"nothing answers.*\./deploy.sh"):
             usage.collect(settings(minio_port=free_ports(1)[0]))
