@@ -117,7 +117,11 @@ def replaying(server: MinioServer, home: Path) -> Iterator[str]:
     span = ("--from", "2026-11-20T10:00", "--to", "2026-11-20T11:00")
     command = [sys.executable, "-u", "-c", "from crypto_pipeline.cli import app; app()", "replay", "--serve", *span]
     with subprocess.Popen(
-        [*command, "--speed", "max", "--port", "0"], env=environment, stdout=subprocess.PIPE, text=True
+        [*command, "--speed", "max", "--port", "0"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     ) as process:
         try:
             assert process.stdout  # noqa: S101
