@@ -228,6 +228,7 @@ def deployed(**given: str) -> Iterator[System]:
         "CRYPTO_HOME": str(home),
         "CRYPTO_MODE": "demo",
         "MEMORY_PROFILE": "6g",
+        "IMPORTS_PAUSE_PERCENT": "100",  # however full the disk of who tests is
         "ALERTS_FILE": str(home / "alerts.yaml"),
         **given,
     }

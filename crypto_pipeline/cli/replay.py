@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from crypto_pipeline.replay.stored import Found, Wanted
     from streaming.replay import Range
 
+_SPEED, _PORT = "1", 8110
+
 
 def replay(
     start: Annotated[str, typer.Option("--from", help="UTC: 2026-11-21T10:00 or '2026-11-21 10:00'.")],
@@ -15,8 +17,8 @@ def replay(
     symbol: Annotated[str, typer.Option(help="Just this symbol, such as BTCUSDT; with --serve also A,B.")] = "",
     exchange: Annotated[str, typer.Option(help="Just this exchange.")] = "",
     serve: Annotated[bool, typer.Option("--serve", help="Play it to a bot, as Binance's WebSocket and REST.")] = False,
-    speed: Annotated[str, typer.Option(help="With --serve: 1, 10, or max, as fast as it is read.")] = "1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="With --serve: where; 0 takes a free one.")] = 8110,
+    speed: Annotated[str, typer.Option(help="With --serve: 1, 10, or max, as fast as it is read.")] = _SPEED,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="With --serve: where; 0 takes a free one.")] = _PORT,
     now: Annotated[bool, typer.Option("--now", help="With --serve: do not wait for a subscription.")] = False,
 ) -> None:
     """Send a stored range again: through today's parsers, or with --serve to a bot.
@@ -42,6 +44,8 @@ def replay(
     wanted = Range(_times.micros("--from", start), _times.micros("--to", end), exchange or None, symbol.upper() or None)
     if wanted.start >= wanted.end:
         raise typer.BadParameter("--to must be later than --from.")
+    if not serve and (speed != _SPEED or port != _PORT or now):
+        raise typer.BadParameter("--speed, --port and --now are of --serve: add that.")
     if serve:
         _serve(wanted, _speed(speed), port, at_once=now)
     else:

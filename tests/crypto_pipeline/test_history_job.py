@@ -147,6 +147,7 @@ def test_no_run_is_asked_for_while_the_disk_has_no_room_and_then_all_that_was_wa
         assert isinstance(waits, dg.SensorResult)
         assert (waits.run_requests, str(waits.skip_reason)) == ([], str(dg.SkipReason("Imports wait.")))
         assert repairs == dg.SkipReason("Imports wait.")
+        monkeypatch.setattr(history_job, "imports_wait", lambda _settings: "")
         then = history_of_new_symbols(dg.build_sensor_context(instance, cursor=waits.cursor))
         assert isinstance(then, dg.SensorResult)
         assert then.run_requests

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from typer.testing import CliRunner
 
+from crypto_pipeline.cli import app
 from shared.settings import Settings
 from tests.crypto_pipeline.replay.conftest import FRAMES, NAME, archive
 from tests.servers import MinioServer
@@ -80,3 +82,9 @@ def test_what_cannot_be_is_a_sentence_with_the_cure(
     assert (process.returncode, out) == (code, "")
     assert words in " ".join(errors.replace("│", " ").split())
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("option", [("--speed", "10"), ("--port", "1"), ("--now",)])
+def test_what_is_of_serve_is_refused_without_it(option: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(app, ["replay", *SPAN, *option])
+    assert (done.exit_code, "add that" in done.output) == (2, True)
