@@ -39,6 +39,9 @@ def main() -> None:
     except SettingsError as error:
         sys.exit(str(error))
     logs.set_up(loaded.log_format)
+    theirs = child_environment(LOG_FORMAT=loaded.log_format)
+    # The threads of a probe by gRPC fail while the service takes our place, and would write that between its lines.
+    set_environment({"GRPC_VERBOSITY": "NONE"})
     try:
         wait_for(service, loaded)
         service.prepare(loaded)
@@ -49,7 +52,7 @@ def main() -> None:
     log.info("starting %s: %s", service.name, command.argv[0])
     if command.folder:
         os.chdir(command.folder)
-    os.execvpe(command.argv[0], command.argv, child_environment(LOG_FORMAT=loaded.log_format, **command.env))  # noqa: S606 (that is what we are for)
+    os.execvpe(command.argv[0], command.argv, {**theirs, **command.env})  # noqa: S606 (that is what we are for)
 
 
 def die_with_parent(number: int) -> None:
