@@ -15,6 +15,7 @@ from shared.tables import Table
 from tests.integration.test_replay import nothing_launched
 from tests.system import System
 
+pytestmark = pytest.mark.long
 PAIR = "ADAUSDT"
 """One that symbols.yaml does not stream, and that no other test imports."""
 DAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=3)

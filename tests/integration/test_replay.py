@@ -15,6 +15,7 @@ from shared.symbol_manager import topic
 from tests.integration.test_pipeline import candles_closed
 from tests.system import System, wait_for
 
+pytestmark = pytest.mark.long
 DROPPED, REPEATED = "XRPUSDT", "SOLUSDT"
 TABLES = ("trades", "klines", "tickers", "depth")
 FAILURES = """query { runsOrError(filter: {pipelineName: "pipeline", statuses: [FAILURE]}, limit: 1) { ... on Runs {

@@ -15,6 +15,7 @@ from streaming.exchanges.binance import Binance
 from streaming.feed import Feed
 from tests.system import System, wait_for
 
+pytestmark = pytest.mark.long
 PAIR = Symbol(symbol="TWICEUSDT", name="delivered twice")
 HOUR = (int(time.time()) // 3_600 - 3) * 3_600_000_000
 """Three hours ago, in microseconds. Much earlier is dear: of each minute since it is said that nothing came."""
