@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crypto_pipeline import contracts, utc
+from crypto_pipeline.expired import TABLES, expired, told
 from crypto_pipeline.reader import Filter, LakeError, Snapshot, open_table
 from crypto_pipeline.silver.candles import STATUSES
 from shared.settings import settings
@@ -162,6 +163,7 @@ def partitions_of(partitions: Collection[str], span: Span) -> list[list[Filter]]
 
 def found(part: Part, names: Sequence[str]) -> pa.Table:
     """The rows in their order. Raises `LakeError`."""
+    refuse_expired(part)
     if part.known:
         stored = _stored(part, part.table.column_names)
         rows = _as_known(part, part.known, stored)
@@ -187,6 +189,13 @@ def found(part: Part, names: Sequence[str]) -> pa.Table:
     if not kept.num_rows:
         explain(part)
     return _ordered(kept, part.order).select(names)
+
+
+def refuse_expired(part: Part) -> None:
+    """Raises `NotStoredError` where something of the range has expired; the message says what is still there."""
+    name, (start, end) = part.table.full_name, part.span
+    if name in TABLES and start and end and (said := told(name, expired(settings()).of_table(name), start, end)):
+        raise NotStoredError(said)
 
 
 def stored(snapshot: Snapshot, part: Part, names: Sequence[str]) -> pa.Table:

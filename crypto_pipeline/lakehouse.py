@@ -350,7 +350,24 @@ class Lakehouse:
             notes = {name: value for name, value in handed_on.values.items() if name != BATCH_ID}
         if self.batch_id:
             notes = {**notes, BATCH_ID: self.batch_id}
-        notes = {**notes, BUCKETS: str(self._buckets(table))}
+        options = self._write_options(table, notes) | {"hoodie.combine.before.upsert": str(not is_unique).lower()}
+        if into_empty:
+            options["hoodie.datasource.write.operation"] = "bulk_insert"
+        rows.write.format("hudi").options(**options).mode("append").save(self.path(table))
+
+    def drop(self, table: Table, partitions: Sequence[str]) -> None:
+        """Let go of whole partitions (`date=2026-08-01/hour=00`) in one commit; of one that is gone nothing becomes.
+
+        No reader sees their rows from then on; cleaning removes the files. Who follows the table is told of nothing.
+        """
+        handed_on = self.notes(table, BUCKETS)
+        options = self._write_options(table, handed_on.values if handed_on else {}) | {
+            "hoodie.datasource.write.operation": "delete_partition",
+            "hoodie.datasource.write.partitions.to.delete": ",".join(partitions),
+        }
+        self.no_rows(table).write.format("hudi").options(**options).mode("append").save(self.path(table))
+
+    def _write_options(self, table: Table, notes: Mapping[str, str]) -> dict[str, str]:
         options = (
             _WRITE_OPTIONS
             | self._table_options(table)
@@ -359,15 +376,12 @@ class Lakehouse:
                 "hoodie.datasource.write.table.type": "MERGE_ON_READ",
                 "hoodie.datasource.write.recordkey.field": ",".join(table.key),
                 "hoodie.datasource.write.partitionpath.field": ",".join(table.partitions),
-                "hoodie.combine.before.upsert": str(not is_unique).lower(),
             }
-            | {NOTE_PREFIX + name: value for name, value in notes.items()}
+            | {NOTE_PREFIX + name: value for name, value in {**notes, BUCKETS: str(self._buckets(table))}.items()}
         )
-        if into_empty:
-            options["hoodie.datasource.write.operation"] = "bulk_insert"
         if table.ordering:
             options["hoodie.datasource.write.precombine.field"] = table.ordering
-        rows.write.format("hudi").options(**options).mode("append").save(self.path(table))
+        return options
 
     def compact(
         self,

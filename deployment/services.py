@@ -79,8 +79,8 @@ TABLE = (
         memory_mb=(900, 640),
         installs=lambda: jars.folder("kafka").is_dir(),
         ports=("kafka_port", "kafka_controller_port"),
-        code=("config/kafka", "config/jars/kafka", "deployment/kafka.py"),
-        reads=("kafka_port", "kafka_controller_port"),
+        code=("config/kafka", "config/jars/kafka", "config/retention.yaml", "deployment/kafka.py"),
+        reads=("kafka_port", "kafka_controller_port", "retention_file"),
         unless="kafka_bootstrap_servers",
         stop_seconds=40,
     ),
@@ -195,6 +195,7 @@ TABLE = (
             "indicators_file",
             "pipeline_",
             "portfolio_file",
+            "retention_file",
             "signals_file",
         ),
         secrets=(

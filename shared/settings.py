@@ -179,6 +179,7 @@ class Settings(BaseSettings):
     portfolio_file: Path = PROJECT / "config" / "portfolio.yaml"
     signals_file: Path = PROJECT / "config" / "signals.yaml"
     alerts_file: Path = PROJECT / "config" / "alerts.yaml"
+    retention_file: Path = PROJECT / "config" / "retention.yaml"
     stream_memory_mb: Annotated[int, Field(ge=8)] = 256
     """What the streaming service may hold in memory while Kafka is away; beyond it, events spool to disk, in order."""
     stream_spool_mb: Annotated[int, Field(ge=0)] = 20_000

@@ -6,7 +6,7 @@ from functools import partial
 import dagster as dg
 
 from crypto_pipeline.assets import specs
-from crypto_pipeline.bronze import quarantine
+from crypto_pipeline.bronze import expired, quarantine
 from crypto_pipeline.bronze.common import CANNOT_BE_PARSED
 from crypto_pipeline.conflicts import ANOTHER_WRITER, conflicts_retried
 from crypto_pipeline.ingest import Ingested, ingest, sources
@@ -19,7 +19,8 @@ TOPICS = dg.AssetSpec(
     dg.AssetKey(["kafka", "crypto_raw"]),
     group_name="kafka",
     kinds={"kafka"},
-    description="**One message per event.** A topic a symbol, written by the streaming service, kept for 48 hours.",
+    description="**One message per event.** A topic a symbol, written by the streaming service, and kept for as long "
+    "as config/retention.yaml says.",
 )
 
 QUARANTINE = dg.AssetSpec(
@@ -31,6 +32,14 @@ QUARANTINE = dg.AssetSpec(
     metadata=specs.metadata(quarantine.TABLE, settings().bucket),
 )
 """Each table writes to it what it refuses, so it needs no run of its own."""
+EXPIRED = dg.AssetSpec(
+    specs.key(expired.TABLE),
+    group_name="bronze",
+    kinds={"spark", "hudi"},
+    description=specs.description(expired),
+    metadata=specs.metadata(expired.TABLE, settings().bucket),
+)
+"""The job `retention` writes to it what it lets go of."""
 
 
 class BronzeConfig(dg.Config):

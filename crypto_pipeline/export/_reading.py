@@ -35,6 +35,7 @@ def wanted(symbol: str, exchange: str, data: Data, interval: str, asked: Range) 
     names = ["base_asset", "quote_asset", "interval_start", "interval_end"]
     days = lake_part.found(lake_part.candles(symbol, "1d", _EVER, exchange), names)
     part = part_of(symbol, exchange, data, interval, asked)
+    lake_part.refuse_expired(part)
     start, end = _reach(part, days)
     there = Range(max(asked.start, start), min(asked.end, end))
     if there.start >= there.end:
