@@ -1,20 +1,33 @@
 """What retention has let go of, by its record (`bronze.expired`), and what is said of it."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Protocol
+
+import pyarrow as pa
 
 from crypto_pipeline import contracts
-from crypto_pipeline.reader import NotThereYetError, read
+from crypto_pipeline.reader import NotThereYetError, open_table
 from shared.settings import Settings
+from shared.tables import Table
 
 RAW = "raw"
 TABLES = ("bronze.depth", "bronze.tickers")
 """The tables of which days may go."""
+NAMES = ("what", "exchange", "symbol", "day")
+"""The columns of the record that name a day."""
 DAY = timedelta(days=1)
 
 Days = dict[tuple[str, str, str], set[date]]
 """The days by what, exchange and symbol."""
+
+
+class Rows(Protocol):
+    """A table that was opened; `reader.Snapshot` is one."""
+
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows, with these columns."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +66,13 @@ class Expired:
         return midnight(last) + DAY + timedelta(hours=1) if last else None
 
 
-def expired(settings: Settings) -> Expired:
+def expired(settings: Settings, opened: Callable[[Table, Settings], Rows] = open_table) -> Expired:
     """The record; empty where nothing has expired. Raises `LakeError`."""
-    table = contracts.tables()["bronze.expired"]
     try:
-        rows = read(table, settings, ["what", "exchange", "symbol", "day"])
-    except NotThereYetError:
+        rows = opened(contracts.tables()["bronze.expired"], settings).read(NAMES)
+    except NotThereYetError:  # the lake was made before there was one
         return Expired()
-    return Expired.of(zip(*(rows[name].to_pylist() for name in rows.column_names), strict=True))
+    return Expired.of(zip(*(rows[name].to_pylist() for name in NAMES), strict=True))
 
 
 def told(what: str, days: Collection[date], start: datetime, end: datetime) -> str:

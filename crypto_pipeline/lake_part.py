@@ -163,7 +163,8 @@ def partitions_of(partitions: Collection[str], span: Span) -> list[list[Filter]]
 
 def found(part: Part, names: Sequence[str]) -> pa.Table:
     """The rows in their order. Raises `LakeError`."""
-    refuse_expired(part)
+    if gone := expired_of(part):
+        raise NotStoredError(gone)
     if part.known:
         stored = _stored(part, part.table.column_names)
         rows = _as_known(part, part.known, stored)
@@ -191,11 +192,12 @@ def found(part: Part, names: Sequence[str]) -> pa.Table:
     return _ordered(kept, part.order).select(names)
 
 
-def refuse_expired(part: Part) -> None:
-    """Raises `NotStoredError` where something of the range has expired; the message says what is still there."""
+def expired_of(part: Part) -> str:
+    """What of the range has expired, and what is still there, in a sentence; empty where nothing has."""
     name, (start, end) = part.table.full_name, part.span
-    if name in TABLES and start and end and (said := told(name, expired(settings()).of_table(name), start, end)):
-        raise NotStoredError(said)
+    if name not in TABLES or not (start and end):
+        return ""
+    return told(name, expired(settings(), open_table).of_table(name), start, end)
 
 
 def stored(snapshot: Snapshot, part: Part, names: Sequence[str]) -> pa.Table:

@@ -11,7 +11,7 @@ from pydantic import Field
 from crypto_pipeline.bronze import expired
 from crypto_pipeline.catalog import derived
 from crypto_pipeline.conflicts import ANOTHER_WRITER, conflicts_retried
-from crypto_pipeline.expired import Expired
+from crypto_pipeline.expired import NAMES, Expired
 from crypto_pipeline.lakehouse import Lakehouse, lies_by_time
 from crypto_pipeline.refresh import Refreshed, rebuild, steps
 from crypto_pipeline.spark import SparkConnect
@@ -47,7 +47,7 @@ def make_again(
         raise dg.Failure(f"Nothing lies between {start:%Y-%m-%d %H:%M} and {end:%Y-%m-%d %H:%M}: see the hours.")
     totals: dict[str, Refreshed] = {}
     with spark.lakehouse("rebuild", context.run.run_id) as lake:
-        record = Expired.of(lake.read(expired.TABLE).select("what", "exchange", "symbol", "day").collect())
+        record = recorded(lake)
         for module in chosen(config.tables):
             name = module.TABLE.full_name
             total = totals.setdefault(name, Refreshed())
@@ -91,6 +91,11 @@ with warnings.catch_warnings():
         description="**One partition per UTC day that was made again.** Every table of silver that lies by time, from "
         "the rows of its sources in the days, whether they are new or not. Rows that come out the same are left alone.",
     )(make_again)
+
+
+def recorded(lake: Lakehouse) -> Expired:
+    """What has expired, which nothing can be made of again."""
+    return Expired.of(lake.read(expired.TABLE).select(*NAMES).collect())
 
 
 def chosen(tables: str) -> list[ModuleType]:

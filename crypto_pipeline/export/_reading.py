@@ -35,11 +35,11 @@ def wanted(symbol: str, exchange: str, data: Data, interval: str, asked: Range) 
     names = ["base_asset", "quote_asset", "interval_start", "interval_end"]
     days = lake_part.found(lake_part.candles(symbol, "1d", _EVER, exchange), names)
     part = part_of(symbol, exchange, data, interval, asked)
-    lake_part.refuse_expired(part)
     start, end = _reach(part, days)
     there = Range(max(asked.start, start), min(asked.end, end))
     if there.start >= there.end:
-        raise nothing(part)
+        gone = lake_part.expired_of(part)
+        raise NotStoredError(gone) if gone else nothing(part)
     base, quote = (str(days[name][0]) for name in names[:2])
     return Wanted(symbol, base, quote, exchange, data, interval, asked, there)
 
@@ -64,7 +64,8 @@ def missing(wanted: Wanted) -> str:
         return ""
     part = part_of(wanted.symbol, wanted.exchange, wanted.data, wanted.interval, wanted.asked)
     start, end = map(lake_part.shown, wanted.range)
-    return f"Of {lake_part.named(part)} the lake has what lies from {start} to {end}, and that is exported."
+    because = ", for what was before has expired by config/retention.yaml" if lake_part.expired_of(part) else ""
+    return f"Of {lake_part.named(part)} the lake has what lies from {start} to {end}, and that is exported{because}."
 
 
 def _reach(part: Part, days: pa.Table) -> Range:

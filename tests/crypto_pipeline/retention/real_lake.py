@@ -21,8 +21,8 @@ from crypto_pipeline.lakehouse import BEGINNING, Lakehouse
 from crypto_pipeline.reader import open_table
 from crypto_pipeline.refresh import refresh
 from crypto_pipeline.retention.apply import Retention
-from crypto_pipeline.retention.decision import Decision
-from crypto_pipeline.silver import order_book_1m
+from crypto_pipeline.retention.decision import Decision, Unit
+from crypto_pipeline.silver import completeness, order_book_1m
 from crypto_pipeline.verify import rebuilt
 from deployment import jars
 from shared.retention import load_rules
@@ -61,7 +61,7 @@ def books(lake: Lakehouse, moments: Sequence[datetime]) -> None:
         {
             "exchange": "binance", "symbol": "BTCUSDT", "base_asset": "BTC", "quote_asset": "USDT", "received_at": at,
             "source": "websocket", "connection_id": "a", "update_id": int(at.timestamp()), "levels": 5, "bids": side,
-            "asks": [(Decimal(3), Decimal(1))], "ordering": "3", "date": f"{at:%Y-%m-%d}", "hour": f"{at:%H}",
+            "asks": [(Decimal(3), Decimal(1))], "ordering": 3, "date": f"{at:%Y-%m-%d}", "hour": f"{at:%H}",
         }
         for at in moments
     ]  # fmt: skip
@@ -71,12 +71,17 @@ def books(lake: Lakehouse, moments: Sequence[datetime]) -> None:
 
 
 def seen_of(decision: Decision) -> dict[str, Any]:
+    def named(unit: Unit) -> str:
+        return " ".join(filter(None, (unit.what, unit.symbol, str(unit.day))))
+
     return {
-        "goes": [f"{unit.what} {unit.symbol} {unit.day}".replace("  ", " ") for unit in decision.goes],
-        "stays": {
-            f"{unit.what} {unit.symbol} {unit.day}".replace("  ", " "): why for unit, why in decision.stays.items()
-        },
+        "goes": [named(unit) for unit in decision.goes],
+        "stays": {named(unit): why for unit, why in decision.stays.items()},
     }
+
+
+def is_there(server: MinioServer, key: str) -> bool:
+    return server.keys(key) == [key]
 
 
 def minutes(lake: Lakehouse) -> list[str]:
@@ -90,13 +95,13 @@ def days_there(server: MinioServer) -> list[str]:
 def main(server: MinioServer) -> dict[str, Any]:
     """One life of a small lake."""
     lake = Lakehouse(spark_on(server), server.settings.bucket, 1)
-    for table in (depth.TABLE, order_book_1m.TABLE, expired.TABLE):
+    for table in (depth.TABLE, order_book_1m.TABLE, completeness.TABLE, expired.TABLE):
         lake.create_database(table.layer)
         lake.create(table)
     midnights = [datetime(day.year, day.month, day.day, tzinfo=UTC) for day in DAYS]
     # one holds into the next day, and one lies in its first hour
     books(lake, [one + timedelta(seconds=s) for one in midnights for s in (5, 3600, 86_399)])
-    later = NOW - timedelta(days=1)
+    later = NOW - timedelta(days=2)
     refresh(lake, order_book_1m, later)
     mark = lake.changes(depth.TABLE, BEGINNING).until
     put(server, OTHER, b"frames")
@@ -112,11 +117,11 @@ def main(server: MinioServer) -> dict[str, Any]:
     whole = mine.decision(NOW)
     seen["whole"] = seen_of(whole)
     mine.record(whole, NOW)  # and is killed
-    seen["recorded_and_not_removed"] = [days_there(server), OTHER in server.keys(), str(sorted(record(server)))]
+    seen["recorded_and_not_removed"] = [days_there(server), is_there(server, OTHER), str(sorted(record(server)))]
     again = mine.decision(NOW)
     seen["after_the_kill"] = seen_of(again)
     mine.apply(again, NOW + timedelta(hours=1), lambda _line: None)
-    seen["left"] = [days_there(server), OTHER in server.keys(), UNKNOWN in server.keys()]
+    seen["left"] = [days_there(server), is_there(server, OTHER), is_there(server, UNKNOWN)]
     seen["recorded_at"] = sorted({str(row.expired_at) for row in lake.read(expired.TABLE).collect()})
     seen["rows_recorded"] = lake.read(expired.TABLE).count()
 
