@@ -23,6 +23,7 @@ from deployment.preview import Preview
 from deployment.services import table
 from deployment.stop import stop
 from deployment.supervise import Supervisor
+from shared.retention import load_rules as load_retention
 from shared.settings import Settings, SettingsError
 from shared.yaml_file import YamlFileError
 
@@ -67,13 +68,14 @@ def _interrupted(_number: int, _frame: FrameType | None) -> NoReturn:
 def configured(mode: str) -> Settings:
     """The settings, once `.env` is whole.
 
-    Raises `SettingsError` for a wrong one, or `YamlFileError` for a wrong `indicators.yaml` or `alerts.yaml`, or a
-    `signals.yaml` that cannot be read, before anything is written or restarted.
+    Raises `SettingsError` for a wrong one, or `YamlFileError` for a wrong `indicators.yaml`, `alerts.yaml` or
+    `retention.yaml`, or a `signals.yaml` that cannot be read, before anything is written or restarted.
     """
     given = Settings.load()
     given.check()
     load_rules(given.signals_file, load_indicators(given.indicators_file))
     load_alerts(given.alerts_file)
+    load_retention(given)
     made = env_file.ensure(mode)
     if made:
         say(f"Made {', '.join(made)} in {home() / '.env'} (mode 600).")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from crypto_pipeline import retention_job
 from crypto_pipeline.definitions import defs
 from crypto_pipeline.retention_job import old_runs
 from crypto_pipeline.spark import SparkConnect
+from shared.retention import load_rules
 from shared.settings import Settings
 
 LATER = datetime.now(UTC) + timedelta(days=20)
@@ -57,6 +59,21 @@ def test_old_runs_go_but_not_those_by_which_dagster_knows_that_something_was_mad
     event = instance.get_latest_materialization_event(dg.AssetKey("made"))
     assert event
     assert event.run_id == newest
+
+
+def test_the_op_lets_them_go_with_their_logs(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run = plain.execute_in_process(instance=instance).run_id
+    logs = tmp_path / "storage" / run / "compute_logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    (logs / "step.out").write_text("said")
+    rules = replace(load_rules(Settings()), runs=LATER - datetime.now(UTC) - timedelta(days=40))
+    monkeypatch.setattr(retention_job, "_rules", lambda: rules)
+    for _ in range(2):  # twice is once
+        retention_job.let_go_of_runs(dg.build_op_context(instance=instance))
+        assert instance.get_run_record_by_id(run) is None
+        assert not logs.exists()
 
 
 def test_a_run_that_goes_on_stays_however_old_it_is(instance: dg.DagsterInstance) -> None:
