@@ -154,14 +154,14 @@ def test_a_wrong_retention_file_is_refused_before_anything_is_written(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = home / "retention.yaml"
-    file.write_text(demo_text().replace("raw:", "raws:"))
+    file.write_text(shipped().replace("raw:", "raws:"))
     monkeypatch.setenv("RETENTION_FILE", str(file))
     with pytest.raises(YamlFileError, match=r"retention\.yaml:\d+: raw: Field required"):
         start.configured("demo")
     assert [path.name for path in home.iterdir()] == ["retention.yaml"]
 
 
-def demo_text() -> str:
+def shipped() -> str:
     return Settings().retention_file.read_text(encoding="utf-8")
 
 
