@@ -20,18 +20,19 @@ TWO_DAYS_BEFORE, DAY = date(2026, 8, 4), date(2026, 8, 6)
 UNITS = [Unit("raw", "binance", "BTCUSDT", day) for day in (TWO_DAYS_BEFORE, DAY)]
 
 
-def minute(number: int, status: str, day: date = DAY) -> dict[str, Any]:
-    start = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(minutes=number)
-    of = {"exchange": "binance", "symbol": "BTCUSDT", "month": f"{day:%Y-%m}", WRITTEN_BY.name: EARLY}
+def minute(number: int, status: str) -> dict[str, Any]:
+    """So many minutes after the begin of the first day."""
+    start = datetime(2026, 8, 4, tzinfo=UTC) + timedelta(minutes=number)
+    of = {"exchange": "binance", "symbol": "BTCUSDT", "month": "2026-08", WRITTEN_BY.name: EARLY}
     return of | {"interval_start": start, "status": status}
 
 
 @pytest.fixture(scope="module")
 def lake(spark: SparkSession, as_messages: Messages) -> MemoryTables:
-    """Of two days, of which silver says that all is there."""
+    """Of two days with one between, of which silver says that all is there."""
     found = stored(spark, as_messages, healthy())
     statuses = ("complete", "repaired", "not_expected")
-    minutes = [minute(number, status, unit.day) for unit in UNITS for number, status in enumerate(statuses)]
+    minutes = [minute(number, statuses[number % 3]) for number in range(3 * 1440)]
     return replace(found, rows={**found.rows, completeness.TABLE.full_name: minutes})
 
 
@@ -41,7 +42,8 @@ def test_days_that_are_whole_and_equal_may_go(lake: MemoryTables) -> None:
 
 @pytest.mark.parametrize("status", ["pending", "partial", "missing"])
 def test_a_day_with_a_minute_that_is_not_proven_stays(lake: MemoryTables, status: str) -> None:
-    worse = lake.but(completeness.TABLE, lambda rows: [*rows, minute(9, status)])
+    last = minute(3 * 1440 - 1, status)
+    worse = lake.but(completeness.TABLE, lambda rows: [*rows[:-1], last])
     assert raw_unproven(worse, UNITS) == {UNITS[1]: f"of its minutes 1 are {status}"}
 
 
@@ -59,9 +61,3 @@ def test_a_day_whose_candles_are_not_what_bronze_gives_stays_and_the_other_goes(
     assert list(why) == [UNITS[1]]
     assert why[UNITS[1]].startswith("crypto verify: ")
     assert "BTCUSDT" in why[UNITS[1]]
-
-
-def test_a_day_of_which_there_is_nothing_else_stays(lake: MemoryTables) -> None:
-    later = Unit("raw", "binance", "BTCUSDT", date(2026, 8, 20))
-    told = lake.but(completeness.TABLE, lambda rows: [*rows, minute(1, "complete", later.day)])
-    assert "There is nothing from 2026-08-20" in raw_unproven(told, [later])[later]

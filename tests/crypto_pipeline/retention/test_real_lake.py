@@ -1,6 +1,7 @@
 """Retention on Hudi's own tables in a real object store: applied, killed, and applied again."""
 
 import json
+import os
 import subprocess
 import sys
 from typing import Any
@@ -21,7 +22,8 @@ def seen() -> dict[str, Any]:
     if not jars.folder("spark").is_dir():
         pytest.skip("Spark's jars are not installed: ./deploy.sh fetches them")
     command = [sys.executable, "-m", "tests.crypto_pipeline.retention.real_lake"]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=600, check=False)
+    in_utc = {**os.environ, "TZ": "UTC"}  # Spark gives times in the zone of the process
+    done = subprocess.run(command, cwd=PROJECT, env=in_utc, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
