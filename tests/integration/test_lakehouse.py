@@ -99,6 +99,11 @@ def test_a_table_whose_contract_names_other_buckets_is_refused(seen: dict[str, A
     assert "gold.probe lies in 2 buckets and its contract says 4" in seen["other_buckets"]
 
 
+def test_a_table_that_a_newer_code_has_written_to_is_refused(seen: dict[str, Any]) -> None:
+    assert "gold.newer_probe was written by the version" in seen["newer"]
+    assert "update the code" in seen["newer"]
+
+
 def test_cleaning_loses_no_row(seen: dict[str, Any]) -> None:
     assert seen["rows_after_cleaning"] == len(seen["rows"]) + 3
 
