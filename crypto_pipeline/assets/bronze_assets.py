@@ -11,7 +11,7 @@ from crypto_pipeline.bronze.common import CANNOT_BE_PARSED
 from crypto_pipeline.conflicts import ANOTHER_WRITER, conflicts_retried
 from crypto_pipeline.ingest import Ingested, ingest, sources
 from crypto_pipeline.spark import SparkConnect, tagged
-from shared.restored import KAFKA_IS_NEW
+from shared.markers import KAFKA_IS_NEW
 from shared.settings import settings
 from shared.tables import Table
 

@@ -16,7 +16,7 @@ from crypto_pipeline.backup.restoring import restore, stores
 from deployment import start
 from deployment.stop import stop
 from deployment.supervise import Supervisor
-from shared.restored import BEGUN, KAFKA_IS_NEW
+from shared.markers import BEGUN, KAFKA_IS_NEW
 from shared.settings import Settings
 from streaming.ledger import Ledger
 from streaming.object_store import s3_client
