@@ -1,5 +1,6 @@
 """Bronze: Kafka to Hudi, one multi-asset of which any part can be materialized."""
 
+import json
 from collections.abc import Iterator
 from functools import partial
 
@@ -11,7 +12,7 @@ from crypto_pipeline.bronze.common import CANNOT_BE_PARSED
 from crypto_pipeline.conflicts import ANOTHER_WRITER, conflicts_retried
 from crypto_pipeline.ingest import Ingested, ingest, sources
 from crypto_pipeline.spark import SparkConnect, tagged
-from shared.markers import KAFKA_IS_NEW
+from shared.markers import KAFKA_LEFT
 from shared.settings import settings
 from shared.tables import Table
 
@@ -68,7 +69,7 @@ def bronze(
     """Read what is new in Kafka once, and write each table with its offsets in one commit."""
     wanted = [module for module in MODULES if specs.key(module.TABLE) in context.selected_asset_keys]
     where = settings()
-    restored = where.state / KAFKA_IS_NEW
+    left = where.state / KAFKA_LEFT
     with spark.lakehouse("bronze", context.run_id) as lake:
         bring = partial(
             ingest,
@@ -76,15 +77,14 @@ def bronze(
             wanted,
             where.kafka,
             where.kafka_topic,
-            skip_expired=config.skip_expired_offsets or restored.exists(),
+            skip_expired=config.skip_expired_offsets,
+            left=json.loads(left.read_text()) if left.exists() else {},
             progress=context.log.info,
             working_on=lambda table: tagged(lake, table, context.run_id),
         )
         done = conflicts_retried(lambda _state: context.log.info(ANOTHER_WRITER))(bring)
         for name, one in done.items():
             context.log.info(f"{one.rows:,} rows written to {name} in {one.seconds:.1f} s")
-    if len(wanted) == len(MODULES):  # now all know the new one
-        restored.unlink(missing_ok=True)
     if wanted:
         read_to = done[wanted[0].TABLE.full_name].offsets
         context.log_event(dg.AssetObservation(TOPICS.key, metadata={"offsets": dg.MetadataValue.json(read_to)}))

@@ -3,13 +3,14 @@
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
+from crypto_pipeline import ingest, reader
 from crypto_pipeline.backup import databases, manifest
 from crypto_pipeline.backup.manifest import BackupError, Entry, Manifest
 from crypto_pipeline.backup.place import Place
@@ -19,8 +20,9 @@ from deployment.paths import set_environment
 from deployment.services import Service, table
 from deployment.stop import stop
 from deployment.supervise import Supervisor
-from shared.markers import BEGUN, KAFKA_IS_NEW
+from shared.markers import BEGUN, KAFKA_LEFT
 from shared.settings import Settings, home
+from shared.tables import OFFSETS
 from streaming.object_store import s3_client
 
 _STORES = ("minio", "bucket", "postgres")
@@ -57,9 +59,8 @@ def restore(place: Place, name: str, told: Told) -> tuple[Settings, Manifest, li
                 told.says(f"PostgreSQL's database {database}")
                 [entry] = [one for one in found.files if one.name == f"databases/{database}.dump"]
                 databases.restore(settings, database, _fetched(place, entry, Path(folder)))
+            (settings.state / KAFKA_LEFT).write_text(json.dumps(_topics(settings)))
         notes += _put_files(settings, place, found, Path(folder))
-    if not settings.kafka_bootstrap_servers:
-        (settings.state / KAFKA_IS_NEW).touch()
     marker.unlink()
     return settings, found, [*found.warnings, *notes]
 
@@ -154,6 +155,15 @@ def _check_empty(settings: Settings) -> None:
     for database in databases.databases(settings):
         if not databases.is_empty(settings, database):
             raise _not_empty(settings, f"the database {database} holds something")
+
+
+def _topics(settings: Settings) -> dict[str, str]:
+    """The ids of the topics that the restored bronze was made from."""
+    known = {}
+    for module in ingest.sources():
+        with suppress(reader.NotThereYetError):
+            known[module.TABLE.full_name] = reader.notes(module.TABLE, OFFSETS, settings)
+    return {topic: one for place in ingest.places_by_notes(known).values() for topic, one in place.ids.items()}
 
 
 def _fetched(place: Place, entry: Entry, folder: Path) -> Path:

@@ -10,9 +10,9 @@ def upgrade(
 ) -> None:
     """Write anew the tables whose rows lie otherwise than this code, or LAKE_BUCKETS, says.
 
-    Everything must be stopped for it (`./stop.sh`). A backup is made before. Every table's rows are compared afterwards,
-    and what fails is put back by itself. One that was killed is put back by the next `crypto upgrade`, which then
-    begins anew; nothing can be deployed before.
+    Everything must be stopped for it (`./stop.sh`). A backup is made before. Every table's rows are compared
+    afterwards, and what fails is put back by itself. One that was killed is put back by the next `crypto upgrade`,
+    which then begins anew; nothing can be deployed before.
 
     Columns that were added need none of it: `./deploy.sh` gives them to the tables. A lake of a newer code is refused.
 
