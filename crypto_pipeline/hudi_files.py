@@ -8,6 +8,8 @@ _BASE = re.compile(r"(?P<file>.+)_[\d-]+_(?P<instant>\d+)\.parquet")
 _LOG = re.compile(r"\.(?P<file>.+)_(?P<instant>\d+)\.log\.\d+_[\d-]+")
 _INSTANT = re.compile(r"(\d+)(?:_(\d+))?\.[a-z.]+")
 """Of a write in the timeline: when it was asked for and, where it is finished, when it was done."""
+_CLEARS = re.compile(r"\.(clean|rollback|savepoint|restore|indexing)\b")
+"""What writes no rows. Its names stay in the timeline for longer than those of writes."""
 
 TIMELINE = ".hoodie/timeline/"
 _NOT_OF_THE_TABLE = (".hoodie/.temp/", ".hoodie/.heartbeat/", ".hoodie/.locks/")
@@ -101,7 +103,8 @@ def moment(before: Iterable[str], now: Iterable[str]) -> Moment:
         found = _INSTANT.fullmatch(path.removeprefix(TIMELINE)) if path.startswith(TIMELINE) else None
         if found is None or found[1] in finished:
             kept.add(path)
-    return Moment(frozenset(kept), finished, min(writes, default=""), until)
+    rows = _writes(path for path in there if not _CLEARS.search(path))
+    return Moment(frozenset(kept), finished, min(rows, default=""), until)
 
 
 def _writes(paths: Iterable[str]) -> dict[str, str]:

@@ -83,7 +83,13 @@ def test_a_copy_has_each_write_that_was_done_by_its_moment_and_nothing_of_anothe
 
 
 def test_a_copy_has_what_the_timeline_no_longer_tells_of_and_nothing_that_a_writer_keeps_beside() -> None:
-    there = [*done(20, 25), *done(30, 35)[:2], ".hoodie/.temp/30/x.marker.CREATE", ".hoodie/hoodie.properties"]
+    there = [
+        *done(5, 6, "clean"),
+        *done(20, 25),
+        *done(30, 35)[:2],
+        ".hoodie/.temp/30/x.marker.CREATE",
+        ".hoodie/hoodie.properties",
+    ]
     seen = moment(there, there)
     assert [seen.has(base(asked)) for asked in (10, 20, 25, 30)] == [True, True, False, False]
     assert seen.has(".hoodie/hoodie.properties")
