@@ -77,5 +77,5 @@ def _run(argv: list[str], settings: Settings | None = None) -> str:
     )
     if done.returncode:
         said = done.stderr.strip().splitlines() or ["it said nothing"]
-        raise BackupError(f"`{argv[0]}` failed: {said[-1][:300]}. Does PostgreSQL run? `crypto doctor` says so.")
+        raise BackupError(f"`{argv[0]}` failed: {said[0][:300]}. `crypto doctor` says whether PostgreSQL runs.")
     return done.stdout
