@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
@@ -111,7 +112,7 @@ def upgrade(
             for change in changes:
                 told.says(f"{change.table.full_name}: {'; '.join(change.reasons)}")
                 _lay_anew(settings, lake, change)
-    except (PySparkException, LakeError, ClientError, BotoCoreError, BackupError) as error:
+    except (PySparkException, Py4JError, LakeError, ClientError, BotoCoreError, BackupError) as error:
         why = str(error).splitlines()[0][:300]
         put_back(settings, marker)
         raise BackupError(f"The upgrade failed, and all is as it was: {why}") from None
