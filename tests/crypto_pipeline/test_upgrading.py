@@ -1,4 +1,4 @@
-"""`crypto upgrade` on a lake that an older contract wrote: real stores, a real Spark with Hudi."""
+"""`crypto backup` of a lake that is written, and `crypto upgrade` of an older one: real stores, real Spark and Hudi."""
 
 import json
 import os
@@ -35,6 +35,11 @@ def seen() -> Any:
     finally:
         shutil.rmtree(postgres.data_dir(home / "var" / "demo"), ignore_errors=True)
         shutil.rmtree(home)
+
+
+def test_a_backup_of_a_table_that_is_written_and_merged_has_just_the_rows_of_its_writes(seen: dict[str, Any]) -> None:
+    assert seen["restored"]["writes"] >= 3
+    assert seen["restored"]["is_just_these"]
 
 
 def test_every_row_is_there_afterwards_and_a_new_column_is_null(seen: dict[str, Any]) -> None:

@@ -1,24 +1,35 @@
-"""What test_upgrading.py runs in a process of its own: Spark with Hudi cannot share one with the other tests' Spark."""
+"""What test_upgrading.py runs in a process of its own: the other tests have another Spark, without Hudi."""
 
 import json
+import shutil
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Event
 from typing import Any
 from unittest.mock import patch
 
+import pytest
+
 from crypto_pipeline import contract_versions, lakehouse, upgrading
 from crypto_pipeline.backup.manifest import BackupError
-from crypto_pipeline.backup.restoring import stores
+from crypto_pipeline.backup.place import place_of
+from crypto_pipeline.backup.restoring import restore, stores
+from crypto_pipeline.backup.taking import back_up
 from crypto_pipeline.lakehouse import Lakehouse
 from crypto_pipeline.reader import notes, read
 from crypto_pipeline.upgrading import upgrade
-from deployment import env_file
+from deployment import env_file, postgres
 from deployment.start import DeployError, _start
 from deployment.supervise import Supervisor
 from shared.markers import UPGRADING
 from shared.settings import Settings, home
 from shared.tables import Column, Table
 from streaming.object_store import s3_client
+from tests.servers import free_ports
 
 OLD = Table(
     layer="gold",
@@ -53,6 +64,8 @@ WIDENED = replace(OLD, name="other", columns=(OLD.columns[0], NEW.columns[1], *O
 SAME = replace(OLD, name="same", key=("symbol", "number", "month"))
 BEFORE = {"gold.probe": OLD, "gold.other": replace(OLD, name="other"), "gold.same": SAME}
 AFTER = {"gold.probe": NEW, "gold.other": WIDENED, "gold.same": SAME}
+MOVING = replace(OLD, name="moving", columns=(*OLD.columns[:2], OLD.columns[-1]), time=None)
+TEN = 10
 FIRST = datetime(2026, 10, 30, tzinfo=UTC)
 
 
@@ -106,6 +119,56 @@ def fill(lake: Lakehouse) -> None:
             lake.write(table, typed, {"place": f"{numbers.stop}"})
 
 
+def backed_up_while_written(settings: Settings, lake: Lakehouse) -> str:
+    """Back up a table that is written to and merged all the while; gives the place of the backups."""
+    lake.create(MOVING)
+    written, is_over = [0], Event()
+
+    def write_on() -> None:
+        while not is_over.is_set():
+            numbers = range(TEN * written[0], TEN * (written[0] + 1))
+            of_one_month = [("BTCUSDT", number, "2026-10") for number in numbers]
+            some = lake.spark.createDataFrame(of_one_month, "symbol string, number int, month string")
+            written[0] += 1
+            lake.write(MOVING, some, {"place": str(written[0])})
+            if written[0] % 4 == 0:
+                lake.compact(MOVING, FIRST, everywhere=True, log_files=2)
+
+    place = str(home() / "moving")
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write_on)
+        try:
+            while written[0] < 3 and not writing.done():
+                time.sleep(0.2)
+            for _ in range(3):
+                back_up(settings, place_of(place, settings), Told(), wait=0)
+        finally:
+            is_over.set()
+        writing.result()
+    return place
+
+
+def restored(place: str) -> dict[str, object]:
+    """What the newest of these backups is in another home."""
+    other = Path(tempfile.mkdtemp(prefix="crypto-lakehouse-test-"))
+    other.chmod(0o755)
+    ports = map(str, free_ports(3))
+    names = ("MINIO_PORT", "MINIO_CONSOLE_PORT", "POSTGRES_PORT")
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in (("CRYPTO_HOME", str(other)), *zip(names, ports, strict=True)):
+            patched.setenv(name, value)
+        try:
+            there, _, _ = restore(place_of(place, Settings.load()), "", Told())
+            with stores(there):
+                noted = notes(MOVING, "place", there)
+                numbers = sorted(read(MOVING, there, ["number"])["number"].to_pylist())
+        finally:
+            shutil.rmtree(postgres.data_dir(other / "var" / "demo"), ignore_errors=True)
+            shutil.rmtree(other)
+    place_noted = int(noted.values["place"]) if noted else 0
+    return {"writes": place_noted, "is_just_these": numbers == list(range(TEN * place_noted))}
+
+
 def rows(settings: Settings, table: Table) -> list[list[str]]:
     """What both contracts have, in order."""
     found = read(table, settings, ["symbol", "number", "price", "at"]).to_pylist()
@@ -122,6 +185,8 @@ def main() -> dict[str, object]:
     with stores(settings), patch.object(lakehouse, "versions", lambda: known):
         with upgrading._spark(settings) as lake:
             fill(lake)
+            place_of_moving = backed_up_while_written(settings, lake)
+        seen["restored"] = restored(place_of_moving)
         before = {name: rows(settings, table) for name, table in BEFORE.items()}
         seen["rows"] = len(before["gold.probe"])
 
