@@ -23,6 +23,7 @@ from deployment.preview import Preview
 from deployment.services import table
 from deployment.stop import stop
 from deployment.supervise import Supervisor
+from shared.markers import BEGUN, UPGRADING
 from shared.retention import load_rules as load_retention
 from shared.settings import Settings, SettingsError
 from shared.yaml_file import YamlFileError
@@ -88,6 +89,13 @@ def _start(settings: Settings, supervisor: Supervisor) -> bool:
     if Supervisor(other).running() or processes.ours(other):
         say(f"Stopping the {other.name} deployment, which uses the same ports; its data stays.")
         stop(other, say)
+    if (begun := supervisor.state / BEGUN).exists():
+        raise DeployError(
+            f"A backup was being restored into {begun.parent}, and it is not whole: run the same `crypto restore` "
+            "again, which goes on, or ./cleanup.sh to begin anew."
+        )
+    if (supervisor.state / UPGRADING).exists():
+        raise DeployError("An upgrade of the lake was interrupted: run `crypto upgrade`, which puts it right.")
     fresh = not supervisor.running()
     orphans = processes.ours(supervisor.state) if fresh else []
     if orphans:

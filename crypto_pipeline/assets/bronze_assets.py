@@ -1,5 +1,6 @@
 """Bronze: Kafka to Hudi, one multi-asset of which any part can be materialized."""
 
+import json
 from collections.abc import Iterator
 from functools import partial
 
@@ -11,6 +12,7 @@ from crypto_pipeline.bronze.common import CANNOT_BE_PARSED
 from crypto_pipeline.conflicts import ANOTHER_WRITER, conflicts_retried
 from crypto_pipeline.ingest import Ingested, ingest, sources
 from crypto_pipeline.spark import SparkConnect, tagged
+from shared.markers import KAFKA_LEFT
 from shared.settings import settings
 from shared.tables import Table
 
@@ -76,6 +78,7 @@ def bronze(
     """Read what is new in Kafka once, and write each table with its offsets in one commit."""
     wanted = [module for module in MODULES if specs.key(module.TABLE) in context.selected_asset_keys]
     where = settings()
+    left = where.state / KAFKA_LEFT
     with spark.lakehouse("bronze", context.run_id) as lake:
         bring = partial(
             ingest,
@@ -84,6 +87,7 @@ def bronze(
             where.kafka,
             where.kafka_topic,
             skip_expired=config.skip_expired_offsets,
+            left=json.loads(left.read_text()) if left.exists() else {},
             progress=context.log.info,
             working_on=lambda table: tagged(lake, table, context.run_id),
         )
