@@ -6,7 +6,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends python3 && rm -
 ENV XDG_CACHE_HOME=/opt/cache
 WORKDIR /app
 COPY deployment/__init__.py deployment/chdb.py deployment/chromium.py deployment/command.py deployment/console.py deployment/debian.py deployment/environment.py \
-     deployment/install.py deployment/jars.py deployment/minio.py deployment/paths.py deployment/postgres.py deployment/prometheus.py \
+     deployment/install.py deployment/jars.py deployment/minio.py deployment/paths.py deployment/postgres.py deployment/prometheus.py deployment/public.py \
      deployment/steps.py deployment/
 COPY config/jars config/jars
 RUN python3 -m deployment.install minio
@@ -16,7 +16,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends maven python3 &
 ENV XDG_CACHE_HOME=/opt/cache
 WORKDIR /app
 COPY deployment/__init__.py deployment/chdb.py deployment/chromium.py deployment/command.py deployment/console.py deployment/debian.py deployment/environment.py \
-     deployment/install.py deployment/jars.py deployment/minio.py deployment/paths.py deployment/postgres.py deployment/prometheus.py \
+     deployment/install.py deployment/jars.py deployment/minio.py deployment/paths.py deployment/postgres.py deployment/prometheus.py deployment/public.py \
      deployment/steps.py deployment/
 COPY config/jars config/jars
 RUN python3 -m deployment.install kafka-jars spark-jars
@@ -28,11 +28,11 @@ RUN mkdir -p /usr/share/man/man1 && apt-get update \
 ENV XDG_CACHE_HOME=/opt/cache
 WORKDIR /app
 COPY deployment/__init__.py deployment/chdb.py deployment/chromium.py deployment/command.py deployment/console.py deployment/debian.py deployment/environment.py \
-     deployment/install.py deployment/jars.py deployment/minio.py deployment/paths.py deployment/postgres.py deployment/prometheus.py \
+     deployment/install.py deployment/jars.py deployment/minio.py deployment/paths.py deployment/postgres.py deployment/prometheus.py deployment/public.py \
      deployment/steps.py deployment/
 COPY config/jars config/jars
 COPY pyproject.toml requirements.lock README.md ./
-RUN python3 -m deployment.install postgresql prometheus && rm -rf /var/lib/apt/lists/*
+RUN python3 -m deployment.install postgresql prometheus public && rm -rf /var/lib/apt/lists/*
 RUN python3 -m deployment.install python-environment && rm -rf /opt/cache/crypto-lakehouse/uv
 COPY --from=jars /opt/cache/crypto-lakehouse /opt/cache/crypto-lakehouse
 COPY --from=minio /opt/cache/crypto-lakehouse /opt/cache/crypto-lakehouse

@@ -98,7 +98,7 @@ class Stream:
 def consumer(settings: Settings) -> Any:
     """One that reads from places that it is told. Raises `KafkaError` where Kafka does not answer in time."""
     return KafkaConsumer(
-        bootstrap_servers=settings.kafka,
+        **settings.broker.client(),
         enable_auto_commit=False,
         auto_offset_reset="earliest",  # of a place that has expired
         bootstrap_timeout_ms=PATIENCE_MS,

@@ -26,6 +26,7 @@ def main() -> None:
     for local in ("demo", "live"):
         stop(state(local), print)
     given = memory_limits(settings.memory_profile) | {name: setting(name, "") for name in env_file.SECRETS}
+    given["KAFKA_PASSWORD"] = settings.kafka_password.get_secret_value()
     if docker.run(mode, profiles(settings), "up", "--detach", "--build", "--wait", "--remove-orphans", **given):
         sys.exit(
             "✗ Docker did not bring everything up: `docker compose ps` and `docker compose logs` show why. "
@@ -43,10 +44,9 @@ def memory_limits(profile: str) -> dict[str, str]:
 
 def profiles(settings: Settings) -> list[str]:
     """The profiles of what these settings turn on."""
-    if not settings.has_clickhouse:
-        return []
     ours, trades = docker.CLICKHOUSE
-    return [trades] if settings.clickhouse_url else [ours, trades]
+    clickhouse = [trades] if settings.clickhouse_url else [ours, trades]
+    return [*(clickhouse if settings.has_clickhouse else []), *([docker.PUBLIC] if settings.public_host else [])]
 
 
 if __name__ == "__main__":

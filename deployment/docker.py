@@ -9,6 +9,9 @@ NAME = "crypto-lakehouse"
 CLICKHOUSE = ("clickhouse", "clickhouse-trades")
 """The profiles of our own ClickHouse, and of what brings the trades into it or another one."""
 
+PUBLIC = "public"
+"""The profile of what is open to a network."""
+
 
 def engine_runs() -> bool:
     """Is there an engine that answers, with compose?"""

@@ -4,14 +4,14 @@ import os
 import sys
 from pathlib import Path
 
-from deployment import chdb, chromium, environment, jars, minio, postgres, prometheus
+from deployment import chdb, chromium, environment, jars, minio, postgres, prometheus, public
 from deployment.console import Console
 from deployment.steps import InstallError, Shell, Step, install
 
 STEPS = (environment.STEP, *jars.STEPS, minio.STEP, postgres.STEP, prometheus.STEP)
 """All that a deployment without Docker needs."""
-FOR_TESTS = (chromium.STEP, chdb.STEP)
-"""What is installed only where it is named."""
+NAMED = (public.STEP, chromium.STEP, chdb.STEP)
+"""What is installed only where it is named: for what is open to a network, for the tests."""
 
 
 def short(step: Step) -> str:
@@ -21,7 +21,7 @@ def short(step: Step) -> str:
 
 def main() -> int:
     """Install the steps that the command line names, or all of a deployment. Gives the exit code."""
-    known = (*STEPS, *FOR_TESTS)
+    known = (*STEPS, *NAMED)
     wanted = set(sys.argv[1:]) or {short(step) for step in STEPS}
     unknown = wanted - {short(step) for step in known}
     if unknown:

@@ -53,6 +53,7 @@ def worker(settings: "Settings") -> Command:
     """The worker, with all cores."""
     work = settings.state / "spark" / "work"
     work.mkdir(parents=True, exist_ok=True)
+    work.chmod(0o700)  # an executor keeps the login of another Kafka in it
     options = ("--host", settings.host("spark-worker"), "--memory", WORKER_MEMORY[settings.memory_profile])
     places = ("--work-dir", str(work), "--webui-port", str(settings.spark_worker_ui_port))
     argv = (_spark_class(), "org.apache.spark.deploy.worker.Worker", *options, *places, master_url(settings))

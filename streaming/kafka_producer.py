@@ -105,7 +105,7 @@ class EventProducer:
     """
 
     def __init__(self, settings: Settings, metrics: Metrics, spool: Spool | None = None) -> None:
-        self._servers = settings.kafka
+        self._broker = settings.broker
         self._linger_ms = settings.kafka_linger_ms
         self._limit = settings.stream_memory_mb * 1024 * 1024
         self._metrics = metrics
@@ -159,7 +159,7 @@ class EventProducer:
 
     def _connect(self) -> Any:
         return QuickProducer(
-            bootstrap_servers=self._servers,
+            **self._broker.client(),
             client_id="crypto-streaming",
             acks="all",
             enable_idempotence=True,
@@ -167,7 +167,7 @@ class EventProducer:
             delivery_timeout_ms=DELIVERY_TIMEOUT_MS,
             linger_ms=self._linger_ms,
             batch_size=BATCH_BYTES,
-            compression_type="zstd",
+            compression_type=self._broker.compression,
             max_block_ms=5_000,
             bootstrap_timeout_ms=5_000,
             reconnect_backoff_max_ms=2_000,
@@ -176,7 +176,7 @@ class EventProducer:
 
     def _create(self, topics: list[str]) -> None:
         admin = KafkaAdminClient(
-            bootstrap_servers=self._servers, client_id="crypto-streaming", bootstrap_timeout_ms=5_000
+            **self._broker.client(), client_id="crypto-streaming", bootstrap_timeout_ms=5_000
         )
         try:
             there = set(admin.list_topics())

@@ -72,7 +72,7 @@ def bronze(
             ingest,
             lake,
             wanted,
-            where.kafka,
+            where.broker,
             where.kafka_topic,
             skip_expired=config.skip_expired_offsets,
             progress=context.log.info,
