@@ -25,8 +25,8 @@ _BACK = timedelta(hours=1)
 def prepare(settings: Settings, folder: Path, now: datetime) -> bool:
     """Have `server.pem` in the folder, certificate, chain and key in one; true where it is another than before.
 
-    Beside one that we made lies `ca.pem`, which those who connect are to trust. Raises `SettingsError` for a certificate
-    of the user's that cannot be used.
+    Beside one that we made lies `ca.pem`, which those who connect are to trust. Raises `SettingsError` for one of the
+    user's that cannot be used.
     """
     given = check(settings, now)
     if given is None:
@@ -58,7 +58,7 @@ def ensure(folder: Path, host: str, now: datetime) -> bool:
 
 
 def check(settings: Settings, now: datetime) -> bytes | None:
-    """The certificate and key of the user's, where the settings name them. Raises `SettingsError`, which says the cure."""
+    """The user's certificate and key, where the settings name them. Raises `SettingsError`, which says the cure."""
     if not settings.tls_certificate or not settings.tls_key:
         return None
     certificate, key = PROJECT / settings.tls_certificate, PROJECT / settings.tls_key
@@ -75,7 +75,9 @@ def check(settings: Settings, now: datetime) -> bytes | None:
         ended = f"{first.not_valid_after_utc:%Y-%m-%d}"
         raise SettingsError(f"TLS_CERTIFICATE {certificate} ended on {ended}: renew it, it is taken in by itself.")
     if not _is_for(first, settings.public_host):
-        raise SettingsError(f"TLS_CERTIFICATE {certificate} is not for {settings.public_host}, which PUBLIC_HOST names.")
+        raise SettingsError(
+            f"TLS_CERTIFICATE {certificate} is not for {settings.public_host}, which PUBLIC_HOST names."
+        )
     return chain.rstrip() + b"\n" + secret
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from datetime import UTC, datetime
 from functools import partial
 
@@ -31,6 +32,7 @@ class Doorkeeper:
         self._folder = settings.state / "public"
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._stopping = threading.Event()
+        self._next_look = 0.0
 
     def run(self) -> int:
         """Until `stop`, or until one of them ends. Gives the exit code. Raises `SettingsError`."""
@@ -45,14 +47,13 @@ class Doorkeeper:
         }
         self._start("haproxy", "-W", "-db", "-f", str(self._folder / "haproxy.cfg"), **secrets)
         self._start("stunnel4", str(self._folder / "stunnel.conf"))
-        since = 0.0
+        self._next_look = time.monotonic() + LOOK_SECONDS
         while not self._stopping.wait(0.5):
             if ended := [name for name, process in self._running.items() if process.poll() is not None]:
                 log.error("%s ended", ", ".join(ended))
                 break
-            since += 0.5
-            if since >= LOOK_SECONDS:
-                since = 0.0
+            if time.monotonic() > self._next_look:
+                self._next_look = time.monotonic() + LOOK_SECONDS
                 self.renew(datetime.now(UTC))
         self._end()
         return 0 if self._stopping.is_set() else 1
@@ -69,6 +70,10 @@ class Doorkeeper:
         self._running["stunnel4"].send_signal(signal.SIGHUP)
         log.info("the certificate is a new one")
 
+    def look(self) -> None:
+        """Have the certificate looked at now."""
+        self._next_look = 0.0
+
     def stop(self) -> None:
         """Have `run` end."""
         self._stopping.set()
@@ -82,7 +87,7 @@ class Doorkeeper:
         self._running[name] = subprocess.Popen(
             [program, *arguments],
             env=child_environment(**env),
-            preexec_fn=partial(die_with_parent, signal.SIGTERM),  # noqa: PLW1509 (before there is another thread)
+            preexec_fn=partial(die_with_parent, signal.SIGTERM),
         )
 
     def _end(self) -> None:
@@ -108,6 +113,7 @@ def main() -> int:
     keeper = Doorkeeper(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: keeper.stop())
+    signal.signal(signal.SIGHUP, lambda *_: keeper.look())
     try:
         return keeper.run()
     except SettingsError as error:

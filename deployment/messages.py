@@ -41,7 +41,9 @@ def network(settings: Settings, in_docker: bool) -> str:
     lines.append(f"  {'PostgreSQL':<15}{settings.public_host}:{settings.public_postgres_port}  {who}")
     if not settings.tls_certificate:
         file = "docker compose cp public:/data/var/" if in_docker else f"{settings.state.parent}/"
-        lines.append(f"  Those who connect trust this authority: {file}{settings.mode}/public/ca.pem{' .' if in_docker else ''}")
+        lines.append(
+            f"  Those who connect trust this authority: {file}{settings.mode}/public/ca.pem{' .' if in_docker else ''}"
+        )
     return "\n".join(lines)
 
 

@@ -182,8 +182,10 @@ def dashboard(settings: Settings) -> None:
 
 
 def public(settings: Settings) -> None:
-    """The pages ask over TLS who is there, and PostgreSQL's port speaks TLS. Who has the certificate is not looked at."""
-    host = settings.host("public") if settings.containers or _is_any(settings.public_address) else settings.public_address
+    """The pages ask over TLS who is there, and PostgreSQL's port speaks TLS. Whose certificate it is is not asked."""
+    host = (
+        settings.host("public") if settings.containers or _is_any(settings.public_address) else settings.public_address
+    )
     trusting = ssl.create_default_context()
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
     asked = http.client.HTTPSConnection(host, settings.public_dashboard_port, timeout=PATIENCE, context=trusting)

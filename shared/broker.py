@@ -4,7 +4,7 @@ import socket
 import ssl
 import struct
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ class LoginRefused(BrokerAway):
     """It is there, and does not know who we say that we are."""
 
 
-
 @dataclass(frozen=True)
 class Broker:
     """A Kafka: plain, or with a password and then over TLS (SASL_SSL, PLAIN)."""
@@ -34,7 +33,7 @@ class Broker:
     servers: str
     """`host:port[,host:port]`"""
     username: str = ""
-    password: SecretStr = SecretStr("")
+    password: SecretStr = field(default_factory=lambda: SecretStr(""))
     ca: Path | None = None
     """The certificate that signed its own, where no public authority did."""
 

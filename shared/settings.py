@@ -139,8 +139,7 @@ class Settings(BaseSettings):
     kafka_bootstrap_servers: str = ""
     """Another Kafka than the one that `deploy.sh` starts, without a login: `host:port[,host:port]`."""
     kafka_broker: str = ""
-    """The same; with `kafka_password` it is reached over TLS and with a login (Azure Event Hubs, or a Kafka of ours that
-    is open to the network)."""
+    """The same; with `kafka_password` over TLS and with a login: Azure Event Hubs, or one of ours that is public."""
     kafka_username: str = ""
     """Who we are there; empty: `$ConnectionString`, as Event Hubs wants it."""
     kafka_password: SecretStr = SecretStr("")
@@ -197,7 +196,7 @@ class Settings(BaseSettings):
     grafana_admin_password: SecretStr = SecretStr("")
 
     public_host: str = ""
-    """The name or address under which this machine is reached. It opens what follows to the network, by TLS and login."""
+    """What this machine is called by others. It opens what follows to the network, by TLS and a login."""
     public_address: str = "0.0.0.0"  # noqa: S104 (only where public_host is set)
     """Where those ports listen."""
     public_user: str = "crypto"
@@ -436,12 +435,12 @@ class Settings(BaseSettings):
         if not self.containers and not _is_loopback(self.bind_address):
             where = _found("BIND_ADDRESS")[0]
             yield (
-                f"BIND_ADDRESS in {where} is {self.bind_address}, where everything would be open to the network without a "
+                f"BIND_ADDRESS in {where} is {self.bind_address}, where all would be open to a network without a "
                 "login. Take it out, and set PUBLIC_HOST to what this machine is called there"
             )
         if self.public_host and not _NAME.fullmatch(self.public_host):
             where = _found("PUBLIC_HOST")[0]
-            yield f"PUBLIC_HOST in {where} is {self.public_host!r}, and must be one name or IPv4 address, without a port"
+            yield f"PUBLIC_HOST in {where} is {self.public_host!r}, and must be a name or IPv4 address, without a port"
         if bool(self.tls_certificate) != bool(self.tls_key):
             yield "TLS_CERTIFICATE and TLS_KEY belong together, and only one is set"
 

@@ -73,6 +73,12 @@ class Server:
             return False
         return True
 
+    @property
+    def pid(self) -> int:
+        """Of its first process."""
+        assert self._process is not None
+        return self._process.pid
+
     def shown(self) -> str:
         """What it shows to others: the command lines of its processes, and its log."""
         assert self._process is not None

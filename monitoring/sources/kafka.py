@@ -45,9 +45,7 @@ class KafkaSource:
     def _looked(self) -> tuple[Offsets, Offsets, Counter[str]]:
         if self._consumer is None:
             self._consumer = stream.consumer(self._settings)
-            self._admin = KafkaAdminClient(
-                **self._settings.broker.client(), request_timeout_ms=stream.PATIENCE_MS
-            )
+            self._admin = KafkaAdminClient(**self._settings.broker.client(), request_timeout_ms=stream.PATIENCE_MS)
         partitions = [
             TopicPartition(topic, number)
             for topic in sorted(self._consumer.topics())

@@ -1,24 +1,17 @@
 """A broker as Azure Event Hubs is one: TLS, PLAIN, the user `$ConnectionString`, one topic for all."""
 
-import logging
-import ssl
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-from kafka import KafkaConsumer
 from kafka.errors import KafkaError
 from pydantic import SecretStr
 
-from alerts import stream
 from alerts.kinds._kind import SourceError
 from deployment import probes, start
 from monitoring.sources.kafka import KafkaSource
 from shared.settings import Settings, SettingsError
 from streaming.kafka_producer import EventProducer
 from streaming.metrics import Metrics
-from streaming.replay import ReplayError
 from tests.servers import HubServer
 
 TOPIC = "market"
