@@ -120,14 +120,19 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def serve(config: Settings) -> int:
-    """Run until TERM or until the driver's JVM is gone; gives the exit status."""
+def configure(config: Settings) -> None:
+    """Write the server's configuration where pyspark will read it."""
     conf = config.state / "spark" / "conf"
     write_defaults(conf, spark_properties(config))
     if config.broker.has_login:
         _write(jaas_file(config), config.broker.jaas())
     shutil.copyfile(PROJECT / "config" / "spark" / "log4j2.properties", conf / "log4j2.properties")
     os.environ["SPARK_CONF_DIR"] = str(conf)  # noqa: TID251 (pyspark reads it from nowhere else)
+
+
+def serve(config: Settings) -> int:
+    """Run until TERM or until the driver's JVM is gone; gives the exit status."""
+    configure(config)
     spark = SparkSession.builder.getOrCreate()
     context = spark.sparkContext
     context.setLogLevel("WARN")
