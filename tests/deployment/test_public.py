@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -23,13 +24,17 @@ from pydantic import SecretStr
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import ServerConnection, serve
+from websockets.typing import Subprotocol
 
 from deployment import probes, public
+from deployment.command import Command
 from shared.settings import Settings
 from tests.servers import MinioServer, PostgresServer, Server, free_ports
 from tests.system import wait_for
 
 HOST = "127.0.0.2"
+PATIENCE = 60
+"""Seconds: the machine may be busy."""
 PUBLIC = [name for name in Settings.model_fields if name.startswith("public_") and name.endswith("_port")]
 pytestmark = pytest.mark.skipif(
     not public.is_installed(), reason="HAProxy and stunnel are not installed: apt-get install haproxy stunnel4"
@@ -63,6 +68,23 @@ def echo(connection: ServerConnection) -> None:
         connection.send(message)
 
 
+class DagsterServer(Server):
+    """Dagster's webserver, with no code."""
+
+    def __init__(self, folder: Path) -> None:
+        self.settings = Settings(dagster_port=free_ports(1)[0])
+        (folder / "workspace.yaml").write_text("load_from: []\n")
+        argv = [
+            str(Path(sys.executable).with_name("dagster-webserver")),
+            *("-h", "127.0.0.1", "-p", str(self.settings.dagster_port), "-w", str(folder / "workspace.yaml")),
+        ]
+        super().__init__(
+            folder,
+            lambda: Command(tuple(argv), {"DAGSTER_HOME": str(folder), "DAGSTER_DISABLE_TELEMETRY": "1"}),
+            lambda: probes.dagster_webserver(self.settings),
+        )
+
+
 @dataclass
 class Opened:
     settings: Settings
@@ -84,7 +106,7 @@ class Opened:
         self, door: str = "dashboard", path: str = "/", method: str = "GET", **headers: str
     ) -> tuple[int, dict[str, str], bytes]:
         port = getattr(self.settings, f"public_{door}_port")
-        connection = HTTPSConnection(HOST, port, timeout=10, context=self.trusting())
+        connection = HTTPSConnection(HOST, port, timeout=PATIENCE, context=self.trusting())
         try:
             given = {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request(method, path, headers=given)
@@ -93,9 +115,14 @@ class Opened:
         finally:
             connection.close()
 
-    def websocket(self, door: str, **headers: str) -> ClientConnection:
-        port = getattr(self.settings, f"public_{door}_port")
-        return connect(f"wss://{HOST}:{port}/", ssl=self.trusting(), additional_headers=headers, open_timeout=10)
+    def websocket(self, door: str, path: str = "/", kind: str = "", **headers: str) -> ClientConnection:
+        return connect(
+            f"wss://{HOST}:{getattr(self.settings, f'public_{door}_port')}{path}",
+            ssl=self.trusting(),
+            additional_headers=headers,
+            subprotocols=[Subprotocol(kind)] if kind else None,
+            open_timeout=PATIENCE,
+        )
 
 
 LOGIN = "Basic " + base64.b64encode(b"crypto:pages").decode()
@@ -114,17 +141,19 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         **public_ports,
     }
     store, database = MinioServer(tmp_path_factory.mktemp("minio")), PostgresServer()
+    dagster = DagsterServer(tmp_path_factory.mktemp("dagster"))
     pages = ThreadingHTTPServer(("127.0.0.1", 0), Page)
     sockets = serve(echo, "127.0.0.1", 0)
     for run in (pages.serve_forever, sockets.serve_forever):
         threading.Thread(target=run, daemon=True).start()
-    for server in (store, database):
+    for server in (store, database, dagster):
         server.start()
     yield Settings().model_copy(
         update={
             **opening,
             "dashboard_port": pages.server_port,
-            "dagster_port": sockets.socket.getsockname()[1],
+            "dagster_port": dagster.settings.dagster_port,
+            "prometheus_port": sockets.socket.getsockname()[1],
             "minio_port": store.settings.minio_port,
             "minio_console_port": store.settings.minio_console_port,
             "s3_access_key": store.settings.s3_access_key,
@@ -138,6 +167,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     pages.shutdown()
     pages.server_close()
     sockets.shutdown()
+    dagster.kill()
     store.stop()
     database.remove()
 
@@ -150,7 +180,7 @@ def opened(servers: Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
         patch.setenv("CRYPTO_HOME", str(folder))
         for name in ("PUBLIC_HOST", "PUBLIC_ADDRESS", "PUBLIC_USER", *(n.upper() for n in PUBLIC)):
             patch.setenv(name, str(getattr(servers, name.lower())))
-        for name in ("DASHBOARD", "DAGSTER", "MINIO", "MINIO_CONSOLE", "POSTGRES"):
+        for name in ("DASHBOARD", "DAGSTER", "PROMETHEUS", "MINIO", "MINIO_CONSOLE", "POSTGRES"):
             patch.setenv(f"{name}_PORT", str(getattr(servers, f"{name.lower()}_port")))
         for name in ("PUBLIC_PASSWORD", "PUBLIC_TOKEN"):
             patch.setenv(name, getattr(servers, name.lower()).get_secret_value())
@@ -183,7 +213,7 @@ def test_the_cookie_of_a_login_opens_the_other_pages_too(opened: Opened) -> None
     cookie, *kept = headers["set-cookie"].split("; ")
     assert set(kept) == {"Path=/", "Secure", "HttpOnly", "SameSite=Strict"}
     assert opened.ask(Cookie=cookie)[0] == 200
-    with opened.websocket("dagster", Cookie=cookie) as connection:
+    with opened.websocket("prometheus", Cookie=cookie) as connection:
         connection.send("there?")
         assert connection.recv() == "there?"
     assert opened.ask(Cookie="crypto_lakehouse=wrong")[0] == 401
@@ -196,11 +226,24 @@ def test_a_program_comes_to_the_dashboard_with_a_token_and_to_nothing_else(opene
 
 
 def test_a_websocket_passes_with_a_login_and_not_without(opened: Opened) -> None:
-    with opened.websocket("dagster", Authorization=LOGIN) as connection:
+    with opened.websocket("prometheus", Authorization=LOGIN) as connection:
         connection.send("there?")
         assert connection.recv() == "there?"
     with pytest.raises(InvalidStatus, match="401"):
-        opened.websocket("dagster")
+        opened.websocket("prometheus")
+
+
+def test_dagsters_page_is_told_by_its_websocket_what_happens(opened: Opened) -> None:
+    query = 'subscription { pipelineRunLogs(runId: "none") { __typename } }'
+    own = f"https://{HOST}:{opened.settings.public_dagster_port}"
+    with opened.websocket("dagster", "/graphql", "graphql-ws", Authorization=LOGIN, Origin=own) as connection:
+        connection.send(json.dumps({"type": "connection_init", "payload": {}}))
+        connection.send(json.dumps({"id": "1", "type": "start", "payload": {"query": query}}))
+        answers = [json.loads(connection.recv(PATIENCE)) for _ in range(2)]
+    assert [answer["type"] for answer in answers] == ["connection_ack", "data"]
+    assert answers[1]["payload"]["data"]["pipelineRunLogs"]["__typename"] == "PipelineRunLogsSubscriptionFailure"
+    status, _, page = opened.ask("dagster", Authorization=LOGIN)
+    assert (status, b"dagster" in page.lower()) == (200, True)
 
 
 def test_another_sites_page_does_nothing_with_the_browsers_login(opened: Opened) -> None:
@@ -208,7 +251,7 @@ def test_another_sites_page_does_nothing_with_the_browsers_login(opened: Opened)
     own = f"https://{HOST}:{opened.settings.public_dashboard_port}"
     assert opened.ask(method="POST", Authorization=LOGIN, Origin=own)[0] == 200
     with pytest.raises(InvalidStatus, match="403"):
-        opened.websocket("dagster", Authorization=LOGIN, Origin="https://elsewhere.example")
+        opened.websocket("prometheus", Authorization=LOGIN, Origin="https://elsewhere.example")
 
 
 def test_another_name_that_leads_here_opens_nothing(opened: Opened) -> None:
@@ -223,22 +266,22 @@ def test_a_redirect_of_a_service_stays_on_https(opened: Opened) -> None:
 
 def test_a_page_speaks_no_plain_http_and_no_old_tls(opened: Opened) -> None:
     place = (HOST, opened.settings.public_dashboard_port)
-    with socket.create_connection(place, timeout=10) as plain:
+    with socket.create_connection(place, timeout=PATIENCE) as plain:
         plain.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         with suppress(ConnectionResetError):
             assert not plain.recv(100).startswith(b"HTTP")
     old = opened.trusting()
     with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
-    with socket.create_connection(place, timeout=10) as connection, pytest.raises((ssl.SSLError, OSError)):
+    with socket.create_connection(place, timeout=PATIENCE) as connection, pytest.raises((ssl.SSLError, OSError)):
         old.wrap_socket(connection, server_hostname=HOST)
 
 
 def test_who_does_not_know_our_authority_or_means_another_host_is_warned(opened: Opened) -> None:
     place = (HOST, opened.settings.public_dashboard_port)
-    with socket.create_connection(place, timeout=10) as one, pytest.raises(ssl.SSLCertVerificationError):
+    with socket.create_connection(place, timeout=PATIENCE) as one, pytest.raises(ssl.SSLCertVerificationError):
         ssl.create_default_context().wrap_socket(one, server_hostname=HOST)
-    with socket.create_connection(place, timeout=10) as one, pytest.raises(ssl.SSLCertVerificationError):
+    with socket.create_connection(place, timeout=PATIENCE) as one, pytest.raises(ssl.SSLCertVerificationError):
         opened.trusting().wrap_socket(one, server_hostname="lake.example.org")
 
 
@@ -270,7 +313,7 @@ def reader(opened: Opened, **options: object) -> psycopg.Connection:
         user=opened.settings.serving_reader,
         password=opened.settings.serving_reader_password.get_secret_value(),
         dbname=opened.settings.serving_database,
-        connect_timeout=10,
+        connect_timeout=PATIENCE,
         **options,
     )
 
@@ -290,14 +333,14 @@ def test_a_new_certificate_is_shown_without_a_restart(opened: Opened) -> None:
 
     def shown(port: int) -> bytes | None:
         with (
-            socket.create_connection((HOST, port), timeout=10) as one,
+            socket.create_connection((HOST, port), timeout=PATIENCE) as one,
             opened.trusting().wrap_socket(one, server_hostname=HOST) as over,
         ):
             return over.getpeercert(binary_form=True)
 
     before = shown(opened.settings.public_dashboard_port)
     process = psutil.Process(opened.server.pid)
-    with opened.websocket("dagster", Authorization=LOGIN) as connection:
+    with opened.websocket("prometheus", Authorization=LOGIN) as connection:
         (place / "server.pem").unlink()
         process.send_signal(signal.SIGHUP)  # look now
         wait_for("a new certificate", lambda: shown(opened.settings.public_dashboard_port) != before, 20, 0.2)

@@ -82,7 +82,7 @@ def test_the_dashboards_socket_and_its_api_are_reached(opened: System) -> None:
     settings = opened.settings()
     place = f"{HOST}:{settings.public_dashboard_port}"
     headers = {**login(settings), "Origin": f"https://{place}"}
-    with connect(f"wss://{place}/live", ssl=trusting(opened), additional_headers=headers) as live:
+    with connect(f"wss://{place}/api/v1/live", ssl=trusting(opened), additional_headers=headers) as live:
         assert live.ping().wait(PATIENCE)
     connection = HTTPSConnection(HOST, settings.public_dashboard_port, timeout=PATIENCE, context=trusting(opened))
     token = settings.public_token.get_secret_value()
