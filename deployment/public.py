@@ -85,7 +85,7 @@ def command(_settings: "Settings") -> Command:
 
 def doors(settings: "Settings") -> Iterator[Door]:
     """The HTTP doors of this deployment."""
-    return (door for door in DOORS if settings.containers or not door.in_docker_alone)
+    return (door for door in DOORS if not door.in_docker_alone or (settings.containers and settings.grafana))
 
 
 def haproxy(settings: "Settings", certificate: Path) -> str:
