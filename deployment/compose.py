@@ -40,7 +40,7 @@ def main() -> None:
 
 def leave_given(folder: Path) -> None:
     """Leave what our environment gives, but for the secrets, in the file that `docker-compose.yml` reads last."""
-    lines = [f"{name}={value}\n" for name, value in settings_in_environment().items() if name not in env_file.SECRETS]
+    lines = [f"{name}={value}\n" for name, value in settings_in_environment().items() if name not in env_file.ALL]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "docker.env"
     path.touch(mode=0o600)

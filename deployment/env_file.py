@@ -29,6 +29,7 @@ SECRETS = {
 """The secrets that a deployment needs, and how many random bytes each gets."""
 GIVEN = ("KAFKA_PASSWORD",)
 """Secrets that others make, and the user writes down."""
+ALL = (*SECRETS, *GIVEN)
 HEAD = "# Settings of this deployment; shared/settings.py names them all. Keep it to yourself: it holds secrets.\n"
 
 

@@ -78,7 +78,7 @@ def farewell(settings: Settings, in_docker: bool = False) -> str:
     if settings.public_host:
         addresses += "\n\n" + network(settings, in_docker)
     values = ", ".join(
-        f"{name}={value}" for name, value in given.settings_in_environment().items() if name not in env_file.SECRETS
+        f"{name}={value}" for name, value in given.settings_in_environment().items() if name not in env_file.ALL
     )
     kept = (
         f"\n\nThe environment gave {values}: put that into .env for `crypto` and ./monitor.sh to see it too."

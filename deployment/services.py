@@ -63,7 +63,6 @@ _LAKE = ("lake_", "s3_", "minio_port", "kafka_", "spark_", "postgres_")
 _EXCHANGE = ("binance_", "simulator_port", "symbols_file", "active_symbols")
 _STREAM = (*_EXCHANGE, "kafka_", "stream_", "metrics_port", "raw_archive", "s3_", "minio_port")
 _KEYS = ("S3_ACCESS_KEY", "S3_SECRET_KEY")
-_ALL_SECRETS = (*env_file.SECRETS, *env_file.GIVEN)
 _PORTS = tuple(name for name in Settings.model_fields if name.endswith("_port"))
 _DAGSTER = (
     "config/dagster.yaml",
@@ -434,7 +433,7 @@ def values(service: Service, settings: Settings) -> dict[str, object]:
     plain = {
         name: value
         for name, value in sorted(settings.model_dump().items())
-        if name.startswith(prefixes) and name.upper() not in _ALL_SECRETS
+        if name.startswith(prefixes) and name.upper() not in env_file.ALL
     }
     return plain | secrets(service, settings)
 
@@ -448,7 +447,7 @@ def secrets(service: Service, settings: Settings) -> dict[str, str]:
 
 def environment(service: Service, settings: Settings) -> dict[str, str]:
     """What stands in the service's environment for each secret, its own or nothing, so that `.env` is not asked."""
-    return dict.fromkeys(_ALL_SECRETS, "") | secrets(service, settings)
+    return dict.fromkeys(env_file.ALL, "") | secrets(service, settings)
 
 
 def _revealed(value: SecretStr | str) -> str:

@@ -65,8 +65,7 @@ def test_each_container_is_given_the_secrets_of_its_service_and_no_other(
         # with another store than our MinIO it is given the keys of that
         theirs |= {name: f"${{S3_ENDPOINT:+${{{name}}}}}" for name in ("S3_ACCESS_KEY", "S3_SECRET_KEY")}
     environment = described["services"][container(service.name)]["environment"]
-    known = (*env_file.SECRETS, *env_file.GIVEN)
-    assert {name: environment[name] for name in known} == dict.fromkeys(known, "") | theirs
+    assert {name: environment[name] for name in env_file.ALL} == dict.fromkeys(env_file.ALL, "") | theirs
 
 
 def test_a_container_with_another_name_is_found_by_the_services_name(described: dict[str, Any]) -> None:
