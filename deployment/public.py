@@ -3,6 +3,7 @@
 They alone listen there and alone have the certificate; behind them all listens where it did.
 """
 
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 PACKAGES = ("haproxy", "stunnel4")
 CURE = f"Try `apt-get install {' '.join(PACKAGES)}` by hand, then run ./deploy.sh again."
 CONFIG = PROJECT / "config" / "public"
+
+USER = "haproxy"
+"""Whom Debian's package makes."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,8 @@ def doors(settings: "Settings") -> Iterator[Door]:
 def haproxy(settings: "Settings", certificate: Path) -> str:
     """HAProxy's configuration. The secrets are in its environment."""
     parts = [_template("haproxy.cfg")]
+    if os.geteuid() == 0:  # who serves connections is not root
+        parts.insert(0, f"global\n    user {USER}\n    group {USER}\n")
     for door in doors(settings):
         behind = GRAFANA if door.in_docker_alone else getattr(settings, door.port)
         parts.append(

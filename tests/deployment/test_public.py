@@ -353,6 +353,9 @@ def test_a_new_certificate_is_shown_without_a_restart(opened: Opened) -> None:
 def test_nothing_but_the_doors_listens_on_the_network(opened: Opened) -> None:
     mine = psutil.Process(opened.server.pid)
     of_us = [mine, *mine.children(recursive=True)]
+    workers = [one for one in of_us if one.name() == "haproxy" and (one.parent() or one).name() == "haproxy"]
+    assert workers
+    assert all(one.uids().real for one in workers), "who serves connections is not root"
     found = {one.laddr for process in of_us for one in process.net_connections("tcp") if one.status == "LISTEN"}
     assert {address.ip for address in found} == {HOST}
     there = {name for name in PUBLIC if getattr(opened.settings, name) in {address.port for address in found}}
