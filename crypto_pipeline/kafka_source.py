@@ -49,7 +49,8 @@ class ExpiredOffsetsError(Exception):
 
 def bounds(broker: Broker, topic: str = "", *others: str) -> tuple[Offsets, Offsets]:
     """The first and the next offset, by partition, of every symbol's topic (or of the one `topic`) and of `others`."""
-    consumer = KafkaConsumer(**broker.client(), enable_auto_commit=False)
+    with broker.explained():
+        consumer = KafkaConsumer(**broker.client(), enable_auto_commit=False)
     try:
         there = consumer.topics()
         names = [topic] if topic else sorted(name for name in there if name.startswith(TOPIC_PREFIX))
@@ -64,7 +65,8 @@ def bounds(broker: Broker, topic: str = "", *others: str) -> tuple[Offsets, Offs
 
 def topic_ids(broker: Broker) -> Ids:
     """The id of every topic that is there."""
-    admin = KafkaAdminClient(**broker.client())
+    with broker.explained():
+        admin = KafkaAdminClient(**broker.client())
     try:
         return {topic["name"]: str(topic["topic_id"]) for topic in admin.describe_topics()}
     finally:

@@ -3,7 +3,8 @@
 import socket
 import ssl
 import struct
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,18 @@ class Broker:
             except BrokerAway as away:
                 return f"Kafka at {self.servers} does not answer: {away}"
         return f"Kafka at {self.servers} does not answer ({type(error).__name__})"
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Where there is a login, an error of kafka-python says in a sentence what it means."""
+        from kafka.errors import KafkaError  # whoever reads the settings needs no Kafka
+
+        try:
+            yield
+        except KafkaError as error:
+            if not self.has_login:
+                raise
+            raise KafkaError(self.trouble(error)) from None
 
 
 def _answer(connection: socket.socket, request: tuple[int, int], body: bytes) -> int:

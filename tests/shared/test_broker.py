@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from kafka.errors import KafkaError, KafkaTimeoutError
 from pydantic import SecretStr
 
 from shared.broker import Broker
@@ -34,3 +35,12 @@ def test_a_kafka_without_a_login_is_told_its_place_alone() -> None:
 def test_the_password_shows_in_no_representation(settings: Settings) -> None:
     assert PASSWORD not in repr(settings.broker)
     assert 'a\\"b' not in repr(settings.broker)
+
+
+def test_an_error_is_explained_where_there_is_a_login_and_goes_on_as_it_is_elsewhere() -> None:
+    nowhere = "127.0.0.1:1"
+    known = Broker(nowhere, "me", SecretStr("x"))
+    with pytest.raises(KafkaError, match=f"Kafka at {nowhere} does not answer: no answer on"), known.explained():
+        raise KafkaTimeoutError("Unable to bootstrap")
+    with pytest.raises(KafkaTimeoutError, match="Unable to bootstrap"), Broker(nowhere).explained():
+        raise KafkaTimeoutError("Unable to bootstrap")

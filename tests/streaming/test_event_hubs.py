@@ -6,7 +6,9 @@ import pytest
 from kafka.errors import KafkaError
 from pydantic import SecretStr
 
+from alerts import stream
 from alerts.kinds._kind import SourceError
+from crypto_pipeline.kafka_source import topic_ids
 from deployment import probes, start
 from monitoring.sources.kafka import KafkaSource
 from shared.settings import Settings, SettingsError
@@ -57,6 +59,10 @@ def test_a_wrong_password_is_refused_in_a_sentence_that_names_the_settings(
         start._check_login(wrong)
     with pytest.raises(SourceError, match=sentence):
         list(KafkaSource(wrong).ask())
+    with pytest.raises(KafkaError, match=sentence):
+        stream.consumer(wrong)
+    with pytest.raises(KafkaError, match=sentence):
+        topic_ids(wrong.broker)
     with pytest.raises(KafkaError) as refused:
         EventProducer(wrong, Metrics()).prepare([TOPIC])
     assert wrong.broker.trouble(refused.value) == sentence
