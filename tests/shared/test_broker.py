@@ -27,6 +27,10 @@ def test_sparks_source_is_told_all_but_the_login(settings: Settings) -> None:
     }
 
 
+def test_a_password_of_any_characters_is_quoted_for_the_jvm(settings: Settings) -> None:
+    assert settings.broker.jaas().endswith(r'="a\"b\\c";' + "\n};\n")
+
+
 def test_a_kafka_without_a_login_is_told_its_place_alone() -> None:
     assert Broker("kafka:9092").client() == {"bootstrap_servers": "kafka:9092"}
     assert Broker("kafka:9092").spark() == {"kafka.bootstrap.servers": "kafka:9092"}
