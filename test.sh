@@ -18,6 +18,7 @@ case "${1:-}" in
 esac
 python3 -m deployment.install python-environment chromium
 python3 -m deployment.install prometheus || true  # where it cannot be had, its tests are skipped, and say so
+python3 -m deployment.install public || true  # the same
 python3 -m deployment.install chdb || true  # the same
 source .venv/bin/activate
 ruff check .

@@ -18,6 +18,7 @@ from crypto_pipeline.bronze import gaps, quarantine
 from crypto_pipeline.bronze.common import CANNOT_BE_PARSED
 from crypto_pipeline.kafka_source import ExpiredOffsetsError, Ids, Lost, Offsets
 from crypto_pipeline.lakehouse import Lakehouse
+from shared.broker import Broker
 from shared.symbol_manager import symbol_of
 from shared.tables import OFFSETS, TOPIC_IDS, Notes, Table
 
@@ -76,7 +77,7 @@ def sources() -> list[ModuleType]:
 def ingest(
     lake: Lakehouse,
     modules: Sequence[ModuleType],
-    servers: str,
+    broker: Broker,
     topic: str = "",
     *,
     skip_expired: bool = False,
@@ -91,9 +92,9 @@ def ingest(
     it goes on at the beginning of those, and `bronze.gaps` says so.
     `working_on` is entered with a table's name around its work, so that its jobs can carry that name.
     """
-    ids = kafka_source.topic_ids(servers)  # before the offsets: of a topic made anew in between they are not its own
-    first, end = kafka_source.bounds(servers, topic, *_named_topics())
-    run = _Run(lake, modules, servers, ids, left or {}, working_on)
+    ids = kafka_source.topic_ids(broker)  # before the offsets: of a topic made anew in between they are not its own
+    first, end = kafka_source.bounds(broker, topic, *_named_topics())
+    run = _Run(lake, modules, broker, ids, left or {}, working_on)
     # What earlier runs left, that were killed in their backlog, nobody has counted: it is merged after the first step.
     merged = {_name(module): -UNMERGED for module in modules}
     while not run.step(first, end, skip_expired=skip_expired):
@@ -116,12 +117,12 @@ class _Run:
         self,
         lake: Lakehouse,
         modules: Sequence[ModuleType],
-        servers: str,
+        broker: Broker,
         ids: Ids,
         left: Ids,
         working_on: Callable[[str], AbstractContextManager[None]],
     ) -> None:
-        self._lake, self._modules, self._servers, self._working_on = lake, modules, servers, working_on
+        self._lake, self._modules, self._broker, self._working_on = lake, modules, broker, working_on
         self._ids, self._left = ids, left
         self.done = {_name(module): Ingested() for module in modules}
         self.read_to: Offsets = {}
@@ -168,7 +169,7 @@ class _Run:
         skipped: Collection[str],
     ) -> None:
         with self._lake.pinned(
-            kafka_source.messages(self._lake.spark, self._servers, start, stop), at_once=True
+            kafka_source.messages(self._lake.spark, self._broker, start, stop), at_once=True
         ) as messages:
             found = {row.stream: int(row["count"]) for row in messages.groupBy("stream").count().collect()}
             known = [_stream(module) for module in sources()]

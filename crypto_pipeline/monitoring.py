@@ -179,8 +179,8 @@ def collect(settings: Settings) -> Status:
     deadline = time.monotonic() + PATIENCE_SECONDS
     services = _Part(lambda: health.services(settings))
     streaming = _Part(lambda: _streaming(settings))
-    kept = _Part(lambda: kafka_source.bounds(settings.kafka, settings.kafka_topic))
-    letters = _Part(lambda: _messages(*kafka_source.bounds(settings.kafka, DEAD_LETTERS)))
+    kept = _Part(lambda: kafka_source.bounds(settings.broker, settings.kafka_topic))
+    letters = _Part(lambda: _messages(*kafka_source.bounds(settings.broker, DEAD_LETTERS)))
     taken_in = _Part(lambda: taken_in_by_bronze(settings))
     pipeline = _Part(lambda: _pipeline(settings))
     parts: Mapping[str, _Part[Any]] = {

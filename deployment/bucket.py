@@ -51,7 +51,7 @@ def prepare(settings: Settings) -> None:
 
 def command(_settings: Settings) -> Command:
     """All is done: sleep, knowing no secret, until new keys start it again."""
-    return Command(("sleep", "infinity"), dict.fromkeys(env_file.SECRETS, ""))
+    return Command(("sleep", "infinity"), dict.fromkeys(env_file.ALL, ""))
 
 
 def _make_accounts(settings: Settings) -> None:

@@ -30,6 +30,9 @@ def properties(settings: "Settings", template: str) -> str:
         listeners.append(f"INTERNAL://{settings.bind_address}:{CONTAINER_PORT}")
         advertised.append(f"INTERNAL://kafka:{CONTAINER_PORT}")
     keep, bytes_kept = load_kafka(settings.retention_file)
+    if settings.public_host:
+        listeners.append(f"LOGIN://{settings.bind_address}:{settings.kafka_login_port}")
+        advertised.append(f"LOGIN://{settings.public_host}:{settings.public_kafka_port}")
     return template.format(
         retention_hours=keep // timedelta(hours=1),
         retention_bytes=bytes_kept,
@@ -38,7 +41,15 @@ def properties(settings: "Settings", template: str) -> str:
         advertised=",".join(advertised),
         inter_broker_listener="INTERNAL" if settings.containers else "PLAINTEXT",
         data=settings.state / "kafka" / "data",
+        login=_login(settings) if settings.public_host else "",
     )
+
+
+def _login(settings: "Settings") -> str:
+    """Who comes in by the listener of the network."""
+    password = settings.public_kafka_password.get_secret_value().replace("\\", "\\\\").replace('"', '\\"')
+    jaas = f'org.apache.kafka.common.security.plain.PlainLoginModule required user_{settings.public_user}="{password}";'
+    return "listener.name.login.plain.sasl.jaas.config=" + jaas.replace("\\", "\\\\")
 
 
 def command(settings: "Settings") -> Command:
@@ -46,6 +57,8 @@ def command(settings: "Settings") -> Command:
     folder = settings.state / "kafka"
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "server.properties"
+    config.touch(mode=0o600)
+    config.chmod(0o600)  # the login of the network is in it
     config.write_text(properties(settings, TEMPLATE.read_text(encoding="utf-8")), encoding="utf-8")
     if not (folder / "data" / "meta.properties").exists():
         _format(config)

@@ -106,7 +106,7 @@ class EventProducer:
     """
 
     def __init__(self, settings: Settings, metrics: Metrics, spool: Spool | None = None) -> None:
-        self._servers = settings.kafka
+        self._broker = settings.broker
         self._topic_configs = _topic_configs(settings)
         self._linger_ms = settings.kafka_linger_ms
         self._limit = settings.stream_memory_mb * 1024 * 1024
@@ -161,7 +161,7 @@ class EventProducer:
 
     def _connect(self) -> Any:
         return QuickProducer(
-            bootstrap_servers=self._servers,
+            **self._broker.client(),
             client_id="crypto-streaming",
             acks="all",
             enable_idempotence=True,
@@ -169,7 +169,7 @@ class EventProducer:
             delivery_timeout_ms=DELIVERY_TIMEOUT_MS,
             linger_ms=self._linger_ms,
             batch_size=BATCH_BYTES,
-            compression_type="zstd",
+            compression_type=self._broker.compression,
             max_block_ms=5_000,
             bootstrap_timeout_ms=5_000,
             reconnect_backoff_max_ms=2_000,
@@ -177,9 +177,7 @@ class EventProducer:
         )
 
     def _create(self, topics: list[str]) -> None:
-        admin = KafkaAdminClient(
-            bootstrap_servers=self._servers, client_id="crypto-streaming", bootstrap_timeout_ms=5_000
-        )
+        admin = KafkaAdminClient(**self._broker.client(), client_id="crypto-streaming", bootstrap_timeout_ms=5_000)
         try:
             there = set(admin.list_topics())
             wanted = {
@@ -328,7 +326,7 @@ class EventProducer:
                 log.error(
                     "Kafka at %s does not take in enough: %d MB wait in memory, %d MB in the spool, and there is no "
                     "more room; reading from the exchange has stopped",
-                    self._servers,
+                    self._broker.servers,
                     self._bytes >> 20,
                     self._spool.bytes >> 20 if self._spool else 0,
                 )
@@ -473,7 +471,7 @@ class EventProducer:
         elif not self._is_away and now - self._last_progress > AWAY_SECONDS:
             self._is_away = True
             where = "the spool on disk" if self._spool else f"memory, up to {self._limit >> 20} MB"
-            log.error("Kafka at %s takes in nothing: messages wait in %s", self._servers, where)
+            log.error("Kafka at %s takes in nothing: messages wait in %s", self._broker.servers, where)
 
     def close(self, timeout: float) -> int:
         """Send what waits, for `timeout` seconds at most, and put the rest into the spool.
@@ -487,7 +485,7 @@ class EventProducer:
             try:
                 self._producer.flush(timeout)
             except KafkaError:
-                log.warning("Kafka at %s did not take in everything within %.0f s", self._servers, timeout)
+                log.warning("Kafka at %s did not take in everything within %.0f s", self._broker.servers, timeout)
             self._collect()
         if self._spool is not None:
             try:

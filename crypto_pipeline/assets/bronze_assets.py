@@ -84,7 +84,7 @@ def bronze(
             ingest,
             lake,
             wanted,
-            where.kafka,
+            where.broker,
             where.kafka_topic,
             skip_expired=config.skip_expired_offsets,
             left=json.loads(left.read_text()) if left.exists() else {},

@@ -45,6 +45,14 @@ def test_in_docker_other_containers_are_told_a_name_that_they_can_reach(demo: Se
     assert made["inter.broker.listener.name"] == "INTERNAL"
 
 
+def test_a_listener_that_asks_for_a_login_is_there_only_where_a_network_is_to_reach_it(demo: Settings) -> None:
+    assert "LOGIN" not in properties(demo)["listeners"]
+    made = properties(demo.model_copy(update={"public_host": "lake.example.org"}))
+    assert made["listeners"].split(",")[1] == "LOGIN://127.0.0.1:9096"
+    assert made["advertised.listeners"].split(",")[1] == "LOGIN://lake.example.org:19092"
+    assert "LOGIN:SASL_PLAINTEXT" in made["listener.security.protocol.map"]
+
+
 def test_a_cluster_whose_id_begins_with_a_dash_is_formatted(demo: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kafka.uuid, "uuid4", lambda: UUID(int=0xF8 << 120))  # `-AAA...`: one in 64
     kafka.command(demo)

@@ -97,11 +97,23 @@ USERS = {
     "CLICKHOUSE_WRITER_PASSWORD": {"clickhouse-trades", "dagster-code"},
     "CLICKHOUSE_READER_PASSWORD": {"monitoring"},
     "GRAFANA_ADMIN_PASSWORD": set(),
+    "PUBLIC_PASSWORD": {"public"},
+    "PUBLIC_TOKEN": {"public"},
+    "PUBLIC_KAFKA_PASSWORD": {"kafka"},
+    "KAFKA_PASSWORD": {
+        "dagster-code",
+        "spark-connect",
+        "streaming",
+        "alerts",
+        "clickhouse-trades",
+        "monitoring",
+        "dashboard",
+    },
 }
 """Who must be told of a new secret: who checks it, and who shows it. Nobody else knows it."""
 
 
-@pytest.mark.parametrize("name", env_file.SECRETS)
+@pytest.mark.parametrize("name", env_file.ALL)
 def test_a_new_secret_restarts_all_that_use_it_and_nothing_else(
     demo: Settings, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -111,14 +123,14 @@ def test_a_new_secret_restarts_all_that_use_it_and_nothing_else(
     assert differ == USERS[name]
 
 
-@pytest.mark.parametrize("name", env_file.SECRETS)
+@pytest.mark.parametrize("name", env_file.ALL)
 def test_a_secret_is_in_the_environment_of_those_that_use_it_alone(
     demo: Settings, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv(name, "only-this-one")
     changed = Settings.load()
     told = {one: environment(service, changed) for one, service in BY_NAME.items()}
-    assert all(set(each) == set(env_file.SECRETS) for each in told.values())
+    assert all(set(each) == set(env_file.ALL) for each in told.values())
     assert {one for one, each in told.items() if "only-this-one" in each.values()} == USERS[name]
 
 
