@@ -216,8 +216,11 @@ class System:
 
 
 @contextmanager
-def deployed(**given: str) -> Iterator[System]:
-    """The system with these settings, healthy. It is stopped and its folder removed at the end."""
+def deployed(prepared: Callable[[Path], None] = lambda _home: None, **given: str) -> Iterator[System]:
+    """The system with these settings, healthy. It is stopped and its folder removed at the end.
+
+    `prepared` is given the folder before anything starts.
+    """
     home = Path(tempfile.mkdtemp(prefix="crypto-lakehouse-test-"))
     home.chmod(0o755)
     settings = {name: str(port) for name, port in zip(PORTS, free_ports(len(PORTS)), strict=True)}
@@ -233,6 +236,7 @@ def deployed(**given: str) -> Iterator[System]:
         **given,
     }
     made = System(environment, home)
+    prepared(home)
     try:
         made.script("deploy.sh", "--demo", "--local", seconds=1500)
         yield made
