@@ -11,7 +11,8 @@ from tests.chaos.facts import sent_so_far
 from tests.chaos.settling import now
 from tests.chaos.victims import kill
 from tests.drills.conftest import Drills
-from tests.drills.disasters import KafkaDisk, faketime, is_felt, kept_down, power_cut, with_clock
+from tests.drills.disasters import Clock, KafkaDisk, kept_down, power_cut
+from tests.drills.disasters import clock as a_clock
 from tests.integration.test_recovery import run_under_way
 from tests.system import SYMBOLS, wait_for
 
@@ -62,22 +63,21 @@ def test_a_spark_worker_may_be_lost_while_it_writes(drills: Drills) -> None:
 
 
 def test_the_clock_may_be_set(drills: Drills) -> None:
-    library = faketime()
-    if library is None:
-        pytest.skip("the clock is set with libfaketime, which is not installed here: apt-get install faketime")
-    system, began = drills.system, now()
-    clock = with_clock(system, library)
-    drills.note("kill of streaming", began, is_outage=True)
-    drills.recovered("our services were restarted")
-    streaming = psutil.Process(system.supervisor().processes()["streaming"]["pid"])
-    assert is_felt(streaming, library)
-    for ahead in STEPS:
-        began = now()
-        clock.set(ahead)
-        wait_for("candles go on", lambda at=began: drills.closed_after(at), every=2)
-        drills.note(f"clock at {ahead:+d} s", began)
-        drills.say(f"clock at {ahead:+d} s: candles of the minute after it after {(now() - began) / 1e6:.0f} s")
-    drills.recovered("the clock was set right")
+    with a_clock() as clock:
+        if not isinstance(clock, Clock):
+            pytest.skip(clock)
+        system, began = drills.system, now()
+        clock.give(system)
+        drills.note("kill of streaming", began, is_outage=True)
+        drills.recovered("our services were restarted")
+        assert clock.is_of(psutil.Process(system.supervisor().processes()["streaming"]["pid"]))
+        for ahead in STEPS:
+            began = now()
+            clock.set(ahead)
+            wait_for("candles go on", lambda at=began: drills.closed_after(at), every=2)
+            drills.note(f"clock at {ahead:+d} s", began)
+            drills.say(f"clock at {ahead:+d} s: candles of the minute after it after {(now() - began) / 1e6:.0f} s")
+        drills.recovered("the clock was set right")
 
 
 def test_the_power_may_be_cut(drills: Drills) -> None:
