@@ -3,6 +3,7 @@ verdict's, afterwards.
 """
 
 import time
+from functools import partial
 
 import psutil
 import pytest
@@ -84,10 +85,10 @@ def test_the_power_may_be_cut(drills: Drills) -> None:
     system = drills.system
     wait_for("a run that writes", lambda: run_under_way(system), every=0.02)
     began = now()
-    drills.sent_before += power_cut(system, lambda: sent_so_far(system, SYMBOLS))
+    drills.sent_before += power_cut(system, partial(sent_so_far, system, SYMBOLS))
     drills.note("kill of streaming", began, is_outage=True)
     assert not system.processes()
     began = now()
-    system.script("deploy.sh", "--demo", "--local")
+    system.deploy()
     drills.say(f"after a power cut ./deploy.sh took {(now() - began) / 1e6:.0f} s")
     drills.recovered("the power was cut")
