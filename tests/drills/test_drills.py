@@ -75,7 +75,7 @@ def test_the_clock_may_be_set(drills: Drills) -> None:
         for ahead in STEPS:
             began = now()
             clock.set(ahead)
-            wait_for("candles go on", lambda at=began: drills.closed_after(at), every=2)
+            wait_for("candles go on", partial(drills.closed_after, began), every=2)
             drills.note(f"clock at {ahead:+d} s", began)
             drills.say(f"clock at {ahead:+d} s: candles of the minute after it after {(now() - began) / 1e6:.0f} s")
         drills.recovered("the clock was set right")
