@@ -54,7 +54,7 @@ class Drills:
 
     def note(self, kind: str, start: int, *, is_outage: bool = False) -> None:
         """Something was done, from a time until now. With `kill of streaming` the verdict lets messages be lost."""
-        self.done.append(Disturbance(kind, start, start if is_outage else now(), is_outage=is_outage))
+        self.done.append(Disturbance(kind, start, now(), is_outage=is_outage))
 
     def recovered(self, what: str) -> None:
         """Without a hand: all services are healthy again, and there is a candle of each symbol that closed since."""
