@@ -516,7 +516,7 @@ def _end(producer: Any) -> None:
 
 def _topic_configs(settings: Settings) -> dict[str, str]:
     """What a topic is made with: in another Kafka than ours how long it is kept; ours is told that itself."""
-    if not settings.kafka_bootstrap_servers:
+    if not settings.is_kafka_elsewhere:
         return {}
     keep, _ = load_kafka(settings.retention_file)
     return {"retention.ms": str(keep // timedelta(milliseconds=1))}

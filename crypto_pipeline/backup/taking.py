@@ -176,7 +176,7 @@ def _sent(settings: Settings) -> kafka_source.Offsets | None:
 
     try:
         probes.kafka(settings)  # at once, where a client would try for half a minute
-        return kafka_source.bounds(settings.kafka, settings.kafka_topic)[1]
+        return kafka_source.bounds(settings.broker, settings.kafka_topic)[1]
     except (KafkaError, UnhealthyError):
         return None
 
