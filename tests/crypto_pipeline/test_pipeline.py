@@ -117,6 +117,7 @@ def test_the_lineage_is_what_it_was() -> None:
         "gold/data_quality_hourly": sorted(
             [f"bronze/{name}" for name in ("trades", "tickers", "depth", "klines")]
             + [f"silver/{name}" for name in ("ohlcv_1m", "order_book_1m", "ticker_1m")]
+            + ["gold/signals"]
         ),
         "gold/data_quality": ["bronze/gaps", "bronze/quarantine", "gold/data_quality_hourly", "silver/completeness"],
         "gold/portfolio_performance": candles,
