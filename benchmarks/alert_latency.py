@@ -63,8 +63,9 @@ def main() -> None:
             for rule, subject, closed, fired in cursor.fetchall():
                 if closed >= began:
                     late.setdefault(rule, []).append(at - float(closed))
+                    told = at - float(fired)
                     print(
-                        f"{subject}: {at - float(closed):.1f} s after the close, {at - float(fired):.1f} s of them sent"
+                        f"{rule}, {subject}: {at - float(closed):.1f} s after the close, {told:.1f} s of them to tell"
                     )
     connection.close()
     for rule, seconds in sorted(late.items()):
