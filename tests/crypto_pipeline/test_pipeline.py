@@ -180,6 +180,7 @@ def test_every_table_is_made_by_one_of_the_four_jobs() -> None:
     assert sorted(key for keys in made.values() for key in keys) == sorted(graph.materializable_asset_keys - on_demand)
     candles = {dg.AssetKey(["silver", name]) for name in ("ohlcv_1m", "ohlcv", "indicators")}
     assert candles <= made["pipeline"]
+    assert dg.AssetKey(["gold", "signals"]) in made["pipeline"], "an alert on one waits for no run of gold"
     assert {key.path[0] for key in made["analytics"]} == {"gold"}
 
 
