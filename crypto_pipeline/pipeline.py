@@ -1,4 +1,4 @@
-"""When assets are made: candles and signals each minute, PostgreSQL next, evidence and gold every five, models daily."""
+"""When assets are made: candles and signals each minute, PostgreSQL next, evidence and gold each five, models daily."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
