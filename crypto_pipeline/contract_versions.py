@@ -9,7 +9,7 @@ from typing import Any
 from crypto_pipeline.contracts import Contracts
 from shared.tables import Table
 
-VERSION = "1.0"
+VERSION = "1.1"
 """Raised with each change of a table: the second number where what was there stays, the first where it does not."""
 FILE = Path(__file__).with_name("contract_versions.json")
 """The tables of each version. `crypto docs` adds this one; what stands there is never changed."""

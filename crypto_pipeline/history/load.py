@@ -19,7 +19,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from tenacity import RetryCallState
 
 from crypto_pipeline.bronze import agg_trades, klines, quarantine, trades
-from crypto_pipeline.bronze.common import FAULT, MESSAGE, placed, preferred_source, shaped
+from crypto_pipeline.bronze.common import FAULT, MESSAGE, OF_ITS_WAY, placed, preferred_source, shaped
 from crypto_pipeline.conflicts import conflicts_retried
 from crypto_pipeline.frames import added
 from crypto_pipeline.history.layouts import SAID, Kind
@@ -173,7 +173,7 @@ def finished(rows: DataFrame, table: Table) -> DataFrame:
 
 def recorded(rows: DataFrame, rule: str, table: Table) -> DataFrame:
     """Rows whose column `rule` names what they break, as quarantine keeps them."""
-    whole = F.to_json(F.struct(*[F.col(name) for name in table.column_names if name != "ingested_at"]))
+    whole = F.to_json(F.struct(*[F.col(name) for name in table.column_names if name not in OF_ITS_WAY]))
     return (
         rows.withColumn("row", whole)
         .withColumn("table_name", F.lit(table.full_name))

@@ -42,7 +42,7 @@ _MADE: Mapping[str, Callable[[Row], Message]] = {
     "bronze.tickers": messages.ticker,
     "bronze.depth": messages.depth,
 }
-_BOOKKEEPING = {"base_asset", "quote_asset", "ingested_at", "connection_id", "ordering", "broken_rules"}
+_BOOKKEEPING = {"base_asset", "quote_asset", "kafka_time", "ingested_at", "connection_id", "ordering", "broken_rules"}
 _SOURCES = ("websocket", "rest", "archive")
 """The best first."""
 

@@ -88,7 +88,7 @@ def drills(request: pytest.FixtureRequest) -> Iterator[Drills]:
 
     with kafka_disk() as disk:
         lend = disk.lend if isinstance(disk, KafkaDisk) else lambda _home: None
-        with deployed(lend, **STREAMED_ALONE, SIMULATOR_RATE=RATE) as system, receiving(system) as told:
+        with deployed(prepared=lend, **STREAMED_ALONE, SIMULATOR_RATE=RATE) as system, receiving(system) as told:
             wait_for_a_clean_minute(system, say)
             asked = "select close from silver.ohlcv_1m where symbol = 'BTCUSDT' order by interval_start desc limit 1"
             price = wait_for("a candle", lambda: system.query(asked))[0]["close"]

@@ -182,14 +182,14 @@ def main() -> None:
             seen["newer"] = str(error)
     seen["files_removed"] = lake.clean(TABLE)
     seen["rows_after_cleaning"] = lake.read(TABLE).count()
-    wider = replace(TABLE, columns=(*TABLE.columns, Column("added", "double", "a later thought")))
+    wider = replace(TABLE, columns=(TABLE.columns[0], Column("added", "double", "a later thought"), *TABLE.columns[1:]))
     spark.sql(f"DROP TABLE {TABLE.full_name}")  # its name alone, as on a server that was started anew
     lake.create(wider)
     seen["rows_by_its_name"] = spark.table(TABLE.full_name).count()
     seen["added_column"] = sorted({row.added for row in lake.read(wider).collect()}, key=str)
     kept = lake.spark.createDataFrame(
-        [("BTCUSDT", 500, 2, 1.0), ("BTCUSDT", 501, 2, 1.0)],
-        "symbol string, number bigint, ordering bigint, added double",
+        [("BTCUSDT", 1.0, 500, 2), ("BTCUSDT", 1.0, 501, 2)],
+        "symbol string, added double, number bigint, ordering bigint",
     )
     lake.write(wider, kept, {"place": "wider"})
     lake.create(TABLE)
