@@ -177,8 +177,9 @@ def _parquet(path: str, store: "S3FileSystem", wanted: pa.Schema, where: pc.Expr
     """
     import pyarrow.dataset as ds  # it takes a while
 
-    file = ds.dataset(path, filesystem=store, format="parquet")
-    there = [name for name in wanted.names if name in file.schema.names]
+    # A fragment keeps the footer that its schema was read from; a dataset of the path would fetch it once more.
+    file = ds.ParquetFileFormat().make_fragment(path, store)
+    there = [name for name in wanted.names if name in file.physical_schema.names]
     rows = file.to_table(columns=there, filter=where)
     for name in set(wanted.names) - set(there):
         rows = rows.append_column(name, pa.nulls(rows.num_rows, wanted.field(name).type))
