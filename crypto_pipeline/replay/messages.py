@@ -36,8 +36,8 @@ _DATA = b'","data":'
 _envelope = msgspec.json.Decoder(_Envelope)
 _names: dict[bytes, str] = {}
 _MICROSECONDS = re.compile(rb'(":1\d{12})(?<=[ETtOC]":\d{13})\d{3}(?=[,}])')
-"""Times of 16 digits; no id is as long. They begin with 1 until 2033: a pattern that begins so is found in three quarters
-of the time that one takes that begins with a quote and any letter."""
+"""Times of 16 digits; no id is as long. They begin with 1 until 2033: such a pattern is found in three quarters of the
+time that one takes which begins with a quote and any letter."""
 
 
 def stream_of(body: bytes) -> str:
