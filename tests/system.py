@@ -216,8 +216,8 @@ class System:
 
 
 @contextmanager
-def deployed(**given: str) -> Iterator[System]:
-    """The system with these settings, healthy. It is stopped and its folder removed at the end."""
+def deployed(where: str = "--local", **given: str) -> Iterator[System]:
+    """The system with these settings, healthy. It is stopped and its folder and volumes removed at the end."""
     home = Path(tempfile.mkdtemp(prefix="crypto-lakehouse-test-"))
     home.chmod(0o755)
     settings = {name: str(port) for name, port in zip(PORTS, free_ports(len(PORTS)), strict=True)}
@@ -234,7 +234,7 @@ def deployed(**given: str) -> Iterator[System]:
     }
     made = System(environment, home)
     try:
-        made.script("deploy.sh", "--demo", "--local", seconds=1500)
+        made.script("deploy.sh", "--demo", where, seconds=1500 if where == "--local" else 3000)
         yield made
     finally:
         made.script("stop.sh")
