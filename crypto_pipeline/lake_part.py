@@ -260,61 +260,10 @@ def _is_in_order(rows: pa.Table, order: Sequence[str]) -> bool:
         if column.null_count:
             return False
         here, following = column.slice(0, len(tied)), column.slice(1)
-        if pa.types.is_timestamp(column.type):  # as numbers they are compared in a tenth of the time
-            here, following = here.view(pa.int64()), following.view(pa.int64())
         if (pc.greater(here, following).to_numpy(zero_copy_only=False) & tied).any():
             return False
         tied &= pc.equal(here, following).to_numpy(zero_copy_only=False)
     return not tied.any()
-
-
-def _as_known(part: Part, known: Known, stored: pa.Table) -> pa.Table:
-    """The versions of then of the candles."""
-    from crypto_pipeline import as_of
-    from crypto_pipeline.lake_sql import Lake
-
-    views = as_of.views(known.micros, assume_live=known.assume_live)
-    with Lake(as_of.STORED, views, lambda _table: _Given(stored), exact=True) as lake:
-        return lake.query(f"FROM {part.table.full_name}")
-
-
-@dataclass(frozen=True)
-class _Given:
-    """A part of a table that has been read, as `lake_sql.Lake` takes it."""
-
-    rows: pa.Table
-
-    def read(self, columns: Sequence[str] | None = None, filters: Sequence[Filter] = ()) -> pa.Table:  # noqa: ARG002
-        return self.rows.select(columns or self.rows.column_names)
-
-    def partitions(self) -> list[dict[str, str]]:
-        return [{}]
-
-
-def _ordered(rows: pa.Table, order: Sequence[str]) -> pa.Table:
-    """By these columns. Mostly they are in order already, and to see that takes a tenth of sorting them."""
-    if _is_in_order(rows, order):
-        return rows
-    return rows.take(pc.sort_indices(rows, sort_keys=[(name, "ascending") for name in order]))
-
-
-def _is_in_order(rows: pa.Table, order: Sequence[str]) -> bool:
-    """Each row is greater than the one before by these columns, none of which is null."""
-    if rows.num_rows < 2:
-        return True
-    places = np.arange(rows.num_rows - 1)
-    """Of the rows that the columns until now do not tell from the next one."""
-    for name in order:
-        column = rows[name].combine_chunks()
-        if column.null_count:
-            return False
-        here, following = column.take(places), column.take(places + 1)
-        if pc.any(pc.greater(here, following)).as_py():
-            return False
-        places = places[pc.equal(here, following).to_numpy(zero_copy_only=False)]
-        if not len(places):
-            return True
-    return False
 
 
 def explain(part: Part) -> None:
