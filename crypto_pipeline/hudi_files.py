@@ -2,9 +2,12 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
-_BASE = re.compile(r"(?P<file>.+)_[\d-]+_(?P<instant>\d+)\.parquet")
+SORTED = "sorted"
+"""Stands in the name of a base file that `crypto_pipeline.sorting` made, where Hudi names the task that wrote it."""
+_BASE = re.compile(rf"(?P<file>.+)_(?P<writer>[\d-]+|{SORTED})_(?P<instant>\d+)\.parquet")
 _LOG = re.compile(r"\.(?P<file>.+)_(?P<instant>\d+)\.log\.\d+_[\d-]+")
 _INSTANT = re.compile(r"(\d+)(?:_(\d+))?\.[a-z.]+")
 """Of a write in the timeline: when it was asked for and, where it is finished, when it was done."""
@@ -25,6 +28,7 @@ class FileName(NamedTuple):
     instant: str
     """The write that made it, by when that was asked for."""
     is_base: bool
+    is_sorted: bool = False
 
 
 def parsed(path: str) -> FileName | None:
@@ -32,8 +36,20 @@ def parsed(path: str) -> FileName | None:
     partition, _, name = path.rpartition("/")
     for is_base, form in ((True, _BASE), (False, _LOG)):
         if found := form.fullmatch(name):
-            return FileName(partition, found["file"], found["instant"], is_base)
+            is_sorted = is_base and found["writer"] == SORTED
+            return FileName(partition, found["file"], found["instant"], is_base, is_sorted)
     return None
+
+
+def sorted_name(path: str) -> str:
+    """The path of the version, a millisecond younger, that has the rows of a base file in another order."""
+    name = parsed(path)
+    if name is None or not name.is_base:
+        raise ValueError(f"{path} is no base file.")
+    second, milliseconds = name.instant[:14], int(name.instant[14:])
+    younger = datetime.strptime(second, "%Y%m%d%H%M%S") + timedelta(milliseconds=milliseconds + 1)  # noqa: DTZ007 (Hudi's own, of no zone)
+    instant = f"{younger:%Y%m%d%H%M%S}{younger.microsecond // 1000:03}"
+    return f"{name.partition}/{name.file}_{SORTED}_{instant}.parquet"
 
 
 def replaced(paths: Iterable[str]) -> Iterator[str]:
@@ -115,3 +131,24 @@ def _writes(paths: Iterable[str]) -> dict[str, str]:
             asked, done = found[1], found[2] or ""
             writes[asked] = max(writes.get(asked, ""), done)
     return writes
+
+
+def settled(paths: Iterable[str]) -> Iterator[tuple[str, FileName]]:
+    """The base files at rest of a table: no log file lies on them, and its timeline begins later.
+
+    Hudi takes every file that is older than its timeline for that of a finished write.
+    """
+    paths = list(paths)
+    old = set(replaced(paths))
+    begun = [
+        found[1]
+        for path in paths
+        if path.startswith(TIMELINE) and (found := _INSTANT.fullmatch(path.removeprefix(TIMELINE)))
+    ]
+    there = [(path, name) for path in paths if path not in old and (name := parsed(path))]
+    logged = {(name.partition, name.file) for _, name in there if not name.is_base}
+    for path, name in there:
+        if name.is_base and (name.partition, name.file) not in logged and begun:
+            younger = parsed(sorted_name(path))
+            if younger and younger.instant < min(begun):
+                yield path, name

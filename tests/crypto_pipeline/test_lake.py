@@ -9,12 +9,13 @@ from typing import Any
 
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crypto_pipeline import lake
-from crypto_pipeline.lake_part import Span, partitions_of
+from crypto_pipeline.lake_part import Span, _ordered, partitions_of
 from crypto_pipeline.lake_sql import SqlError
 from shared.settings import PROJECT, Settings
 from tests.crypto_pipeline.engines import candle, minute, version
@@ -33,6 +34,14 @@ def trade(at: int, trade_id: int, **changes: Any) -> dict[str, Any]:
 def minutes_of(rows: lake.Rows) -> list[int]:
     starts = rows.to_arrow()["interval_start"].to_pylist()
     return [(start - minute(0)) // timedelta(minutes=1) for start in starts]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3) | st.none(), st.sampled_from("xyz")), max_size=6))
+def test_rows_are_in_order_whether_or_not_they_were(values: list[tuple[int | None, str]]) -> None:
+    schema = pa.schema([("at", pa.int64()), ("id", pa.string())])
+    rows = pa.Table.from_pylist([{"at": at, "id": name} for at, name in values], schema)
+    found = [(row["at"], row["id"]) for row in _ordered(rows, ("at", "id")).to_pylist()]
+    assert found == sorted(values, key=lambda each: (each[0] is None, each[0] or 0, each[1]))
 
 
 class TestWhichRows:
