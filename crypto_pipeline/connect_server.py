@@ -19,7 +19,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from crypto_pipeline import catalog
-from crypto_pipeline.lakehouse import Lakehouse
+from crypto_pipeline.lakehouse import Lakehouse, NeedsUpgradeError, NewerLakeError
 from crypto_pipeline.silver import fact_ohlcv
 from shared import logs
 from shared.settings import PROJECT, Settings, settings
@@ -140,7 +140,12 @@ def serve(config: Settings) -> int:
     lake = Lakehouse(spark, config.bucket, config.lake_buckets)
     executor = Thread(target=spark.range(1).count, daemon=True)
     executor.start()  # it starts while the tables are registered
-    register(lake)
+    try:
+        register(lake)
+    except (NeedsUpgradeError, NewerLakeError) as error:
+        log.error("%s", error)  # noqa: TRY400 (a sentence for the user)
+        spark.stop()
+        return 1
     server = _listen(spark, config)
     log.info("listening on %s:%s", config.bind_address, config.spark_connect_port)
     Thread(target=warm_up, args=(lake,), daemon=True).start()

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crypto_pipeline import contracts, utc
+from crypto_pipeline.expired import TABLES, expired, told
 from crypto_pipeline.reader import Filter, LakeError, Snapshot, open_table
 from crypto_pipeline.silver.candles import STATUSES
 from shared.settings import settings
@@ -162,6 +163,8 @@ def partitions_of(partitions: Collection[str], span: Span) -> list[list[Filter]]
 
 def found(part: Part, names: Sequence[str]) -> pa.Table:
     """The rows in their order. Raises `LakeError`."""
+    if gone := expired_of(part):
+        raise NotStoredError(gone)
     if part.known:
         stored = _stored(part, part.table.column_names)
         rows = _as_known(part, part.known, stored)
@@ -187,6 +190,14 @@ def found(part: Part, names: Sequence[str]) -> pa.Table:
     if not kept.num_rows:
         explain(part)
     return _ordered(kept, part.order).select(names)
+
+
+def expired_of(part: Part) -> str:
+    """What of the range has expired, and what is still there, in a sentence; empty where nothing has."""
+    name, (start, end) = part.table.full_name, part.span
+    if name not in TABLES or not (start and end):
+        return ""
+    return told(name, expired(settings(), open_table).of_table(name), start, end)
 
 
 def stored(snapshot: Snapshot, part: Part, names: Sequence[str]) -> pa.Table:

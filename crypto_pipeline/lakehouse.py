@@ -17,7 +17,8 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from shared.tables import BATCH_ID, BUCKETS, NOTE_PREFIX, Notes, Table, View
+from crypto_pipeline.contract_versions import VERSION, is_newer, relaid, versions
+from shared.tables import BATCH_ID, BUCKETS, CONTRACTS, NOTE_PREFIX, Notes, Table, View
 
 _PINNED = "pinned_"
 _NO_COMMIT = re.compile(r"Commit \S+ not found in Commits")
@@ -95,8 +96,21 @@ class LostPlaceError(Exception):
     """A table holds rows, but no commit in its timeline says how far its source was read."""
 
 
-class BucketsChangedError(Exception):
-    """A table's rows are spread over another number of files than they would be written to now."""
+class NewerLakeError(Exception):
+    """A table was written by a newer code than this."""
+
+
+class NeedsUpgradeError(Exception):
+    """A table's rows lie otherwise than they would be written now: in other buckets, partitions or types."""
+
+
+def check_version(table: Table, version: str) -> None:
+    """Raises `NewerLakeError` where that is a newer one than this code's."""
+    if is_newer(version):
+        raise NewerLakeError(
+            f"{table.full_name} was written by the version {version} of the contracts, and this code has {VERSION}: "
+            "update the code, or restore a backup from before (docs/recipes/upgrade.md)."
+        )
 
 
 @dataclass(frozen=True)
@@ -143,8 +157,8 @@ class Lakehouse:
     def create(self, table: Table) -> None:
         """Register the table with the session's server, and make it where it is not there yet.
 
-        Raises `BucketsChangedError` where its rows lie in another number of files than its contract or LAKE_BUCKETS
-        says.
+        Raises `NeedsUpgradeError` where its rows lie otherwise than its contract or LAKE_BUCKETS says, and
+        `NewerLakeError` where a newer code has written to it.
         """
         try:
             self._register(table, _IS_THERE)
@@ -152,7 +166,7 @@ class Lakehouse:
             if _IS_NOT_THERE not in str(error):
                 raise
             self._register(table, {})
-        self._check_buckets(table)
+        self._check_written(table)
         self._add_new_columns(table)
 
     def _register(self, table: Table, properties: dict[str, str]) -> None:
@@ -167,18 +181,20 @@ class Lakehouse:
             f"COMMENT {_literal(table.grain)} LOCATION '{self.path(table)}' TBLPROPERTIES ({listed})"
         )
 
-    def _check_buckets(self, table: Table) -> None:
+    def _check_written(self, table: Table) -> None:
         try:
-            written = self.note(table, BUCKETS)
+            notes = self.notes(table, BUCKETS)
         except LostPlaceError:  # it was written before commits said it
             return
-        buckets = self._buckets(table)
-        if written and int(written) != buckets:
-            where = "its contract" if table.buckets else "LAKE_BUCKETS"
-            raise BucketsChangedError(
-                f"{table.full_name} lies in {written} buckets and {where} says {buckets}: rows would be written a "
-                f"second time, in other files. Set it back to {written}, or make the table anew "
-                "(docs/recipes/rebuild.md)."
+        if notes is None:
+            return
+        known = versions()
+        version = notes.values.get(CONTRACTS, next(iter(known)))
+        check_version(table, version)
+        if reasons := relaid(table, version, int(notes.values[BUCKETS]), self._buckets(table), known):
+            raise NeedsUpgradeError(
+                f"{table.full_name} must be laid anew: {'; '.join(reasons)}. `crypto upgrade` does it, after "
+                "`./stop.sh` and with a backup; LAKE_BUCKETS may be set back instead."
             )
 
     def _buckets(self, table: Table) -> int:
@@ -199,6 +215,27 @@ class Lakehouse:
                 self.spark.conf.set(name, value)
             columns = ", ".join(f"`{c.name}` {c.type} COMMENT {_literal(c.comment)}" for c in new)
             self.spark.sql(f"ALTER TABLE {table.full_name} ADD COLUMNS ({columns})")
+
+    def stored(self, table: Table, types: Mapping[str, str]) -> DataFrame:
+        """The rows with the contract's columns and types, however they lie: `types` are those of its columns there.
+
+        What was added is null, but for the parts of a time by which rows lie.
+        """
+        there = set(self._stored(table).columns)
+
+        def column(one: Any) -> Column:
+            if one.name in there:
+                kept = F.col(one.name)
+                return kept if types.get(one.name, one.type) == one.type else kept.cast(one.type).alias(one.name)
+            if table.time and one.name in _JAVA_FORMATS:
+                return F.date_format(table.time, _JAVA_FORMATS[one.name]).alias(one.name)
+            return F.lit(None).cast(one.type).alias(one.name)
+
+        return self._stored(table).select(*map(column, table.columns))
+
+    def forget(self, table: Table) -> None:
+        """The session's server no longer knows the table; its files stay."""
+        self.spark.sql(f"DROP TABLE IF EXISTS {table.full_name}")
 
     def create_view(self, view: View) -> None:
         """Register a view; its tables must be there."""
@@ -350,7 +387,25 @@ class Lakehouse:
             notes = {name: value for name, value in handed_on.values.items() if name != BATCH_ID}
         if self.batch_id:
             notes = {**notes, BATCH_ID: self.batch_id}
-        notes = {**notes, BUCKETS: str(self._buckets(table))}
+        options = self._write_options(table, notes) | {"hoodie.combine.before.upsert": str(not is_unique).lower()}
+        if into_empty:
+            options["hoodie.datasource.write.operation"] = "bulk_insert"
+        rows.write.format("hudi").options(**options).mode("append").save(self.path(table))
+
+    def drop(self, table: Table, partitions: Sequence[str]) -> None:
+        """Let go of whole partitions (`date=2026-08-01/hour=00`) in one commit; of one that is gone nothing becomes.
+
+        No reader sees their rows from then on; cleaning removes the files. Who follows the table is told of nothing.
+        """
+        handed_on = self.notes(table, BUCKETS)
+        options = self._write_options(table, handed_on.values if handed_on else {}) | {
+            "hoodie.datasource.write.operation": "delete_partition",
+            "hoodie.datasource.write.partitions.to.delete": ",".join(partitions),
+        }
+        self.no_rows(table).write.format("hudi").options(**options).mode("append").save(self.path(table))
+
+    def _write_options(self, table: Table, notes: Mapping[str, str]) -> dict[str, str]:
+        notes = {**notes, BUCKETS: str(self._buckets(table)), CONTRACTS: VERSION}
         options = (
             _WRITE_OPTIONS
             | self._table_options(table)
@@ -359,15 +414,12 @@ class Lakehouse:
                 "hoodie.datasource.write.table.type": "MERGE_ON_READ",
                 "hoodie.datasource.write.recordkey.field": ",".join(table.key),
                 "hoodie.datasource.write.partitionpath.field": ",".join(table.partitions),
-                "hoodie.combine.before.upsert": str(not is_unique).lower(),
             }
             | {NOTE_PREFIX + name: value for name, value in notes.items()}
         )
-        if into_empty:
-            options["hoodie.datasource.write.operation"] = "bulk_insert"
         if table.ordering:
             options["hoodie.datasource.write.precombine.field"] = table.ordering
-        rows.write.format("hudi").options(**options).mode("append").save(self.path(table))
+        return options
 
     def compact(
         self,
@@ -453,6 +505,8 @@ def _day_before(mark: str) -> str:
 
 
 _PARTITION_FORMATS = {"date": "%Y-%m-%d", "hour": "%H", "month": "%Y-%m"}
+
+_JAVA_FORMATS = {"date": "yyyy-MM-dd", "hour": "HH", "month": "yyyy-MM"}
 
 
 def lies_by_time(table: Table) -> bool:

@@ -3,6 +3,7 @@
 import base64
 import subprocess
 import uuid
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,16 +21,21 @@ CONTAINER_PORT = 9094
 
 
 def properties(settings: "Settings", template: str) -> str:
-    """The broker's configuration."""
+    """The broker's configuration. Raises `RetentionFileError`."""
+    from shared.retention import load_kafka  # what installs knows no library
+
     listeners = [f"PLAINTEXT://{settings.bind_address}:{settings.kafka_port}"]
     advertised = [f"PLAINTEXT://{settings.loopback}:{settings.kafka_port}"]
     if settings.containers:
         listeners.append(f"INTERNAL://{settings.bind_address}:{CONTAINER_PORT}")
         advertised.append(f"INTERNAL://kafka:{CONTAINER_PORT}")
+    keep, bytes_kept = load_kafka(settings.retention_file)
     if settings.public_host:
         listeners.append(f"LOGIN://{settings.bind_address}:{settings.kafka_login_port}")
         advertised.append(f"LOGIN://{settings.public_host}:{settings.public_kafka_port}")
     return template.format(
+        retention_hours=keep // timedelta(hours=1),
+        retention_bytes=bytes_kept,
         controller_port=settings.kafka_controller_port,
         listeners=",".join([*listeners, f"CONTROLLER://127.0.0.1:{settings.kafka_controller_port}"]),
         advertised=",".join(advertised),

@@ -81,7 +81,7 @@ TABLE = (
         memory_mb=(900, 640),
         installs=lambda: jars.folder("kafka").is_dir(),
         ports=("kafka_port", "kafka_controller_port", "kafka_login_port"),
-        code=("config/kafka", "config/jars/kafka", "deployment/kafka.py"),
+        code=("config/kafka", "config/jars/kafka", "config/retention.yaml", "deployment/kafka.py"),
         reads=(
             "kafka_port",
             "kafka_controller_port",
@@ -89,6 +89,7 @@ TABLE = (
             "public_host",
             "public_user",
             "public_kafka_port",
+            "retention_file",
         ),
         secrets=("PUBLIC_KAFKA_PASSWORD",),
         unless="is_kafka_elsewhere",
@@ -206,6 +207,7 @@ TABLE = (
             "indicators_file",
             "pipeline_",
             "portfolio_file",
+            "retention_file",
             "signals_file",
         ),
         secrets=(

@@ -24,6 +24,8 @@ from deployment.preview import Preview
 from deployment.services import table
 from deployment.stop import stop
 from deployment.supervise import Supervisor
+from shared.markers import BEGUN, UPGRADING
+from shared.retention import load_rules as load_retention
 from shared.settings import Settings, SettingsError
 from shared.yaml_file import YamlFileError
 
@@ -68,14 +70,15 @@ def _interrupted(_number: int, _frame: FrameType | None) -> NoReturn:
 def configured(mode: str) -> Settings:
     """The settings, once `.env` is whole.
 
-    Raises `SettingsError` for a wrong one, or `YamlFileError` for a wrong `indicators.yaml` or `alerts.yaml`, or a
-    `signals.yaml` that cannot be read, before anything is written or restarted.
+    Raises `SettingsError` for a wrong one, or `YamlFileError` for a wrong `indicators.yaml`, `alerts.yaml` or
+    `retention.yaml`, or a `signals.yaml` that cannot be read, before anything is written or restarted.
     """
     given = Settings.load()
     given.check()
     _check_login(given)
     load_rules(given.signals_file, load_indicators(given.indicators_file))
     load_alerts(given.alerts_file)
+    load_retention(given)
     if given.public_host:
         certificates.check(given, datetime.now(UTC))
     made = env_file.ensure(mode)
@@ -102,6 +105,13 @@ def _start(settings: Settings, supervisor: Supervisor) -> bool:
     if Supervisor(other).running() or processes.ours(other):
         say(f"Stopping the {other.name} deployment, which uses the same ports; its data stays.")
         stop(other, say)
+    if (begun := supervisor.state / BEGUN).exists():
+        raise DeployError(
+            f"A backup was being restored into {begun.parent}, and it is not whole: run the same `crypto restore` "
+            "again, which goes on, or ./cleanup.sh to begin anew."
+        )
+    if (supervisor.state / UPGRADING).exists():
+        raise DeployError("An upgrade of the lake was interrupted: run `crypto upgrade`, which puts it right.")
     fresh = not supervisor.running()
     orphans = processes.ours(supervisor.state) if fresh else []
     if orphans:

@@ -169,6 +169,12 @@ class Settings(BaseSettings):
     s3_reader_access_key: str = ""
     s3_reader_secret_key: SecretStr = SecretStr("")
     """The account in our MinIO that may read the bucket and nothing else: give it to who does research elsewhere."""
+    backup_s3_endpoint: str = ""
+    """The object store of `crypto backup --to s3://…`: `https://host`; empty: Amazon's."""
+    backup_s3_access_key: str = ""
+    backup_s3_secret_key: SecretStr = SecretStr("")
+    """Its keys; empty: as Amazon's own tools find theirs."""
+    backup_s3_region: str = "us-east-1"
     postgres_host: str = "127.0.0.1"
     postgres_user: str = "crypto"
     postgres_password: SecretStr = SecretStr("")
@@ -230,6 +236,7 @@ class Settings(BaseSettings):
     portfolio_file: Path = PROJECT / "config" / "portfolio.yaml"
     signals_file: Path = PROJECT / "config" / "signals.yaml"
     alerts_file: Path = PROJECT / "config" / "alerts.yaml"
+    retention_file: Path = PROJECT / "config" / "retention.yaml"
     stream_memory_mb: Annotated[int, Field(ge=8)] = 256
     """What the streaming service may hold in memory while Kafka is away; beyond it, events spool to disk, in order."""
     stream_spool_mb: Annotated[int, Field(ge=0)] = 20_000

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ from kafka.errors import (
 
 from shared import symbol_manager
 from shared.events import AnyEvent, message_key
+from shared.retention import load_kafka
 from shared.settings import Settings
 from streaming.metrics import Metrics
 from streaming.quick_producer import QuickProducer
@@ -35,7 +37,6 @@ from streaming.spool import SHOWN_BYTES, Record, Segment, Spool, SpoolFull
 
 log = logging.getLogger(__name__)
 
-RETENTION_MS = 48 * 3600 * 1000
 DELIVERY_TIMEOUT_MS = 2**31 - 1
 """24 days: a message is tried again for as long as the process lives."""
 BATCH_BYTES = 128 * 1024
@@ -106,6 +107,7 @@ class EventProducer:
 
     def __init__(self, settings: Settings, metrics: Metrics, spool: Spool | None = None) -> None:
         self._broker = settings.broker
+        self._topic_configs = _topic_configs(settings)
         self._linger_ms = settings.kafka_linger_ms
         self._limit = settings.stream_memory_mb * 1024 * 1024
         self._metrics = metrics
@@ -179,7 +181,7 @@ class EventProducer:
         try:
             there = set(admin.list_topics())
             wanted = {
-                topic: {"num_partitions": 1, "replication_factor": 1, "configs": {"retention.ms": str(RETENTION_MS)}}
+                topic: {"num_partitions": 1, "replication_factor": 1, "configs": self._topic_configs}
                 for topic in topics
                 if topic not in there
             }
@@ -510,3 +512,11 @@ def _end(producer: Any) -> None:
         producer.close(timeout=0)
     except KafkaError:
         producer._sender.force_close()  # `close` has given up before it came to this
+
+
+def _topic_configs(settings: Settings) -> dict[str, str]:
+    """What a topic is made with: in another Kafka than ours how long it is kept; ours is told that itself."""
+    if not settings.is_kafka_elsewhere:
+        return {}
+    keep, _ = load_kafka(settings.retention_file)
+    return {"retention.ms": str(keep // timedelta(milliseconds=1))}

@@ -36,6 +36,26 @@ _VALUES = st.recursive(
 JSON: st.SearchStrategy[str] = _VALUES.map(json.dumps) | st.sampled_from(_NO_JSON)
 BYTES: st.SearchStrategy[bytes] = st.binary(max_size=200) | JSON.map(str.encode)
 
+
+def damaged(whole: bytes) -> st.SearchStrategy[bytes | None]:
+    """Messages of Kafka: a JSON object of which one value, or a part, is another; none at all; anything."""
+    fields = json.loads(whole)
+    value = _VALUES | st.sampled_from([text for text in HOSTILE if isinstance(text, str)])
+    number = st.sampled_from(["9" * 40, "1e999", "-1", "0.5", "NaN", "-0"])
+    other = st.tuples(st.sampled_from(sorted(fields)), value.map(json.dumps) | number | st.just("[" * 5000))
+    cut = st.tuples(st.integers(0, len(whole)), st.binary(max_size=30), st.integers(0, len(whole)))
+    return st.one_of(
+        st.none(),
+        BYTES,
+        other.map(lambda made: whole.replace(_member(fields, made[0]), f'"{made[0]}":{made[1]}'.encode())),
+        cut.map(lambda made: whole[: made[0]] + made[1] + whole[made[2] :]),
+    )
+
+
+def _member(fields: dict[str, Any], name: str) -> bytes:
+    return f'"{name}":{json.dumps(fields[name])}'.encode()
+
+
 _LINES = (
     b"GET / HTTP/1.1", b"GET / HTTP/9.9", b"GET  /", b"POST /x HTTP/1.1", b"\0", b"HEAD * HTTP/1.1", b"PRI * HTTP/2.0",
     b"GET /" + b"%00" * 50 + b" HTTP/1.1", b"GET /../../etc/passwd HTTP/1.1", b"CONNECT a:1 HTTP/1.1", b"Host: a",
@@ -54,10 +74,12 @@ RAW: st.SearchStrategy[bytes] = st.tuples(
 """What is nearly HTTP, and what is far from it."""
 
 
-def for_a_while(seconds: float, strategy: st.SearchStrategy[Any], tried: Callable[[Any], object]) -> None:
+def for_a_while(
+    seconds: float, strategy: st.SearchStrategy[Any], tried: Callable[[Any], object], at_least: int = 20
+) -> None:
     """Try values until the time is over; of one that fails, hypothesis shows the simplest."""
 
-    @settings(max_examples=20, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=at_least, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(strategy)
     def some(value: Any) -> None:
         tried(value)

@@ -59,6 +59,20 @@ class TestWhichRows:
         tables.has("bronze.depth", rows)
         assert lake.depth("BTCUSDT", minute(1), minute(3)).to_arrow()["update_id"].to_pylist() == [1, 2]
 
+    def test_of_a_range_that_has_expired_in_part_a_sentence_says_what_is_still_there(self, tables: Tables) -> None:
+        day = {"what": "bronze.depth", "exchange": "", "symbol": "", "day": "2026-08-05"}
+        tables.has("bronze.expired", [day])
+        rows = lake.depth("BTCUSDT", "2026-08-05T12:00", "2026-08-06T00:05")
+        with pytest.raises(lake.NotStoredError) as refused:
+            rows.to_arrow()
+        assert str(refused.value) == (
+            "Of bronze.depth, 2026-08-05T12:00:00Z to 2026-08-06T00:00:00Z has expired by config/retention.yaml; of "
+            "what was asked for, 2026-08-06T00:00:00Z to 2026-08-06T00:05:00Z is still kept."
+        )
+        whole = lake.depth("BTCUSDT", "2026-08-05T12:00", "2026-08-05T13:00")
+        with pytest.raises(lake.NotStoredError, match="what is kept begins at 2026-08-06T00:00:00Z"):
+            whole.to_arrow()
+
     def test_a_quiet_range_within_what_is_stored_has_no_rows(self, tables: Tables) -> None:
         tables.has("silver.ohlcv_1m", [candle(0, 1), candle(9, 1)])
         assert lake.ohlcv("BTCUSDT", "1m", minute(3), minute(6)).to_arrow().num_rows == 0

@@ -85,6 +85,7 @@ def test_the_lineage_is_what_it_was() -> None:
         "bronze/agg_trades": ["kafka/crypto_raw"],
         "bronze/gaps": ["kafka/crypto_raw"],
         "bronze/quarantine": ["kafka/crypto_raw"],
+        "bronze/expired": [],
         "bronze/dead_letters": ["kafka/crypto_raw"],
         "bronze/instruments": ["kafka/crypto_raw"],
         "bronze/selections": ["kafka/crypto_raw"],

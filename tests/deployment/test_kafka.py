@@ -1,3 +1,4 @@
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -28,6 +29,14 @@ def test_events_are_kept_two_days_and_no_more_than_a_cap(demo: Settings) -> None
     made = properties(demo)
     assert made["log.retention.hours"] == "48"
     assert int(made["log.retention.bytes"]) > 0
+
+
+def test_what_the_file_says_is_what_the_broker_is_told(demo: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "retention.yaml"
+    text = demo.retention_file.read_text().replace("keep: 48h", "keep: 3d").replace("megabytes: 2048", "megabytes: 512")
+    file.write_text(text)
+    made = properties(demo.model_copy(update={"retention_file": file}))
+    assert (made["log.retention.hours"], made["log.retention.bytes"]) == ("72", str(512 << 20))
 
 
 def test_in_docker_other_containers_are_told_a_name_that_they_can_reach(demo: Settings) -> None:

@@ -162,6 +162,21 @@ def test_a_signals_file_that_cannot_be_read_is_refused_before_anything_is_writte
     assert [path.name for path in home.iterdir()] == ["signals.yaml"]
 
 
+def test_a_wrong_retention_file_is_refused_before_anything_is_written(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = home / "retention.yaml"
+    file.write_text(shipped().replace("raw:", "raws:"))
+    monkeypatch.setenv("RETENTION_FILE", str(file))
+    with pytest.raises(YamlFileError, match=r"retention\.yaml:\d+: raw: Field required"):
+        start.configured("demo")
+    assert [path.name for path in home.iterdir()] == ["retention.yaml"]
+
+
+def shipped() -> str:
+    return Settings().retention_file.read_text(encoding="utf-8")
+
+
 def test_another_signals_file_restarts_dagster_s_code(demo: Settings) -> None:
     changed = demo.model_copy(update={"signals_file": Path("/another.yaml")})
     differ = {name for name, service in BY_NAME.items() if version(service, demo) != version(service, changed)}

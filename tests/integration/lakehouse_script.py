@@ -4,11 +4,13 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from unittest.mock import patch
 
 from pyspark.sql import SparkSession
 
+from crypto_pipeline import lakehouse
 from crypto_pipeline.conflicts import is_conflict
-from crypto_pipeline.lakehouse import BEGINNING, BucketsChangedError, Lakehouse
+from crypto_pipeline.lakehouse import BEGINNING, Lakehouse, NeedsUpgradeError, NewerLakeError
 from shared.settings import settings
 from shared.tables import Column, Table
 
@@ -43,6 +45,7 @@ HOURLY = replace(
     ),
     partitions=("date", "hour"),
 )
+NEWER = replace(TABLE, name="newer_probe")
 JANUARY, FEBRUARY = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
 
 
@@ -168,8 +171,15 @@ def main() -> None:
     seen["files_compacted_for_their_bytes"] = lake.compact(TABLE, datetime.now(UTC), everywhere=True, log_bytes=1)
     try:
         lake.create(replace(TABLE, buckets=4))
-    except BucketsChangedError as error:
+    except NeedsUpgradeError as error:
         seen["other_buckets"] = str(error)
+    lake.create(NEWER)
+    lake.write(NEWER, lake.no_rows(NEWER), {})
+    with patch.object(lakehouse, "is_newer", lambda version: version == lakehouse.VERSION):  # this code is older
+        try:
+            lake.create(NEWER)
+        except NewerLakeError as error:
+            seen["newer"] = str(error)
     seen["files_removed"] = lake.clean(TABLE)
     seen["rows_after_cleaning"] = lake.read(TABLE).count()
     wider = replace(TABLE, columns=(*TABLE.columns, Column("added", "double", "a later thought")))
