@@ -5,19 +5,15 @@ FROM golang:1.26-bookworm AS minio
 RUN apt-get update && apt-get install -y --no-install-recommends python3 && rm -rf /var/lib/apt/lists/*
 ENV XDG_CACHE_HOME=/opt/cache
 WORKDIR /app
-COPY deployment/__init__.py deployment/chdb.py deployment/chromium.py deployment/command.py deployment/console.py deployment/debian.py deployment/environment.py \
-     deployment/install.py deployment/jars.py deployment/minio.py deployment/paths.py deployment/postgres.py deployment/prometheus.py \
-     deployment/steps.py deployment/
-COPY config/jars config/jars
-RUN python3 -m deployment.install minio
+COPY deployment/__init__.py deployment/console.py deployment/install.py deployment/paths.py deployment/steps.py deployment/command.py deployment/minio.py deployment/
+RUN python3 -m deployment.install minio minio-client \
+    && go version -m /opt/cache/crypto-lakehouse/m* > /opt/cache/crypto-lakehouse/go-modules.txt
 
 FROM debian:12-slim AS jars
 RUN apt-get update && apt-get install -y --no-install-recommends maven python3 && rm -rf /var/lib/apt/lists/*
 ENV XDG_CACHE_HOME=/opt/cache
 WORKDIR /app
-COPY deployment/__init__.py deployment/chdb.py deployment/chromium.py deployment/command.py deployment/console.py deployment/debian.py deployment/environment.py \
-     deployment/install.py deployment/jars.py deployment/minio.py deployment/paths.py deployment/postgres.py deployment/prometheus.py \
-     deployment/steps.py deployment/
+COPY deployment/__init__.py deployment/console.py deployment/install.py deployment/paths.py deployment/steps.py deployment/jars.py deployment/
 COPY config/jars config/jars
 RUN python3 -m deployment.install kafka-jars spark-jars
 
@@ -27,13 +23,12 @@ RUN mkdir -p /usr/share/man/man1 && apt-get update \
     && apt-get install -y --no-install-recommends openjdk-17-jre-headless procps && rm -rf /var/lib/apt/lists/*
 ENV XDG_CACHE_HOME=/opt/cache
 WORKDIR /app
-COPY deployment/__init__.py deployment/chdb.py deployment/chromium.py deployment/command.py deployment/console.py deployment/debian.py deployment/environment.py \
-     deployment/install.py deployment/jars.py deployment/minio.py deployment/paths.py deployment/postgres.py deployment/prometheus.py \
-     deployment/steps.py deployment/
-COPY config/jars config/jars
-COPY pyproject.toml requirements.lock README.md ./
+COPY deployment/__init__.py deployment/console.py deployment/install.py deployment/paths.py deployment/steps.py deployment/command.py \
+     deployment/debian.py deployment/postgres.py deployment/prometheus.py deployment/
 RUN python3 -m deployment.install postgresql prometheus && rm -rf /var/lib/apt/lists/*
-RUN python3 -m deployment.install python-environment && rm -rf /opt/cache/crypto-lakehouse/uv
+COPY deployment/environment.py deployment/
+COPY pyproject.toml requirements.lock README.md ./
+RUN python3 -m deployment.install python-environment-without-tests && rm -rf /opt/cache/crypto-lakehouse/uv
 COPY --from=jars /opt/cache/crypto-lakehouse /opt/cache/crypto-lakehouse
 COPY --from=minio /opt/cache/crypto-lakehouse /opt/cache/crypto-lakehouse
 COPY config config
@@ -45,6 +40,12 @@ COPY dashboard dashboard
 COPY monitoring monitoring
 COPY serving serving
 COPY deployment deployment
+# The root is read-only, so the bytecode is made now.
+RUN .venv/bin/python -m compileall -q alerts crypto_pipeline dashboard deployment monitoring serving shared streaming \
+    && ln -s /app/deployment/bin/mc /usr/local/bin/mc \
+    && for name in configs console-consumer console-producer consumer-groups get-offsets log-dirs topics; \
+       do ln -s /app/deployment/bin/kafka-tool /usr/local/bin/kafka-$name && ln -s kafka-$name /usr/local/bin/kafka-$name.sh; done
+RUN .venv/bin/python -m deployment.sbom > sbom.cdx.json
 # A named volume takes the owner of the folder that it covers.
 RUN useradd --create-home --uid 1000 crypto && mkdir /data && chown crypto:crypto /data
 ENV CRYPTO_HOME=/data PATH=/app/.venv/bin:$PATH PYTHONUNBUFFERED=1

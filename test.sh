@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
-# Install, lint, type-check and test: ./test.sh [--unit | --long | --chaos [--minutes N] [--seed S] | --fuzz] [pytest arguments]
+# Install, lint, type-check and test: ./test.sh [--unit | --docker | --long | --chaos [--minutes N] [--seed S] | --fuzz] [pytest arguments]
 # Without --unit the whole system is deployed too, on other ports and in a throw-away folder, each of its services is
-# killed, and it is stopped again. --long: what needs many more minutes of a deployed system. --chaos: a system of its
+# killed, and it is stopped again. --docker: the demo in containers; as root on Debian an engine is installed and started.
+# --long: what needs many more minutes of a deployed system. --chaos: a system of its
 # own is disturbed and killed for ten minutes, and then judged. --fuzz: bad input alone, a minute for each thing that
 # takes any (--fuzz-seconds N: longer).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 chosen=()
 case "${1:-}" in
-  "") chosen=(-m "not chaos and not long") ;;
-  --unit) shift; chosen=(-m "not integration") ;;
+  "") chosen=(-m "not chaos and not long and not docker") ;;
+  --unit) shift; chosen=(-m "not integration and not docker") ;;
+  --docker) shift; set -- -m docker "$@" ;;
   --long) shift; set -- -m long "$@" ;;
   --fuzz) shift; set -- -m bad_input --fuzz-seconds 60 "$@" ;;
   --chaos) shift; set -- tests/chaos tests/integration/test_twice_delivered.py --minutes 10 "$@" ;;

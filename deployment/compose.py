@@ -1,8 +1,10 @@
 """Stage two of `deploy.sh` with Docker: the same services by `docker compose`."""
 
 import sys
+from pathlib import Path
 
 from deployment import docker, env_file
+from deployment.given import settings_in_environment
 from deployment.messages import farewell
 from deployment.paths import set_environment, setting, state
 from deployment.services import TABLE
@@ -25,6 +27,7 @@ def main() -> None:
         sys.exit(f"✗ {error}")
     for local in ("demo", "live"):
         stop(state(local), print)
+    leave_given(state(mode))
     given = memory_limits(settings.memory_profile) | {name: setting(name, "") for name in env_file.SECRETS}
     if docker.run(mode, profiles(settings), "up", "--detach", "--build", "--wait", "--remove-orphans", **given):
         sys.exit(
@@ -32,6 +35,15 @@ def main() -> None:
             "./deploy.sh --local does without it."
         )
     print(farewell(settings, in_docker=True))
+
+
+def leave_given(folder: Path) -> None:
+    """Leave what our environment gives, but for the secrets, in the file that `docker-compose.yml` reads last."""
+    lines = [f"{name}={value}\n" for name, value in settings_in_environment().items() if name not in env_file.SECRETS]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "docker.env"
+    path.touch(mode=0o600)
+    path.write_text("".join(lines), encoding="utf-8")
 
 
 def memory_limits(profile: str) -> dict[str, str]:
@@ -43,10 +55,11 @@ def memory_limits(profile: str) -> dict[str, str]:
 
 def profiles(settings: Settings) -> list[str]:
     """The profiles of what these settings turn on."""
-    if not settings.has_clickhouse:
-        return []
     ours, trades = docker.CLICKHOUSE
-    return [trades] if settings.clickhouse_url else [ours, trades]
+    chosen = [docker.MONITORING] if settings.grafana else []
+    if settings.has_clickhouse:
+        chosen += [trades] if settings.clickhouse_url else [ours, trades]
+    return chosen
 
 
 if __name__ == "__main__":

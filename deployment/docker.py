@@ -1,18 +1,28 @@
 """The Docker engine, where there is one. Standard library only."""
 
+import re
 import subprocess
 from collections.abc import Iterable
 
-from deployment.paths import PROJECT, child_environment, env_files, home, tool
+from deployment.paths import PROJECT, child_environment, env_files, home, setting, tool
 
 NAME = "crypto-lakehouse"
+"""What compose calls the project, as `docker-compose.yml` has it."""
 CLICKHOUSE = ("clickhouse", "clickhouse-trades")
 """The profiles of our own ClickHouse, and of what brings the trades into it or another one."""
+MONITORING = "monitoring"
+"""The profile of Grafana."""
 
 
 def engine_runs() -> bool:
     """Is there an engine that answers, with compose?"""
     return tool("docker") is not None and _answers("info") and _answers("compose", "version")
+
+
+def project() -> str:
+    """What compose calls the deployment of this `CRYPTO_HOME`: one in another folder shares no container or volume."""
+    other = "" if home() == PROJECT else "-" + re.sub(r"[^a-z0-9_-]", "", home().name.lower())
+    return setting("COMPOSE_PROJECT_NAME", NAME + other)
 
 
 def compose(mode: str, profiles: Iterable[str] = ()) -> list[str]:
@@ -26,29 +36,35 @@ def compose(mode: str, profiles: Iterable[str] = ()) -> list[str]:
 def run(mode: str, profiles: Iterable[str], *arguments: str, **env: str) -> int:
     """Run `docker compose` before the user's eyes, and give its exit code."""
     ours = next((path for path in env_files() if path.exists()), home() / ".env")
-    environment = child_environment(CRYPTO_HOME=str(home()), ENVIRONMENT_FILE=str(ours), **env)
+    environment = child_environment(
+        CRYPTO_HOME=str(home()), COMPOSE_PROJECT_NAME=project(), ENVIRONMENT_FILE=str(ours), **env
+    )
     return subprocess.run([*compose(mode, profiles), *arguments], env=environment, check=False).returncode
 
 
 def tell_grafana(mode: str) -> int:
     """Have Grafana take the password that its container now has, for its volume keeps the first one."""
     told = 'printf %s "$GF_SECURITY_ADMIN_PASSWORD" | grafana cli admin reset-admin-password --password-from-stdin'
-    return run(mode, (), "exec", "-T", "grafana", "sh", "-c", told)
+    return run(mode, (MONITORING,), "exec", "-T", "grafana", "sh", "-c", told)
 
 
 def containers() -> list[str]:
     """The containers of this project that exist."""
-    return _listed("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={NAME}")
+    return _listed("ps", "--all", "--quiet", "--filter", _ours())
 
 
 def volumes() -> list[str]:
     """The volumes of this project."""
-    return _listed("volume", "ls", "--quiet", "--filter", f"label=com.docker.compose.project={NAME}")
+    return _listed("volume", "ls", "--quiet", "--filter", _ours())
 
 
 def remove_volume(name: str) -> None:
     """Remove a volume for good. Raises `CalledProcessError` where a container still uses it."""
     subprocess.run(["docker", "volume", "rm", name], check=True, capture_output=True)
+
+
+def _ours() -> str:
+    return f"label=com.docker.compose.project={project()}"
 
 
 def _listed(*arguments: str) -> list[str]:

@@ -4,14 +4,19 @@ After a change of `pyproject.toml` the lock is made anew by the command in its s
 versions).
 """
 
+import re
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 from deployment.paths import PROJECT, VENV, cache, fingerprint
 from deployment.steps import InstallError, Shell, Step
 
 LOCK = PROJECT / "requirements.lock"
+PROJECT_NAME = "crypto-lakehouse"
+INSTALLERS = ("hatchling", "uv")
+"""What the environment is made with; of the group `dev`, as nothing of ours imports it."""
 PYTHON = VENV / "bin" / "python"
 
 
@@ -30,7 +35,21 @@ def locked(package: str, lock: str) -> str:
     return "\n".join(lines[start : end + 1]) + "\n"
 
 
-def make(shell: Shell) -> None:
+def of_a_deployment(lock: str) -> str:
+    """The part of a lock that a deployment needs: without what the group `dev` alone wants, but with what installs."""
+    blocks: dict[str, str] = {}
+    for block in re.split(r"^(?=[a-z0-9])", lock, flags=re.M)[1:]:
+        blocks[block.partition("==")[0]] = block
+    wanted_by = {
+        name: set(re.findall(r"^ +# (?:via|  ) ?(\S.*)$", block, flags=re.M)) for name, block in blocks.items()
+    }
+    kept = {*INSTALLERS, f"{PROJECT_NAME} (pyproject.toml)"}
+    while more := {name for name, others in wanted_by.items() if others & kept} - kept:
+        kept |= more
+    return "".join(block for name, block in blocks.items() if name in kept)
+
+
+def make(shell: Shell, lock: Path = LOCK) -> None:
     """Make `.venv` or bring it up to date; an interrupted one is gone on with."""
     for old in VENV.glob(".made-from-*"):
         old.unlink()
@@ -50,9 +69,17 @@ def make(shell: Shell) -> None:
         # Else every process that may not write bytecode compiles Dagster and pandas again: seconds at each start.
         "UV_COMPILE_BYTECODE": "1",
     }
-    shell.run([str(uv), "pip", "sync", "--require-hashes", str(LOCK)], **env)
+    shell.run([str(uv), "pip", "sync", "--require-hashes", str(lock)], **env)
     shell.run([str(uv), "pip", "install", "--no-deps", "--no-build-isolation", "--editable", str(PROJECT)], **env)
     stamp().touch()
+
+
+def make_for_a_deployment(shell: Shell) -> None:
+    """Make `.venv` as the image has it, without tests and linters."""
+    with tempfile.TemporaryDirectory() as folder:
+        lock = Path(folder) / LOCK.name
+        lock.write_text(of_a_deployment(LOCK.read_text(encoding="utf-8")), encoding="utf-8")
+        make(shell, lock)
 
 
 STEP = Step(
@@ -60,4 +87,11 @@ STEP = Step(
     done=lambda: stamp().exists(),
     run=make,
     cure="Look whether pip reaches its package index, then run ./deploy.sh again: it goes on from here.",
+)
+
+FOR_A_DEPLOYMENT = Step(
+    name="Python environment without tests",
+    done=STEP.done,
+    run=make_for_a_deployment,
+    cure=STEP.cure,
 )

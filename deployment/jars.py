@@ -56,12 +56,14 @@ def fetch(name: str, shell: Shell) -> None:
         shutil.rmtree(made, ignore_errors=True)
 
 
-STEPS = tuple(
-    Step(
+def _step(name: str) -> Step:
+    return Step(
         name=f"{name.capitalize()} jars",
         done=folder(name).is_dir,
         run=partial(fetch, name),
         cure="Look whether Maven reaches its repository (~/.m2/settings.xml), then run ./deploy.sh again.",
     )
-    for name in NAMES
-)
+
+
+KAFKA = _step("kafka")
+SPARK = _step("spark")

@@ -43,7 +43,7 @@ def farewell(settings: Settings, in_docker: bool = False) -> str:
     ]
     if in_docker or prometheus.can_be_had():
         places.append(("Prometheus", settings.prometheus_port, "the metrics of all services, and the rules on them"))
-    if in_docker:
+    if in_docker and settings.grafana:
         places.append(("Grafana", settings.grafana_port, "user admin, password: GRAFANA_ADMIN_PASSWORD in .env"))
     addresses = "\n".join(f"  {name:<15}http://{host}:{port:<7}{note}".rstrip() for name, port, note in places)
     if not in_docker and not prometheus.can_be_had():

@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,25 +16,28 @@ if TYPE_CHECKING:
 
 VERSION = "v0.0.0-20260212201848-7aac2a2c5b7c"
 """Built from source because its official images and binaries are no longer published."""
+CLIENT_VERSION = "v0.0.0-20250313080218-cf909e1063a9"
+"""Of `mc`, which is in the image for those who are used to it."""
+CURE = "Look whether Go reaches its module proxy (`go env GOPROXY`), or put a `{}` on the PATH."
 
 
-def built() -> Path:
-    """Where our own build lies."""
-    return cache() / f"minio-{VERSION}"
+def built(name: str, version: str) -> Path:
+    """Where our own build of a program lies."""
+    return cache() / f"{name}-{version}"
 
 
 def program() -> str | None:
     """The MinIO to run, or None where it is still to be built."""
-    return tool("minio") or (str(built()) if built().exists() else None)
+    return tool("minio") or (str(built("minio", VERSION)) if built("minio", VERSION).exists() else None)
 
 
-def build(shell: Shell) -> None:
-    """Build it with Go, in about five minutes, and rename it into place."""
+def build(name: str, version: str, shell: Shell) -> None:
+    """Build a program of MinIO's with Go, the server in about five minutes, and rename it into place."""
     cache().mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=".minio-", dir=cache()))
+    made = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=cache()))
     try:
-        shell.run(["go", "install", f"github.com/minio/minio@{VERSION}"], GOBIN=str(made), CGO_ENABLED="0")
-        os.replace(made / "minio", built())  # noqa: PTH105 (the atomic one)
+        shell.run(["go", "install", f"github.com/minio/{name}@{version}"], GOBIN=str(made), CGO_ENABLED="0")
+        os.replace(made / name, built(name, version))  # noqa: PTH105 (the atomic one)
     finally:
         shutil.rmtree(made, ignore_errors=True)
 
@@ -41,8 +45,14 @@ def build(shell: Shell) -> None:
 STEP = Step(
     name="MinIO",
     done=lambda: program() is not None,
-    run=build,
-    cure="Look whether Go reaches its module proxy (`go env GOPROXY`), or put a `minio` on the PATH.",
+    run=partial(build, "minio", VERSION),
+    cure=CURE.format("minio"),
+)
+CLIENT = Step(
+    name="MinIO client",
+    done=lambda: tool("mc") is not None or built("mc", CLIENT_VERSION).exists(),
+    run=partial(build, "mc", CLIENT_VERSION),
+    cure=CURE.format("mc"),
 )
 
 

@@ -53,7 +53,9 @@ def worker(settings: "Settings") -> Command:
     """The worker, with all cores."""
     work = settings.state / "spark" / "work"
     work.mkdir(parents=True, exist_ok=True)
-    options = ("--host", settings.host("spark-worker"), "--memory", WORKER_MEMORY[settings.memory_profile])
+    # Of several containers each goes by its own address: the name of the service is that of all.
+    host = () if settings.containers else ("--host", settings.loopback)
+    options = (*host, "--memory", WORKER_MEMORY[settings.memory_profile])
     places = ("--work-dir", str(work), "--webui-port", str(settings.spark_worker_ui_port))
     argv = (_spark_class(), "org.apache.spark.deploy.worker.Worker", *options, *places, master_url(settings))
     return Command(argv, {**_env(settings), "SPARK_DAEMON_JAVA_OPTS": _SMALL})
@@ -82,7 +84,12 @@ def _spark_class() -> str:
 
 
 def _env(settings: "Settings") -> dict[str, str]:
-    local = {} if settings.containers else {"SPARK_LOCAL_IP": settings.loopback}
+    if settings.containers:  # on the volume: what `/tmp` holds there is memory
+        scratch = settings.state / "spark" / "scratch"
+        shutil.rmtree(scratch, ignore_errors=True)
+        local = {"SPARK_LOCAL_DIRS": str(scratch)}
+    else:
+        local = {"SPARK_LOCAL_IP": settings.loopback}
     return {
         "SPARK_HOME": str(_home()),
         "SPARK_CONF_DIR": str(CONFIG),

@@ -113,8 +113,9 @@ class Settings(BaseSettings):
     monitoring_port: Port = 8020
     prometheus_port: Port = 9090
     alertmanager_port: Port = 9095
+    grafana: bool = True
+    """Is Grafana started? It runs in Docker alone, from its makers' image."""
     grafana_port: Port = 3001
-    """Grafana runs in Docker alone."""
     simulator_port: Port = 8100
     dashboard_port: Port = 8050
     clickhouse_port: Port = 8123

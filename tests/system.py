@@ -216,10 +216,10 @@ class System:
 
 
 @contextmanager
-def deployed(**given: str) -> Iterator[System]:
-    """The system with these settings, healthy. It is stopped and its folder removed at the end."""
+def deployed(where: str = "--local", **given: str) -> Iterator[System]:
+    """The system with these settings, healthy. It is stopped and its folder and volumes removed at the end."""
     with undeployed(**given) as made:
-        made.script("deploy.sh", "--demo", "--local", seconds=1500)
+        made.script("deploy.sh", "--demo", where, seconds=1500 if where == "--local" else 3000)
         yield made
 
 

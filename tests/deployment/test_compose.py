@@ -22,6 +22,9 @@ CONTAINER = {"streaming": "binance-consumer"}
 ALONE = ("clickhouse", "grafana")
 """Run in Docker alone, from images of their makers."""
 
+SEVERAL = ("spark-worker",)
+"""Services of which there may be several containers: each has a port of the machine's choice."""
+
 
 def container(name: str) -> str:
     return CONTAINER.get(name, name)
@@ -75,8 +78,9 @@ def test_ports_are_published_on_loopback_under_their_settings(described: dict[st
             name = line.partition("${")[2].partition(":-")[0].lower()
             default = Settings.model_fields[name].default
             variable = f"${{{name.upper()}:-{default}}}"
+            published = "" if service.name in SEVERAL else variable
             assert name in service.ports
-            assert line == f"127.0.0.1:{variable}:{variable}"
+            assert line == f"127.0.0.1:{published}:{variable}"
 
 
 def test_memory_limits_have_the_tables_defaults_and_variables(described: dict[str, Any]) -> None:
@@ -99,11 +103,13 @@ def test_clickhouse_is_started_where_the_settings_want_our_own_and_its_trades_wh
     described: dict[str, Any],
 ) -> None:
     profiles = {profile for one in described["services"].values() for profile in one.get("profiles", ())}
-    assert profiles == {"demo", *docker.CLICKHOUSE}
+    assert profiles == {"demo", docker.MONITORING, *docker.CLICKHOUSE}
     assert described["services"]["clickhouse"]["profiles"] == ["clickhouse"]
-    assert compose.profiles(Settings()) == []
-    assert compose.profiles(Settings(clickhouse=True)) == ["clickhouse", "clickhouse-trades"]
-    assert compose.profiles(Settings(clickhouse_url="https://elsewhere:8443")) == ["clickhouse-trades"]
+    assert described["services"]["grafana"]["profiles"] == [docker.MONITORING]
+    assert compose.profiles(Settings()) == ["monitoring"]
+    assert compose.profiles(Settings(grafana=False)) == []
+    assert compose.profiles(Settings(clickhouse=True)) == ["monitoring", "clickhouse", "clickhouse-trades"]
+    assert compose.profiles(Settings(grafana=False, clickhouse_url="https://elsewhere:8443")) == ["clickhouse-trades"]
 
 
 def test_clickhouse_is_on_loopback_with_its_accounts_of_env_and_no_other_secret(described: dict[str, Any]) -> None:
