@@ -27,7 +27,7 @@ SECRETS = {
     "PUBLIC_KAFKA_PASSWORD": 24,
 }
 """The secrets that a deployment needs, and how many random bytes each gets."""
-GIVEN = ("KAFKA_PASSWORD",)
+GIVEN = ("BACKUP_S3_SECRET_KEY", "KAFKA_PASSWORD")
 """Secrets that others make, and the user writes down."""
 ALL = (*SECRETS, *GIVEN)
 HEAD = "# Settings of this deployment; shared/settings.py names them all. Keep it to yourself: it holds secrets.\n"
