@@ -150,7 +150,7 @@ def test_what_is_closed_is_sorted_once_and_the_version_before_goes_an_hour_later
     ]
     assert [one["Key"] for one in listed] == [f"{table.folder}/{sorted_name(BASE)}"]
     for key in (f"{table.folder}/{sorted_name(BASE)}", f"{table.folder}/{BEGINS}"):
-        minio_server.client.delete_object(Bucket=bucket, Key=key)
+        minio_server.client.delete_object(Bucket=minio_server.settings.bucket, Key=key)
 
 
 def test_a_table_without_symbols_or_times_is_left_alone() -> None:
