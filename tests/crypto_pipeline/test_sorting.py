@@ -1,6 +1,7 @@
 """Closed partitions are sorted by symbol, and nothing is lost by it."""
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -134,19 +135,22 @@ def test_a_sorted_file_holds_the_same_rows_and_footer_by_symbol_and_time(
 def test_what_is_closed_is_sorted_once_and_the_version_before_goes_an_hour_later(
     minio_server: MinioServer, tmp_path: Path
 ) -> None:
+    table = replace(TABLE, name="sorted_in_order")
     whole, source = rows(40, 1_000), tmp_path / "base.parquet"
     pq.write_table(whole, source, compression="none")
-    put(minio_server, f"{TABLE.folder}/{BASE}", source.read_bytes())
-    put(minio_server, f"{TABLE.folder}/{BEGINS}", b"{}")
-    first = sort_closed(TABLE, minio_server.settings, NOW)
+    put(minio_server, f"{table.folder}/{BASE}", source.read_bytes())
+    put(minio_server, f"{table.folder}/{BEGINS}", b"{}")
+    first = sort_closed(table, minio_server.settings, NOW)
     assert (first.sorted, first.removed) == (1, 0)
     later = datetime.now(UTC) + timedelta(hours=2)
-    second = sort_closed(TABLE, minio_server.settings, later)
+    second = sort_closed(table, minio_server.settings, later)
     assert (second.sorted, second.removed) == (0, 1)
-    listed = minio_server.client.list_objects_v2(Bucket=minio_server.settings.bucket, Prefix=f"{TABLE.folder}/month")[
+    listed = minio_server.client.list_objects_v2(Bucket=minio_server.settings.bucket, Prefix=f"{table.folder}/month")[
         "Contents"
     ]
-    assert [one["Key"] for one in listed] == [f"{TABLE.folder}/{sorted_name(BASE)}"]
+    assert [one["Key"] for one in listed] == [f"{table.folder}/{sorted_name(BASE)}"]
+    for key in (f"{table.folder}/{sorted_name(BASE)}", f"{table.folder}/{BEGINS}"):
+        minio_server.client.delete_object(Bucket=minio_server.settings.bucket, Key=key)
 
 
 def test_a_table_without_symbols_or_times_is_left_alone() -> None:
