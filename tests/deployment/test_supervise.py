@@ -97,6 +97,7 @@ USERS = {
     "CLICKHOUSE_WRITER_PASSWORD": {"clickhouse-trades", "dagster-code"},
     "CLICKHOUSE_READER_PASSWORD": {"monitoring"},
     "GRAFANA_ADMIN_PASSWORD": set(),
+    "BACKUP_S3_SECRET_KEY": set(),  # of `crypto backup`, which is no service
     "PUBLIC_PASSWORD": {"public"},
     "PUBLIC_TOKEN": {"public"},
     "PUBLIC_KAFKA_PASSWORD": {"kafka"},
