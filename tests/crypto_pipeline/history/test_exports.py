@@ -50,7 +50,7 @@ def test_trades_come_back_as_they_were_and_once(lake: MemoryLake, staging: Local
     given = [trade(n) for n in range(4)] + [trade(4, source="rest", received_at=None, published_at=None)]
     path = exported(tmp_path, "bronze.trades", given)
     assert imported(lake, staging, path, "trades").new == 5
-    kept = [name for name in trades.TABLE.column_names if name not in ("ingested_at", "ordering")]
+    kept = [name for name in trades.TABLE.column_names if name not in ("kafka_time", "ingested_at", "ordering")]
     assert [{name: row[name] for name in kept} for row in stored(lake, trades.TABLE)] == [
         {name: row[name] for name in kept} for row in given
     ]
