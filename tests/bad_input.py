@@ -36,6 +36,26 @@ _VALUES = st.recursive(
 JSON: st.SearchStrategy[str] = _VALUES.map(json.dumps) | st.sampled_from(_NO_JSON)
 BYTES: st.SearchStrategy[bytes] = st.binary(max_size=200) | JSON.map(str.encode)
 
+
+def damaged(whole: bytes) -> st.SearchStrategy[bytes | None]:
+    """Messages of Kafka: a JSON object of which one value, or a part, is another; none at all; anything."""
+    fields = json.loads(whole)
+    value = _VALUES | st.sampled_from([text for text in HOSTILE if isinstance(text, str)])
+    number = st.sampled_from(["9" * 40, "1e999", "-1", "0.5", "NaN", "-0"])
+    other = st.tuples(st.sampled_from(sorted(fields)), value.map(json.dumps) | number | st.just(DEEP))
+    cut = st.tuples(st.integers(0, len(whole)), st.binary(max_size=30), st.integers(0, len(whole)))
+    return st.one_of(
+        st.none(),
+        BYTES,
+        other.map(lambda made: whole.replace(_member(fields, made[0]), f'"{made[0]}":{made[1]}'.encode())),
+        cut.map(lambda made: whole[: made[0]] + made[1] + whole[made[2] :]),
+    )
+
+
+def _member(fields: dict[str, Any], name: str) -> bytes:
+    return f'"{name}":{json.dumps(fields[name])}'.encode()
+
+
 _LINES = (
     b"GET / HTTP/1.1", b"GET / HTTP/9.9", b"GET  /", b"POST /x HTTP/1.1", b"\0", b"HEAD * HTTP/1.1", b"PRI * HTTP/2.0",
     b"GET /" + b"%00" * 50 + b" HTTP/1.1", b"GET /../../etc/passwd HTTP/1.1", b"CONNECT a:1 HTTP/1.1", b"Host: a",

@@ -60,8 +60,8 @@ class Follower:
         if self._moved and (found or time.monotonic() >= self._next_note):
             self._note()
 
-    def _gathered(self) -> Iterable[bytes]:
-        messages: list[bytes] = []
+    def _gathered(self) -> Iterable[bytes | None]:
+        messages: list[bytes | None] = []
         until = time.monotonic() + GATHER_SECONDS
         while (left := until - time.monotonic()) > 0 and len(messages) < AT_ONCE:
             for partition, records in self._consumer.poll(timeout_ms=int(left * 1000)).items():

@@ -51,11 +51,11 @@ def prepare(client: Client) -> None:
     client.command(create(shape(), NAME))
 
 
-def trades_of(messages: Iterable[bytes], now: int) -> list[Trade]:
+def trades_of(messages: Iterable[bytes | None], now: int) -> list[Trade]:
     """The trades among Kafka messages, but for those that bronze would not let on either. `now`: microseconds."""
     found = []
     for message in messages:
-        if message.startswith(TRADE_BEGINS):
+        if message and message.startswith(TRADE_BEGINS):
             with suppress(msgspec.ValidationError):  # of another version; bronze keeps it in quarantine and says why
                 event = decode(message)
                 if isinstance(event, Trade) and _may_go_on(event, now):
