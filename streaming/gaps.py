@@ -125,10 +125,13 @@ class Gaps:
                 found.append(self._series[key])
         return found
 
-    def tick(self, now: int) -> list[Gap]:
-        """What the clock shows: to be called about each second, with the microseconds of our clock."""
+    def tick(self, now: int, counted: int = 0) -> list[Gap]:
+        """What the clock shows: to be called about each second, with the microseconds of our clock.
+
+        `counted` are those of a clock that nobody sets, by which it is known that ours was.
+        """
         self._clock.hear(now)
-        self._clock.tick(now)
+        self._clock.tick(now, counted)
         if self._began and now - self._began > LINGER:
             self._watermarks.clear()
         rows = []

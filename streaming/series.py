@@ -21,7 +21,8 @@ KLINE_GRACE = 10_000_000
 counts as closed only so long after it, as our clock may be ahead."""
 STEP = 5 * MINUTE
 """A lag that differs by more is believed when a second kline has it. Where our clock goes on by more between two ticks,
-it was set, or the process stood still: the exchanges' clocks were not."""
+it was set, or the process stood still: the exchanges' clocks were not. That it was set by less is told by a clock that
+nobody sets."""
 MOST = 1440 * MINUTE
 """How much is judged at once: the thread has others to serve."""
 FAR = 5_000_000
@@ -69,6 +70,7 @@ class Clock:
     stepped: int = 0
     """How far our clock was set since the start, as far as ticks tell."""
     _ticked: int = 0
+    _counted: int = 0
     _doubted: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Lags that only one kline has had so far, with the time that it told."""
 
@@ -76,13 +78,16 @@ class Clock:
         if now and now > self.now:
             self.now = now
 
-    def tick(self, now: int) -> None:
-        """About a second has passed, whatever our clock says."""
+    def tick(self, now: int, counted: int = 0) -> None:
+        """About a second has passed, whatever our clock says; `counted` by one that nobody sets, where there is one."""
         passed = now - self._ticked
-        if self._ticked and not -SECOND <= passed <= STEP:
-            self.stepped += passed
-            self.lags = {exchange: lag + passed for exchange, lag in self.lags.items()}
-        self._ticked = now
+        step = passed if not -SECOND <= passed <= STEP else 0
+        if not step and counted and self._counted:
+            step = passed - (counted - self._counted)
+        if self._ticked and abs(step) > SECOND:
+            self.stepped += step
+            self.lags = {exchange: lag + step for exchange, lag in self.lags.items()}
+        self._ticked, self._counted = now, counted
 
     def compare(self, exchange: str, told: int, received: int) -> None:
         """An exchange told its time."""

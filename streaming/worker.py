@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.2
 SECOND = 1.0
+COUNTING = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""A clock that nobody sets, and that goes on while the machine sleeps, where there is such a one."""
 COMPLAIN_SECONDS = 10
 """How often refused messages are written to the log; the metric counts them all."""
 CLOCK_SECONDS = 60
@@ -142,7 +144,7 @@ class Worker(threading.Thread):
         if self._next_tick >= self._next_second:
             self._next_second = self._next_tick + SECOND
             self._feed.tick(now)
-            self._tell(self._gaps.tick(now))
+            self._tell(self._gaps.tick(now, time.clock_gettime_ns(COUNTING) // 1000))
             for exchange, symbol in self._gaps.unknown(now):
                 if exchange in self.repairers:
                     self.repairers[exchange].seek(symbol)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -681,6 +682,18 @@ def test_a_clock_of_ours_that_is_set_forward_makes_no_minute_missing_before_the_
     assert told.tick(START + 3 * HOUR + 2 * MINUTE + 62 * SECOND) == []
     [row] = told.tick(START + 3 * HOUR + 3 * MINUTE + 11 * SECOND)
     assert (row.first_missing, row.missing) == (START + 2 * MINUTE, 1)
+
+
+@pytest.mark.parametrize("ahead", [90 * SECOND, -90 * SECOND])
+def test_a_clock_of_ours_that_is_set_by_seconds_makes_no_minute_missing_that_is_not_over(ahead: int) -> None:
+    told = Told()
+    told.note(told.gaps.saw(kline_event(START)))
+    at = START + MINUTE + 5 * SECOND
+    told.note(told.gaps.tick(at, SECOND))
+    for second in range(1, 60):
+        assert told.note(told.gaps.tick(at + ahead + second * SECOND, (1 + second) * SECOND)) == []
+    [row] = told.note(told.gaps.tick(at + ahead + 66 * SECOND, 67 * SECOND))
+    assert (row.first_missing, row.missing) == (START + MINUTE, 1)
 
 
 def test_a_clock_of_ours_that_is_set_back_stops_no_judging() -> None:
