@@ -1,7 +1,7 @@
 """`python -m deployment.sbom`: what the image is made of, as a CycloneDX 1.6 bill of materials in JSON.
 
-Standard library only. Read where it is asked: the distributions of this Python, the jars of Kafka and Spark, the modules that MinIO and `mc`
-were linked from, and Debian's packages. https://cyclonedx.org/docs/1.6/json/
+Standard library only. Read where it is asked: the distributions of this Python, the jars of Kafka and Spark, the
+modules that MinIO and `mc` were linked from, and Debian's packages. https://cyclonedx.org/docs/1.6/json/
 """
 
 import hashlib
