@@ -24,8 +24,8 @@ RUN mkdir -p /usr/share/man/man1 && apt-get update \
 ENV XDG_CACHE_HOME=/opt/cache
 WORKDIR /app
 COPY deployment/__init__.py deployment/console.py deployment/install.py deployment/paths.py deployment/steps.py deployment/command.py \
-     deployment/debian.py deployment/postgres.py deployment/prometheus.py deployment/
-RUN python3 -m deployment.install postgresql prometheus && rm -rf /var/lib/apt/lists/*
+     deployment/debian.py deployment/postgres.py deployment/prometheus.py deployment/public.py deployment/
+RUN python3 -m deployment.install postgresql prometheus public && rm -rf /var/lib/apt/lists/*
 COPY deployment/environment.py deployment/
 COPY pyproject.toml requirements.lock README.md ./
 RUN python3 -m deployment.install python-environment-without-tests && rm -rf /opt/cache/crypto-lakehouse/uv

@@ -2,9 +2,9 @@
 # Install, lint, type-check and test: ./test.sh [--unit | --docker | --long | --chaos [--minutes N] [--seed S] | --fuzz] [pytest arguments]
 # Without --unit the whole system is deployed too, on other ports and in a throw-away folder, each of its services is
 # killed, and it is stopped again. --docker: the demo in containers; as root on Debian an engine is installed and started.
-# --long: what needs many more minutes of a deployed system. --chaos: a system of its
-# own is disturbed and killed for ten minutes, and then judged. --fuzz: bad input alone, a minute for each thing that
-# takes any (--fuzz-seconds N: longer).
+# --long: what needs many more minutes of a deployed system, failure drills too.
+# --chaos: a system of its own is disturbed and killed for ten minutes, and then judged. --fuzz: bad input alone, a
+# minute for each thing that takes any (--fuzz-seconds N: longer).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 chosen=()
@@ -18,6 +18,7 @@ case "${1:-}" in
 esac
 python3 -m deployment.install python-environment chromium
 python3 -m deployment.install prometheus || true  # where it cannot be had, its tests are skipped, and say so
+python3 -m deployment.install public || true  # the same
 python3 -m deployment.install chdb || true  # the same
 source .venv/bin/activate
 ruff check .

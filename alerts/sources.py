@@ -94,7 +94,7 @@ class Asked:
 
     def _kafka_is_away(self, error: Exception) -> SourceError:
         self.close()
-        return SourceError(f"Kafka at {self.settings.kafka} does not answer ({type(error).__name__})")
+        return SourceError(self.settings.broker.trouble(error))
 
     def firing(self) -> list[dict[str, Any]]:
         """The alerts of Prometheus that are active, as Alertmanager's API has them."""

@@ -97,16 +97,17 @@ class Stream:
 
 def consumer(settings: Settings) -> Any:
     """One that reads from places that it is told. Raises `KafkaError` where Kafka does not answer in time."""
-    return KafkaConsumer(
-        bootstrap_servers=settings.kafka,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",  # of a place that has expired
-        bootstrap_timeout_ms=PATIENCE_MS,
-        request_timeout_ms=PATIENCE_MS,
-        reconnect_backoff_max_ms=1000,
-        fetch_max_bytes=4 << 20,
-        max_poll_records=AT_ONCE,
-    )
+    with settings.broker.explained():
+        return KafkaConsumer(
+            **settings.broker.client(),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",  # of a place that has expired
+            bootstrap_timeout_ms=PATIENCE_MS,
+            request_timeout_ms=PATIENCE_MS,
+            reconnect_backoff_max_ms=1000,
+            fetch_max_bytes=4 << 20,
+            max_poll_records=AT_ONCE,
+        )
 
 
 def partitions(consumer: Any, one_topic: str) -> list[TopicPartition]:

@@ -148,7 +148,7 @@ class Bench:
 
     def bring(self) -> dict[str, Ingested]:
         """What the topic holds, and what the streaming service left in those that are not of symbols."""
-        return ingest(self.lake, sources(), self._config.kafka, self._topic)
+        return ingest(self.lake, sources(), self._config.broker, self._topic)
 
     def read(self, minute: datetime) -> float:
         """Seconds to read a minute of trades back."""

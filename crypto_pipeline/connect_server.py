@@ -19,7 +19,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from crypto_pipeline import catalog
-from crypto_pipeline.lakehouse import Lakehouse
+from crypto_pipeline.lakehouse import BucketsChangedError, Lakehouse, NewerLakeError
 from crypto_pipeline.silver import fact_ohlcv
 from shared import logs
 from shared.settings import PROJECT, Settings, settings
@@ -42,7 +42,17 @@ def spark_properties(config: Settings) -> Mapping[str, str]:
     """The properties of the server, the Hudi and S3A settings included."""
     driver_memory, executor_memory = _MEMORY[config.memory_profile]
     jars = f"{config.spark_jars}/*"
+    kafka = {"spark.driver.extraJavaOptions": _JAVA, "spark.executor.extraJavaOptions": _JAVA}
+    if config.broker.has_login:
+        # Executors fetch the file from the driver into the folder that they run in.
+        file = jaas_file(config)
+        kafka = {
+            "spark.files": str(file),
+            "spark.driver.extraJavaOptions": f"{_JAVA} -Djava.security.auth.login.config={file}",
+            "spark.executor.extraJavaOptions": f"{_JAVA} -Djava.security.auth.login.config={file.name}",
+        }
     return {
+        **kafka,
         "spark.master": f"spark://{config.host('spark-master')}:{config.spark_master_port}",
         "spark.app.name": f"crypto-lakehouse-{config.mode}",
         "spark.driver.extraClassPath": jars,
@@ -50,8 +60,6 @@ def spark_properties(config: Settings) -> Mapping[str, str]:
         "spark.driver.memory": driver_memory,
         "spark.executor.memory": executor_memory,
         "spark.driver.host": config.host("spark-connect"),
-        "spark.driver.extraJavaOptions": _JAVA,
-        "spark.executor.extraJavaOptions": _JAVA,
         "spark.driver.bindAddress": config.bind_address,
         "spark.ui.port": str(config.spark_ui_port),
         "spark.port.maxRetries": "0",
@@ -96,20 +104,35 @@ def spark_properties(config: Settings) -> Mapping[str, str]:
     }
 
 
+def jaas_file(config: Settings) -> Path:
+    """Where the login at another Kafka lies for Spark's own client of it: on no command line and in no plan."""
+    return config.state / "spark" / "conf" / "kafka_login.conf"
+
+
 def write_defaults(folder: Path, properties: Mapping[str, str]) -> None:
     """Write `spark-defaults.conf`. It holds a secret, so it is a file of ours alone, not a command line."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "spark-defaults.conf"
+    _write(folder / "spark-defaults.conf", "".join(f"{name} {value}\n" for name, value in properties.items() if value))
+
+
+def _write(path: Path, text: str) -> None:
     path.touch(mode=0o600)
-    path.write_text("".join(f"{name} {value}\n" for name, value in properties.items() if value))
+    path.write_text(text)
+
+
+def configure(config: Settings) -> None:
+    """Write the server's configuration where pyspark will read it."""
+    conf = config.state / "spark" / "conf"
+    write_defaults(conf, spark_properties(config))
+    if config.broker.has_login:
+        _write(jaas_file(config), config.broker.jaas())
+    shutil.copyfile(PROJECT / "config" / "spark" / "log4j2.properties", conf / "log4j2.properties")
+    os.environ["SPARK_CONF_DIR"] = str(conf)  # noqa: TID251 (pyspark reads it from nowhere else)
 
 
 def serve(config: Settings) -> int:
     """Run until TERM or until the driver's JVM is gone; gives the exit status."""
-    conf = config.state / "spark" / "conf"
-    write_defaults(conf, spark_properties(config))
-    shutil.copyfile(PROJECT / "config" / "spark" / "log4j2.properties", conf / "log4j2.properties")
-    os.environ["SPARK_CONF_DIR"] = str(conf)  # noqa: TID251 (pyspark reads it from nowhere else)
+    configure(config)
     spark = SparkSession.builder.getOrCreate()
     context = spark.sparkContext
     context.setLogLevel("WARN")
@@ -117,7 +140,12 @@ def serve(config: Settings) -> int:
     lake = Lakehouse(spark, config.bucket, config.lake_buckets)
     executor = Thread(target=spark.range(1).count, daemon=True)
     executor.start()  # it starts while the tables are registered
-    register(lake)
+    try:
+        register(lake)
+    except (BucketsChangedError, NewerLakeError) as error:
+        log.error("%s", error)  # noqa: TRY400 (a sentence for the user)
+        spark.stop()
+        return 1
     server = _listen(spark, config)
     log.info("listening on %s:%s", config.bind_address, config.spark_connect_port)
     Thread(target=warm_up, args=(lake,), daemon=True).start()

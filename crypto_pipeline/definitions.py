@@ -8,7 +8,7 @@ from crypto_pipeline import run_log
 
 run_log.set_up()
 
-from crypto_pipeline import history_job, pipeline, rebuild_job
+from crypto_pipeline import history_job, pipeline, rebuild_job, retention_job, sorting_job
 from crypto_pipeline.assets import bronze_assets, gold_assets, report_assets, serving_assets, silver_assets
 from crypto_pipeline.spark import SparkConnect, session_url
 from shared.settings import settings
@@ -17,6 +17,7 @@ defs = dg.Definitions(
     assets=[
         bronze_assets.TOPICS,
         bronze_assets.QUARANTINE,
+        bronze_assets.EXPIRED,
         bronze_assets.bronze,
         *silver_assets.ASSETS,
         *silver_assets.VIEWS,
@@ -36,6 +37,8 @@ defs = dg.Definitions(
         history_job.history,
         history_job.repair_from_archives,
         rebuild_job.job,
+        retention_job.retention,
+        sorting_job.sorting,
         report_assets.job,
     ],
     sensors=[pipeline.every_minute, pipeline.serving_when_due, history_job.history_of_new_symbols],
@@ -45,6 +48,8 @@ defs = dg.Definitions(
         pipeline.training_when_due,
         pipeline.compaction,
         history_job.repairs,
+        retention_job.nightly,
+        sorting_job.every_night,
         report_assets.schedule,
     ],
     # A step in a process of its own would cost more than its work: 7.8 s instead of 3.0 s for three trivial steps.

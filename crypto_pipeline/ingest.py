@@ -18,6 +18,7 @@ from crypto_pipeline.bronze import gaps, quarantine
 from crypto_pipeline.bronze.common import CANNOT_BE_PARSED
 from crypto_pipeline.kafka_source import ExpiredOffsetsError, Ids, Lost, Offsets
 from crypto_pipeline.lakehouse import Lakehouse
+from shared.broker import Broker
 from shared.symbol_manager import symbol_of
 from shared.tables import OFFSETS, TOPIC_IDS, Notes, Table
 
@@ -76,21 +77,24 @@ def sources() -> list[ModuleType]:
 def ingest(
     lake: Lakehouse,
     modules: Sequence[ModuleType],
-    servers: str,
+    broker: Broker,
     topic: str = "",
     *,
     skip_expired: bool = False,
+    left: Ids | None = None,
     progress: Callable[[str], None] = lambda _line: None,
     working_on: Callable[[str], AbstractContextManager[None]] = lambda _table: nullcontext(),
 ) -> dict[str, Ingested]:
     """Bring all that is in Kafka now into the tables of `modules`, and say what came into each.
 
     Kafka is read once for all of them, from the smallest of their offsets; rows that a table already has are upserts.
+    `left` are the topics of an earlier Kafka, which a restored lake was filled from: where others bear their names now,
+    it goes on at the beginning of those, and `bronze.gaps` says so.
     `working_on` is entered with a table's name around its work, so that its jobs can carry that name.
     """
-    ids = kafka_source.topic_ids(servers)  # before the offsets: of a topic made anew in between they are not its own
-    first, end = kafka_source.bounds(servers, topic, *_named_topics())
-    run = _Run(lake, modules, servers, ids, working_on)
+    ids = kafka_source.topic_ids(broker)  # before the offsets: of a topic made anew in between they are not its own
+    first, end = kafka_source.bounds(broker, topic, *_named_topics())
+    run = _Run(lake, modules, broker, ids, left or {}, working_on)
     # What earlier runs left, that were killed in their backlog, nobody has counted: it is merged after the first step.
     merged = {_name(module): -UNMERGED for module in modules}
     while not run.step(first, end, skip_expired=skip_expired):
@@ -113,12 +117,13 @@ class _Run:
         self,
         lake: Lakehouse,
         modules: Sequence[ModuleType],
-        servers: str,
+        broker: Broker,
         ids: Ids,
+        left: Ids,
         working_on: Callable[[str], AbstractContextManager[None]],
     ) -> None:
-        self._lake, self._modules, self._servers, self._working_on = lake, modules, servers, working_on
-        self._ids = ids
+        self._lake, self._modules, self._broker, self._working_on = lake, modules, broker, working_on
+        self._ids, self._left = ids, left
         self.done = {_name(module): Ingested() for module in modules}
         self.read_to: Offsets = {}
 
@@ -138,7 +143,7 @@ class _Run:
                 begins[name] = kafka_source.starting(place.offsets, mine, its_end, anew=anew, skip_expired=True)
         if lost:
             self._record(lost, read)
-            if not skip_expired:
+            if not skip_expired and not is_left_behind(lost, read, self._left):
                 raise ExpiredOffsetsError(sorted({one for losses in lost.values() for one in losses}, key=str))
         start = kafka_source.smallest(list(begins.values()))
         wanted = kafka_source.only(end, start)
@@ -164,7 +169,7 @@ class _Run:
         skipped: Collection[str],
     ) -> None:
         with self._lake.pinned(
-            kafka_source.messages(self._lake.spark, self._servers, start, stop), at_once=True
+            kafka_source.messages(self._lake.spark, self._broker, start, stop), at_once=True
         ) as messages:
             found = {row.stream: int(row["count"]) for row in messages.groupBy("stream").count().collect()}
             known = [_stream(module) for module in sources()]
@@ -254,6 +259,15 @@ def places_by_notes(notes: Mapping[str, Notes | None]) -> dict[str, Place]:
                 ids |= {topic: number for topic, number in _ids(noted).items() if topic in said}
         result[name] = Place(offsets, noted_at, ids)
     return result
+
+
+def is_left_behind(lost: Mapping[str, Sequence[Lost]], read: Mapping[str, Place], left: Ids) -> bool:
+    """Is all that is lost of topics which the table last read in an earlier Kafka, the one of `left`?"""
+    return all(
+        one.topic in left and read[table].ids.get(one.topic) == left[one.topic]
+        for table, losses in lost.items()
+        for one in losses
+    )
 
 
 def _stamp(moment: datetime) -> str:

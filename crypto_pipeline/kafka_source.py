@@ -8,6 +8,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
+from shared.broker import Broker
 from shared.symbol_manager import TOPIC_PREFIX
 
 Offsets = Mapping[str, Mapping[str, int]]
@@ -46,9 +47,10 @@ class ExpiredOffsetsError(Exception):
         self.lost = lost
 
 
-def bounds(servers: str, topic: str = "", *others: str) -> tuple[Offsets, Offsets]:
+def bounds(broker: Broker, topic: str = "", *others: str) -> tuple[Offsets, Offsets]:
     """The first and the next offset, by partition, of every symbol's topic (or of the one `topic`) and of `others`."""
-    consumer = KafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False)
+    with broker.explained():
+        consumer = KafkaConsumer(**broker.client(), enable_auto_commit=False)
     try:
         there = consumer.topics()
         names = [topic] if topic else sorted(name for name in there if name.startswith(TOPIC_PREFIX))
@@ -61,9 +63,10 @@ def bounds(servers: str, topic: str = "", *others: str) -> tuple[Offsets, Offset
         consumer.close()
 
 
-def topic_ids(servers: str) -> Ids:
+def topic_ids(broker: Broker) -> Ids:
     """The id of every topic that is there."""
-    admin = KafkaAdminClient(bootstrap_servers=servers)
+    with broker.explained():
+        admin = KafkaAdminClient(**broker.client())
     try:
         return {topic["name"]: str(topic["topic_id"]) for topic in admin.describe_topics()}
     finally:
@@ -176,7 +179,7 @@ def tasks(start: Offsets, end: Offsets) -> int:
     return max(2, -(-count // _A_TASK))
 
 
-def messages(spark: SparkSession, servers: str, start: Offsets, end: Offsets) -> DataFrame:
+def messages(spark: SparkSession, broker: Broker, start: Offsets, end: Offsets) -> DataFrame:
     """The messages in `[start, end)`: `value` (JSON), `stream`, `topic`, `partition`, `offset`, `kafka_time`.
 
     Spark makes a part of each topic, and each would be a task in every stage of every table: a second of CPU for a few
@@ -184,7 +187,7 @@ def messages(spark: SparkSession, servers: str, start: Offsets, end: Offsets) ->
     """
     return (
         spark.read.format("kafka")
-        .option("kafka.bootstrap.servers", servers)
+        .options(**broker.spark())
         .option("assign", json.dumps({topic: [int(p) for p in partitions] for topic, partitions in end.items()}))
         .option("startingOffsets", json.dumps(start))
         .option("endingOffsets", json.dumps(end))

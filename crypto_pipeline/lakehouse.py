@@ -17,7 +17,8 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from shared.tables import BATCH_ID, BUCKETS, NOTE_PREFIX, Notes, Table, View
+from crypto_pipeline.contract_versions import VERSION, is_newer
+from shared.tables import BATCH_ID, BUCKETS, CONTRACTS, NOTE_PREFIX, Notes, Table, View
 
 _PINNED = "pinned_"
 _NO_COMMIT = re.compile(r"Commit \S+ not found in Commits")
@@ -95,8 +96,21 @@ class LostPlaceError(Exception):
     """A table holds rows, but no commit in its timeline says how far its source was read."""
 
 
+class NewerLakeError(Exception):
+    """A table was written by a newer code than this."""
+
+
 class BucketsChangedError(Exception):
     """A table's rows are spread over another number of files than they would be written to now."""
+
+
+def check_version(table: Table, version: str) -> None:
+    """Raises `NewerLakeError` where that is a newer one than this code's."""
+    if is_newer(version):
+        raise NewerLakeError(
+            f"{table.full_name} was written by the version {version} of the contracts, and this code has {VERSION}: "
+            "update the code, or restore a backup from before (docs/recipes/upgrade.md)."
+        )
 
 
 @dataclass(frozen=True)
@@ -144,7 +158,7 @@ class Lakehouse:
         """Register the table with the session's server, and make it where it is not there yet.
 
         Raises `BucketsChangedError` where its rows lie in another number of files than its contract or LAKE_BUCKETS
-        says.
+        says, and `NewerLakeError` where a newer code has written to it.
         """
         try:
             self._register(table, _IS_THERE)
@@ -152,7 +166,7 @@ class Lakehouse:
             if _IS_NOT_THERE not in str(error):
                 raise
             self._register(table, {})
-        self._check_buckets(table)
+        self._check_written(table)
         self._add_new_columns(table)
 
     def _register(self, table: Table, properties: dict[str, str]) -> None:
@@ -167,13 +181,16 @@ class Lakehouse:
             f"COMMENT {_literal(table.grain)} LOCATION '{self.path(table)}' TBLPROPERTIES ({listed})"
         )
 
-    def _check_buckets(self, table: Table) -> None:
+    def _check_written(self, table: Table) -> None:
         try:
-            written = self.note(table, BUCKETS)
+            notes = self.notes(table, BUCKETS)
         except LostPlaceError:  # it was written before commits said it
             return
-        buckets = self._buckets(table)
-        if written and int(written) != buckets:
+        if notes is None:
+            return
+        check_version(table, notes.values.get(CONTRACTS, VERSION))
+        written, buckets = notes.values[BUCKETS], self._buckets(table)
+        if int(written) != buckets:
             where = "its contract" if table.buckets else "LAKE_BUCKETS"
             raise BucketsChangedError(
                 f"{table.full_name} lies in {written} buckets and {where} says {buckets}: rows would be written a "
@@ -350,7 +367,25 @@ class Lakehouse:
             notes = {name: value for name, value in handed_on.values.items() if name != BATCH_ID}
         if self.batch_id:
             notes = {**notes, BATCH_ID: self.batch_id}
-        notes = {**notes, BUCKETS: str(self._buckets(table))}
+        options = self._write_options(table, notes) | {"hoodie.combine.before.upsert": str(not is_unique).lower()}
+        if into_empty:
+            options["hoodie.datasource.write.operation"] = "bulk_insert"
+        rows.write.format("hudi").options(**options).mode("append").save(self.path(table))
+
+    def drop(self, table: Table, partitions: Sequence[str]) -> None:
+        """Let go of whole partitions (`date=2026-08-01/hour=00`) in one commit; of one that is gone nothing becomes.
+
+        No reader sees their rows from then on; cleaning removes the files. Who follows the table is told of nothing.
+        """
+        handed_on = self.notes(table, BUCKETS)
+        options = self._write_options(table, handed_on.values if handed_on else {}) | {
+            "hoodie.datasource.write.operation": "delete_partition",
+            "hoodie.datasource.write.partitions.to.delete": ",".join(partitions),
+        }
+        self.no_rows(table).write.format("hudi").options(**options).mode("append").save(self.path(table))
+
+    def _write_options(self, table: Table, notes: Mapping[str, str]) -> dict[str, str]:
+        notes = {**notes, BUCKETS: str(self._buckets(table)), CONTRACTS: VERSION}
         options = (
             _WRITE_OPTIONS
             | self._table_options(table)
@@ -359,15 +394,12 @@ class Lakehouse:
                 "hoodie.datasource.write.table.type": "MERGE_ON_READ",
                 "hoodie.datasource.write.recordkey.field": ",".join(table.key),
                 "hoodie.datasource.write.partitionpath.field": ",".join(table.partitions),
-                "hoodie.combine.before.upsert": str(not is_unique).lower(),
             }
             | {NOTE_PREFIX + name: value for name, value in notes.items()}
         )
-        if into_empty:
-            options["hoodie.datasource.write.operation"] = "bulk_insert"
         if table.ordering:
             options["hoodie.datasource.write.precombine.field"] = table.ordering
-        rows.write.format("hudi").options(**options).mode("append").save(self.path(table))
+        return options
 
     def compact(
         self,

@@ -179,9 +179,9 @@ def collect(settings: Settings) -> Status:
     deadline = time.monotonic() + PATIENCE_SECONDS
     services = _Part(lambda: health.services(settings))
     streaming = _Part(lambda: _streaming(settings))
-    kept = _Part(lambda: kafka_source.bounds(settings.kafka, settings.kafka_topic))
-    letters = _Part(lambda: _messages(*kafka_source.bounds(settings.kafka, DEAD_LETTERS)))
-    taken_in = _Part(lambda: _taken_in(settings))
+    kept = _Part(lambda: kafka_source.bounds(settings.broker, settings.kafka_topic))
+    letters = _Part(lambda: _messages(*kafka_source.bounds(settings.broker, DEAD_LETTERS)))
+    taken_in = _Part(lambda: taken_in_by_bronze(settings))
     pipeline = _Part(lambda: _pipeline(settings))
     parts: Mapping[str, _Part[Any]] = {
         "the services": services,
@@ -339,7 +339,7 @@ def _streaming(settings: Settings) -> Streaming:
     return replace(now, per_second=rates)
 
 
-def _taken_in(settings: Settings) -> Offsets:
+def taken_in_by_bronze(settings: Settings) -> Offsets:
     """The smallest of the places of the bronze tables that are made from Kafka."""
     parts = {
         module.TABLE.full_name: _Part(partial(reader.notes, module.TABLE, OFFSETS, settings))

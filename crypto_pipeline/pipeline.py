@@ -1,4 +1,4 @@
-"""When assets are made: candles each minute, PostgreSQL after them, evidence and gold every five, models daily."""
+"""When assets are made: candles and signals each minute, PostgreSQL next, evidence and gold each five, models daily."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -28,7 +28,7 @@ _EVIDENCE, _ANALYTICS, _TRAINING = _made_by("evidence"), _made_by("analytics"), 
 pipeline = dg.define_asset_job(
     FIRST,
     selection=dg.AssetSelection.groups("bronze", "silver", "gold") - _EVIDENCE - _ANALYTICS - _TRAINING,
-    description="Candles and their indicators, from what is new in Kafka.",
+    description="Candles, their indicators and the signals on them, from what is new in Kafka.",
     executor_def=dg.in_process_executor,
 )
 evidence = dg.define_asset_job(
@@ -40,7 +40,7 @@ evidence = dg.define_asset_job(
 analytics = dg.define_asset_job(
     "analytics",
     selection=_ANALYTICS,
-    description="The tables of gold.",
+    description="The tables of gold, but for the signals, which are of each minute.",
     executor_def=dg.in_process_executor,
 )
 training = dg.define_asset_job(

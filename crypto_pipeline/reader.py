@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -76,22 +76,28 @@ class Snapshot:
         columns: Sequence[str] | None = None,
         filters: Sequence[Filter] = (),
         where: pc.Expression | None = None,
+        where_on: Collection[str] = (),
     ) -> pa.Table:
         """The rows, with these columns of the contract (none: all) and of these partitions.
 
-        `where` is asked of each file's rows, so that others need not be in memory together; it is on these columns.
+        `where` is asked of each file's rows, so that others need not be in memory together; it is on these columns and
+        those of `where_on`.
         """
         wanted = arrow_schema(self.table, columns)
 
-        found = self._asked(lambda: self._read(wanted, filters, where))
+        found = self._asked(lambda: self._read(wanted, filters, where, where_on))
         return pa.concat_tables([wanted.empty_table(), *found])
 
-    def _read(self, wanted: pa.Schema, filters: Sequence[Filter], where: pc.Expression | None) -> list[pa.Table]:
+    def _read(
+        self, wanted: pa.Schema, filters: Sequence[Filter], where: pc.Expression | None, where_on: Collection[str]
+    ) -> list[pa.Table]:
         options = HudiReadOptions(filters=[one for one in filters if one[0] in self.table.partitions])
-        options = options.with_projection(wanted.names)
+        needed = arrow_schema(self.table, list(dict.fromkeys([*wanted.names, *where_on])))
+        options = options.with_projection(needed.names)
         asked = [value for name, _, values in filters if name == self.table.bucket for value in values.split(",")]
         if not asked:
-            return [_shaped(pa.Table.from_batches([rows]), wanted, where) for rows in self._hudi.read(options)]
+            every = (_shaped(pa.Table.from_batches([rows]), needed, where) for rows in self._hudi.read(options))
+            return [rows.select(wanted.names) for rows in every]
         pieces = self._hudi.get_file_slices(options)
         if any(_bucket(piece) for piece in pieces) and (buckets := self._buckets()):
             holding = {bucket_of(value, buckets) for value in asked}
@@ -103,7 +109,7 @@ class Snapshot:
         def read(piece: HudiFileSlice) -> pa.Table:
             if piece.has_log_files():
                 merged = pa.Table.from_batches([files.read_file_slice(piece, options)])
-                return _shaped(merged, wanted, where)
+                return _shaped(merged, needed, where).select(wanted.names)
             return _parquet(f"{root}/{piece.base_file_relative_path()}", store, wanted, where)
 
         with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -177,8 +183,9 @@ def _parquet(path: str, store: "S3FileSystem", wanted: pa.Schema, where: pc.Expr
     """
     import pyarrow.dataset as ds  # it takes a while
 
-    file = ds.dataset(path, filesystem=store, format="parquet")
-    there = [name for name in wanted.names if name in file.schema.names]
+    # A fragment keeps the footer that its schema was read from; a dataset of the path would fetch it once more.
+    file = ds.ParquetFileFormat().make_fragment(path, store)
+    there = [name for name in wanted.names if name in file.physical_schema.names]
     rows = file.to_table(columns=there, filter=where)
     for name in set(wanted.names) - set(there):
         rows = rows.append_column(name, pa.nulls(rows.num_rows, wanted.field(name).type))

@@ -8,8 +8,10 @@ from types import ModuleType
 import dagster as dg
 from pydantic import Field
 
+from crypto_pipeline.bronze import expired
 from crypto_pipeline.catalog import derived
 from crypto_pipeline.conflicts import ANOTHER_WRITER, conflicts_retried
+from crypto_pipeline.expired import NAMES, Expired
 from crypto_pipeline.lakehouse import Lakehouse, lies_by_time
 from crypto_pipeline.refresh import Refreshed, rebuild, steps
 from crypto_pipeline.spark import SparkConnect
@@ -45,10 +47,19 @@ def make_again(
         raise dg.Failure(f"Nothing lies between {start:%Y-%m-%d %H:%M} and {end:%Y-%m-%d %H:%M}: see the hours.")
     totals: dict[str, Refreshed] = {}
     with spark.lakehouse("rebuild", context.run.run_id) as lake:
+        record = recorded(lake)
         for module in chosen(config.tables):
             name = module.TABLE.full_name
             total = totals.setdefault(name, Refreshed())
-            for hours, done in rebuilt(lake, module, start, end, context.log.info):
+            since = record.since(source.full_name for source in module.SOURCES) or start
+            if since > start:
+                context.log.info(
+                    f"{name} is left as it is before {min(since, end):%Y-%m-%d %H:%M}: what it is made from has "
+                    "expired by config/retention.yaml"
+                )
+            if since >= end:
+                continue
+            for hours, done in rebuilt(lake, module, max(start, since), end, context.log.info):
                 context.log.info(
                     f"{name}, {hours[0]:%Y-%m-%d %H:%M} to {hours[-1] + timedelta(hours=1):%Y-%m-%d %H:%M}: "
                     f"{done.rows:,} rows written in {done.seconds:.1f} s"
@@ -80,6 +91,11 @@ with warnings.catch_warnings():
         description="**One partition per UTC day that was made again.** Every table of silver that lies by time, from "
         "the rows of its sources in the days, whether they are new or not. Rows that come out the same are left alone.",
     )(make_again)
+
+
+def recorded(lake: Lakehouse) -> Expired:
+    """What has expired, which nothing can be made of again."""
+    return Expired.of(lake.read(expired.TABLE).select(*NAMES).collect())
 
 
 def chosen(tables: str) -> list[ModuleType]:

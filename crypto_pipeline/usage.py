@@ -20,7 +20,9 @@ from crypto_pipeline import contracts
 from crypto_pipeline.hudi_files import parsed, replaced
 from crypto_pipeline.reader import LakeError, keys_refused, not_running, object_store
 from shared.disk import Disk, lake_disk
+from shared.retention import load_rules
 from shared.settings import Settings
+from shared.yaml_file import YamlFileError
 from streaming.object_store import s3_client
 
 if TYPE_CHECKING:
@@ -62,6 +64,8 @@ class Growth(NamedTuple):
     bytes_a_day: float
     days: float
     """Of so many days it is the mean."""
+    for_days: float | None = None
+    """So long it goes on, then as much expires as comes; None: for ever."""
 
 
 class Held(NamedTuple):
@@ -114,12 +118,15 @@ class Usage:
     @property
     def days_until_full(self) -> float | None:
         """None where there is no disk to ask, or nothing grows, and of one table: the others fill it too."""
-        return days_until_full(self.disk.free, self.bytes_a_day) if self.disk and self.is_whole else None
+        if self.disk is None or not self.is_whole:
+            return None
+        return days_until_full(self.disk.free, [folder.growth for folder in self.folders if folder.growth])
 
 
 def collect(settings: Settings, table: str = "", now: datetime | None = None) -> Usage:
     """What the bucket holds, of one table or of all. Raises `LakeError`."""
     now = now or datetime.now(UTC)
+    keep = _kept(settings)
     listed = _listed(settings, table)
     opened = _Opened(settings)
 
@@ -128,15 +135,43 @@ def collect(settings: Settings, table: str = "", now: datetime | None = None) ->
         name = prefix.strip("/").replace("/", ".")
         old = frozenset(replaced(found.path for found in objects)) if prefix.startswith(_LAYERS) else frozenset()
         there = [found for found in objects if found.path not in old]
-        return Folder(name, prefix, objects, old, _growth(opened, name, prefix, there, now))
+        grown = _growth(opened, name, prefix, there, now)
+        return Folder(name, prefix, objects, old, grown and _ending(grown, there, keep.get(name), now))
 
     found = _side_by_side(folder, listed.items())
     return Usage(sorted(found, key=lambda one: -one.bytes), lake_disk(settings), is_whole=not table)
 
 
-def days_until_full(free: int, bytes_a_day: float | None) -> float | None:
-    """How long what is free lasts; None where nothing grows."""
-    return free / bytes_a_day if bytes_a_day and bytes_a_day > 0 else None
+def days_until_full(free: float, growing: Sequence[Growth]) -> float | None:
+    """How long what is free lasts; None where it lasts for ever."""
+    passed = 0.0
+    pace = sum(one.bytes_a_day for one in growing)
+    for one in sorted((one for one in growing if one.for_days is not None), key=lambda one: one.for_days or 0.0):
+        used = pace * ((one.for_days or 0.0) - passed)
+        if used >= free and pace > 0:
+            break
+        free, passed, pace = free - used, one.for_days or 0.0, pace - one.bytes_a_day
+    still = sum(one.bytes_a_day for one in growing if one.for_days is None or one.for_days > passed)
+    return passed + free / still if still > 0 else None
+
+
+def _kept(settings: Settings) -> dict[str, timedelta]:
+    """How long folders are kept that have an end. Raises `LakeError` where nobody can tell."""
+    try:
+        rules = load_rules(settings)
+    except YamlFileError as error:
+        raise LakeError(str(error)) from None
+    longest = [rules.raw, *rules.raw_by_symbol.values()]
+    raw = None if None in longest else max(one for one in longest if one)
+    return {name: keep for name, keep in {"raw": raw, **rules.tables}.items() if keep}
+
+
+def _ending(grown: Growth, objects: Sequence[Object], keep: timedelta | None, now: datetime) -> Growth:
+    """With how long it goes on, by the oldest day that is held."""
+    if keep is None:
+        return grown
+    held = now - min(span.start for one in objects if (span := span_of(one.path)))
+    return grown._replace(for_days=max((keep - held) / timedelta(days=1), 0.0))
 
 
 def span_of(path: str) -> Span | None:

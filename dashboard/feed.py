@@ -75,10 +75,10 @@ class Feed:
                 self._follow(consumer, loop)
             except (KafkaError, OSError, probes.UnhealthyError, AssertionError) as error:
                 # kafka-python asserts what a broker that comes back does not tell yet
-                self._kafka_trouble = (
-                    f"Kafka does not answer at {self._settings.kafka} ({str(error) or type(error).__name__}): what is "
-                    "shown stands still until it does. ./monitor.sh shows it."
-                )
+                why = f"Kafka does not answer at {self._settings.kafka} ({str(error) or type(error).__name__})"
+                if isinstance(error, probes.LoginRefusedError):
+                    why = str(error)
+                self._kafka_trouble = f"{why}: what is shown stands still until it does. ./monitor.sh shows it."
                 log.warning("%s", self._kafka_trouble)
             except RuntimeError:
                 if not self._stopping.is_set():  # the loop has gone
@@ -91,7 +91,7 @@ class Feed:
     def _connect(self) -> KafkaConsumer:
         probes.kafka(self._settings)  # refuses at once; the consumer would wait
         return KafkaConsumer(
-            bootstrap_servers=self._settings.kafka,
+            **self._settings.broker.client(),
             client_id="crypto-dashboard",
             enable_auto_commit=False,
             auto_offset_reset="earliest",

@@ -10,9 +10,9 @@ import time
 from types import FrameType
 from typing import NoReturn
 
-from deployment import docker, env_file, environment, preflight
+from deployment import docker, env_file, environment, preflight, public
 from deployment.console import STATUS_MARK, Console
-from deployment.install import steps
+from deployment.install import DEPLOYMENT, steps
 from deployment.paths import PROJECT, child_environment, home, setting, state
 from deployment.steps import InstallError, Shell, Step, install
 
@@ -113,7 +113,8 @@ def _deploy(mode: str, local: bool, rotate: str | None) -> int:
                 raise InstallError("")
 
         try:
-            install(steps() if local else (environment.STEP,), console, shell, after, watch)
+            wanted = (*DEPLOYMENT, *(("public",) if public.is_wanted() else ()))
+            install(steps(wanted) if local else (environment.STEP,), console, shell, after, watch)
             code = second[0].wait()
             if code == 0 and rotate == "GRAFANA_ADMIN_PASSWORD" and not local:
                 code = docker.tell_grafana(mode)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PREFIX = "crypto-lakehouse-"
 """How our policies begin. Who has one of them is ours, and goes when it is none of the settings' accounts."""
 LAKE = ("bronze", "silver", "gold", "staging", "reports")
-"""The folders that Spark and Dagster fill; `raw`, the archive, is streaming's alone."""
+"""The folders that Spark and Dagster fill; to `raw`, the archive, streaming alone adds, and retention takes away."""
 
 
 def prepare(settings: Settings) -> None:
@@ -51,7 +51,7 @@ def prepare(settings: Settings) -> None:
 
 def command(_settings: Settings) -> Command:
     """All is done: sleep, knowing no secret, until new keys start it again."""
-    return Command(("sleep", "infinity"), dict.fromkeys(env_file.SECRETS, ""))
+    return Command(("sleep", "infinity"), dict.fromkeys(env_file.ALL, ""))
 
 
 def _make_accounts(settings: Settings) -> None:
@@ -117,6 +117,7 @@ def policy(name: Account, bucket: str) -> dict[str, Any]:
                 "AbortMultipartUpload",
                 "ListMultipartUploadParts",
             ),
+            _allow([f"{whole}/raw/*"], "DeleteObject"),
         ],
         "reader": [see, read],
     }

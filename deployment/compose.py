@@ -29,6 +29,7 @@ def main() -> None:
         stop(state(local), print)
     leave_given(state(mode))
     given = memory_limits(settings.memory_profile) | {name: setting(name, "") for name in env_file.SECRETS}
+    given["KAFKA_PASSWORD"] = settings.kafka_password.get_secret_value()
     if docker.run(mode, profiles(settings), "up", "--detach", "--build", "--wait", "--remove-orphans", **given):
         sys.exit(
             "✗ Docker did not bring everything up: `docker compose ps` and `docker compose logs` show why. "
@@ -39,7 +40,7 @@ def main() -> None:
 
 def leave_given(folder: Path) -> None:
     """Leave what our environment gives, but for the secrets, in the file that `docker-compose.yml` reads last."""
-    lines = [f"{name}={value}\n" for name, value in settings_in_environment().items() if name not in env_file.SECRETS]
+    lines = [f"{name}={value}\n" for name, value in settings_in_environment().items() if name not in env_file.ALL]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "docker.env"
     path.touch(mode=0o600)
@@ -59,6 +60,8 @@ def profiles(settings: Settings) -> list[str]:
     chosen = [docker.MONITORING] if settings.grafana else []
     if settings.has_clickhouse:
         chosen += [trades] if settings.clickhouse_url else [ours, trades]
+    if settings.public_host:
+        chosen.append(docker.PUBLIC)
     return chosen
 
 

@@ -13,6 +13,9 @@ CLICKHOUSE = ("clickhouse", "clickhouse-trades")
 MONITORING = "monitoring"
 """The profile of Grafana."""
 
+PUBLIC = "public"
+"""The profile of what is open to a network."""
+
 
 def engine_runs() -> bool:
     """Is there an engine that answers, with compose?"""

@@ -22,8 +22,14 @@ SECRETS = {
     "CLICKHOUSE_WRITER_PASSWORD": 24,
     "CLICKHOUSE_READER_PASSWORD": 24,
     "GRAFANA_ADMIN_PASSWORD": 24,
+    "PUBLIC_PASSWORD": 20,
+    "PUBLIC_TOKEN": 24,
+    "PUBLIC_KAFKA_PASSWORD": 24,
 }
 """The secrets that a deployment needs, and how many random bytes each gets."""
+GIVEN = ("BACKUP_S3_SECRET_KEY", "KAFKA_PASSWORD")
+"""Secrets that others make, and the user writes down."""
+ALL = (*SECRETS, *GIVEN)
 HEAD = "# Settings of this deployment; shared/settings.py names them all. Keep it to yourself: it holds secrets.\n"
 
 

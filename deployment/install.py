@@ -19,12 +19,13 @@ DEPLOYMENT = {
 }
 """All that a deployment without Docker needs, and where it is described."""
 BESIDE = {
+    "public": "public.STEP",
     "chromium": "chromium.STEP",
     "chdb": "chdb.STEP",
     "minio-client": "minio.CLIENT",
     "python-environment-without-tests": "environment.FOR_A_DEPLOYMENT",
 }
-"""What is installed only where it is named: for tests, and for the image."""
+"""What is installed only where it is named: for what is open to a network, for tests, and for the image."""
 
 
 def steps(names: Iterable[str] = tuple(DEPLOYMENT)) -> list[Step]:

@@ -3,6 +3,7 @@
 import base64
 import subprocess
 import uuid
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,19 +21,35 @@ CONTAINER_PORT = 9094
 
 
 def properties(settings: "Settings", template: str) -> str:
-    """The broker's configuration."""
+    """The broker's configuration. Raises `RetentionFileError`."""
+    from shared.retention import load_kafka  # what installs knows no library
+
     listeners = [f"PLAINTEXT://{settings.bind_address}:{settings.kafka_port}"]
     advertised = [f"PLAINTEXT://{settings.loopback}:{settings.kafka_port}"]
     if settings.containers:
         listeners.append(f"INTERNAL://{settings.bind_address}:{CONTAINER_PORT}")
         advertised.append(f"INTERNAL://kafka:{CONTAINER_PORT}")
+    keep, bytes_kept = load_kafka(settings.retention_file)
+    if settings.public_host:
+        listeners.append(f"LOGIN://{settings.bind_address}:{settings.kafka_login_port}")
+        advertised.append(f"LOGIN://{settings.public_host}:{settings.public_kafka_port}")
     return template.format(
+        retention_hours=keep // timedelta(hours=1),
+        retention_bytes=bytes_kept,
         controller_port=settings.kafka_controller_port,
         listeners=",".join([*listeners, f"CONTROLLER://127.0.0.1:{settings.kafka_controller_port}"]),
         advertised=",".join(advertised),
         inter_broker_listener="INTERNAL" if settings.containers else "PLAINTEXT",
         data=settings.state / "kafka" / "data",
+        login=_login(settings) if settings.public_host else "",
     )
+
+
+def _login(settings: "Settings") -> str:
+    """Who comes in by the listener of the network."""
+    password = settings.public_kafka_password.get_secret_value().replace("\\", "\\\\").replace('"', '\\"')
+    jaas = f'org.apache.kafka.common.security.plain.PlainLoginModule required user_{settings.public_user}="{password}";'
+    return "listener.name.login.plain.sasl.jaas.config=" + jaas.replace("\\", "\\\\")
 
 
 def command(settings: "Settings") -> Command:
@@ -40,6 +57,8 @@ def command(settings: "Settings") -> Command:
     folder = settings.state / "kafka"
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "server.properties"
+    config.touch(mode=0o600)
+    config.chmod(0o600)  # the login of the network is in it
     config.write_text(properties(settings, TEMPLATE.read_text(encoding="utf-8")), encoding="utf-8")
     if not (folder / "data" / "meta.properties").exists():
         _format(config)

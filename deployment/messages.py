@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from deployment import env_file, given, prometheus
+from deployment import env_file, given, prometheus, public
 from deployment.services import Service
 from shared.settings import Settings
 
@@ -26,6 +26,25 @@ def failure(left: dict[str, Service], reasons: dict[str, str], logs: Path) -> st
         "./deploy.sh waits for them again, ./stop.sh stops all."
     )
     return "\n✗ ".join([*parts, cure])
+
+
+def network(settings: Settings, in_docker: bool) -> str:
+    """What is open to the network, and to whom."""
+    lines = [f"Open to the network at {settings.public_host}, by TLS and a login (docs/recipes/open-to-a-network.md):"]
+    for door in public.doors(settings.model_copy(update={"containers": in_docker})):
+        who = f"user {settings.public_user}, password: PUBLIC_PASSWORD in .env" if door.login else "its own login"
+        lines.append(f"  {door.name:<15}https://{settings.public_host}:{getattr(settings, door.public_port):<7}{who}")
+    if in_docker or not settings.is_kafka_elsewhere:
+        who = f"SASL_SSL, PLAIN, user {settings.public_user}, password: PUBLIC_KAFKA_PASSWORD in .env"
+        lines.append(f"  {'Kafka':<15}{settings.public_host}:{settings.public_kafka_port}  {who}")
+    who = f"sslmode=verify-full, database {settings.serving_database}, user {settings.serving_reader}"
+    lines.append(f"  {'PostgreSQL':<15}{settings.public_host}:{settings.public_postgres_port}  {who}")
+    if not settings.tls_certificate:
+        file = "docker compose cp public:/data/var/" if in_docker else f"{settings.state.parent}/"
+        lines.append(
+            f"  Those who connect trust this authority: {file}{settings.mode}/public/ca.pem{' .' if in_docker else ''}"
+        )
+    return "\n".join(lines)
 
 
 def farewell(settings: Settings, in_docker: bool = False) -> str:
@@ -56,8 +75,10 @@ def farewell(settings: Settings, in_docker: bool = False) -> str:
     if settings.has_clickhouse:
         who = f"{settings.serving_reader}, password: CLICKHOUSE_READER_PASSWORD in .env"
         addresses += f"\n  {'ClickHouse':<15}{settings.clickhouse_place}  user {who}"
+    if settings.public_host:
+        addresses += "\n\n" + network(settings, in_docker)
     values = ", ".join(
-        f"{name}={value}" for name, value in given.settings_in_environment().items() if name not in env_file.SECRETS
+        f"{name}={value}" for name, value in given.settings_in_environment().items() if name not in env_file.ALL
     )
     kept = (
         f"\n\nThe environment gave {values}: put that into .env for `crypto` and ./monitor.sh to see it too."

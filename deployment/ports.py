@@ -13,16 +13,18 @@ from shared.settings import Settings
 def busy(services: Iterable[Service], settings: Settings, our_pids: Container[int]) -> list[str]:
     """A sentence for each port that is held by a process that is not ours, or wanted twice."""
     wanted: dict[int, str] = {}
+    addresses: dict[int, str] = {}
     faults = []
     for service in services:
         for name in service.ports:
             port = getattr(settings, name)
+            addresses[port] = getattr(settings, service.listens_at)
             if port in wanted:
                 faults.append(
                     f"{wanted[port]} and {name.upper()} are both {port}: give one of them another port in .env."
                 )
             wanted[port] = name.upper()
-    taken = {port: name for port, name in wanted.items() if not _free(settings.bind_address, port)}
+    taken = {port: name for port, name in wanted.items() if not _free(addresses[port], port)}
     holders = _holders() if taken else {}
     for port, name in taken.items():
         pid = holders.get(port)

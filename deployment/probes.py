@@ -1,7 +1,9 @@
 """Is a service there? Each probe speaks the service's own protocol; `UnhealthyError` says why not."""
 
+import http.client
 import json
 import socket
+import ssl
 import struct
 import time
 import urllib.error
@@ -9,6 +11,7 @@ import urllib.request
 from typing import Any
 from urllib.parse import urlsplit
 
+from shared.broker import BrokerAway, LoginRefused
 from shared.settings import Settings
 
 PATIENCE = 1.5
@@ -21,20 +24,18 @@ class UnhealthyError(Exception):
     """Why a service is not to be used now."""
 
 
+class LoginRefusedError(UnhealthyError):
+    """It is there, and does not know who we say that we are."""
+
+
 def kafka(settings: Settings) -> None:
-    """The broker answers ApiVersions (key 18, version 0), which it does once it takes requests."""
-    host, _, port = settings.kafka.split(",")[0].rpartition(":")
-    client = b"crypto-probe"
-    request = struct.pack(">hhih", 18, 0, 1, len(client)) + client
+    """The broker takes requests, and lets us in. Raises `LoginRefusedError` where it does not know us."""
     try:
-        with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
-            connection.sendall(struct.pack(">i", len(request)) + request)
-            with connection.makefile("rb") as answer:
-                head = answer.read(10)  # length, correlation id, error code
-    except OSError as error:
-        raise UnhealthyError(f"no answer on {host}:{port} ({_reason(error)})") from None
-    if len(head) < 10 or struct.unpack(">h", head[8:])[0] != 0:
-        raise UnhealthyError("the broker does not take requests yet")
+        settings.broker.ask(PATIENCE)
+    except LoginRefused as refused:
+        raise LoginRefusedError(str(refused)) from None
+    except BrokerAway as away:
+        raise UnhealthyError(str(away)) from None
 
 
 def minio(settings: Settings) -> None:
@@ -178,6 +179,32 @@ def alertmanager(settings: Settings) -> None:
 def dashboard(settings: Settings) -> None:
     """The page is served."""
     get(f"http://{settings.host('dashboard')}:{settings.dashboard_port}/health")
+
+
+def public(settings: Settings) -> None:
+    """The pages ask over TLS who is there, and PostgreSQL's port speaks TLS. Whose certificate it is is not asked."""
+    host = (
+        settings.host("public") if settings.containers or _is_any(settings.public_address) else settings.public_address
+    )
+    trusting = ssl.create_default_context()
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    asked = http.client.HTTPSConnection(host, settings.public_dashboard_port, timeout=PATIENCE, context=trusting)
+    try:
+        asked.request("GET", "/", headers={"Host": settings.public_host})
+        if (code := asked.getresponse().status) != http.HTTPStatus.UNAUTHORIZED:
+            raise UnhealthyError(f"{host}:{settings.public_dashboard_port} answers {code} to who has no login")
+        with socket.create_connection((host, settings.public_postgres_port), timeout=PATIENCE) as connection:
+            connection.sendall(struct.pack(">ii", 8, 80877103))  # SSLRequest
+            if connection.recv(1) != b"S":
+                raise UnhealthyError(f"{host}:{settings.public_postgres_port} speaks no TLS")
+    except (OSError, http.client.HTTPException) as error:
+        raise UnhealthyError(f"no answer from the public ports at {host} ({_reason(error)})") from None
+    finally:
+        asked.close()
+
+
+def _is_any(address: str) -> bool:
+    return address == "0.0.0.0"  # noqa: S104 (compared, not bound)
 
 
 def get(url: str, body: bytes | None = None, patience: float = PATIENCE) -> bytes:

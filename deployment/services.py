@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from deployment import bucket, dagster, env_file, jars, kafka, minio, postgres, probes, prometheus, spark
+from deployment import bucket, dagster, env_file, jars, kafka, minio, postgres, probes, prometheus, public, spark
 from deployment.command import Command
 from deployment.paths import PROJECT
 from shared.settings import Account, Settings
@@ -37,6 +37,8 @@ class Service:
     """The settings whose names begin so; a change of them restarts it. Secrets are none of them."""
     secrets: tuple[str, ...] = ()
     """The secrets that it is given; a change of them restarts it."""
+    listens_at: str = "bind_address"
+    """The setting of the address at which its ports are."""
     account: Account | None = None
     """As whom it reaches the bucket: with our MinIO it has the keys of this account, and no other."""
     unless: str = ""
@@ -78,10 +80,19 @@ TABLE = (
         probe=probes.kafka,
         memory_mb=(900, 640),
         installs=lambda: jars.folder("kafka").is_dir(),
-        ports=("kafka_port", "kafka_controller_port"),
-        code=("config/kafka", "config/jars/kafka", "deployment/kafka.py"),
-        reads=("kafka_port", "kafka_controller_port"),
-        unless="kafka_bootstrap_servers",
+        ports=("kafka_port", "kafka_controller_port", "kafka_login_port"),
+        code=("config/kafka", "config/jars/kafka", "config/retention.yaml", "deployment/kafka.py"),
+        reads=(
+            "kafka_port",
+            "kafka_controller_port",
+            "kafka_login_port",
+            "public_host",
+            "public_user",
+            "public_kafka_port",
+            "retention_file",
+        ),
+        secrets=("PUBLIC_KAFKA_PASSWORD",),
+        unless="is_kafka_elsewhere",
         stop_seconds=40,
     ),
     Service(
@@ -164,6 +175,7 @@ TABLE = (
         reads=(*_LAKE, "indicators_file"),
         account="lake",
         unless="spark_remote",
+        secrets=("KAFKA_PASSWORD",),
     ),
     Service(
         name="dagster-code",
@@ -195,9 +207,11 @@ TABLE = (
             "indicators_file",
             "pipeline_",
             "portfolio_file",
+            "retention_file",
             "signals_file",
         ),
         secrets=(
+            "KAFKA_PASSWORD",
             "POSTGRES_PASSWORD",
             "SERVING_OWNER_PASSWORD",
             "SERVING_WRITER_PASSWORD",
@@ -247,6 +261,7 @@ TABLE = (
         reads=_STREAM,
         account="streaming",
         stop_seconds=40,
+        secrets=("KAFKA_PASSWORD",),
     ),
     Service(
         name="alerts",
@@ -267,7 +282,7 @@ TABLE = (
             "symbols_file",
             "active_symbols",
         ),
-        secrets=("POSTGRES_PASSWORD", "SERVING_READER_PASSWORD"),
+        secrets=("KAFKA_PASSWORD", "POSTGRES_PASSWORD", "SERVING_READER_PASSWORD"),
     ),
     Service(
         name="clickhouse-trades",
@@ -284,7 +299,7 @@ TABLE = (
             *_PYTHON,
         ),
         reads=("clickhouse", "kafka_"),
-        secrets=("CLICKHOUSE_WRITER_PASSWORD",),
+        secrets=("KAFKA_PASSWORD", "CLICKHOUSE_WRITER_PASSWORD"),
         only_with="has_clickhouse",
     ),
     Service(
@@ -303,7 +318,7 @@ TABLE = (
             *_PYTHON,
         ),
         reads=("clickhouse", "kafka_", "postgres_", "s3_", *_PORTS),
-        secrets=("SERVING_READER_PASSWORD", "CLICKHOUSE_READER_PASSWORD"),
+        secrets=("KAFKA_PASSWORD", "SERVING_READER_PASSWORD", "CLICKHOUSE_READER_PASSWORD"),
         account="reader",
     ),
     Service(
@@ -355,8 +370,28 @@ TABLE = (
             "simulator_port",
             "spark_",
         ),
-        secrets=("SERVING_READER_PASSWORD",),
+        secrets=("KAFKA_PASSWORD", "SERVING_READER_PASSWORD"),
         account="reader",
+    ),
+    Service(
+        name="public",
+        command=public.command,
+        probe=probes.public,
+        memory_mb=(192, 160),
+        installs=public.is_installed,
+        ports=tuple(name for name in Settings.model_fields if name.startswith("public_") and name.endswith("_port")),
+        listens_at="public_address",
+        code=(
+            "config/public",
+            "deployment/certificates.py",
+            "deployment/doorkeeper.py",
+            "deployment/public.py",
+            *_PYTHON,
+        ),
+        reads=("public_", "tls_", "kafka_broker", "kafka_bootstrap_", "postgres_host", *_PORTS),
+        secrets=("PUBLIC_PASSWORD", "PUBLIC_TOKEN"),
+        only_with="public_host",
+        stop_seconds=30,
     ),
 )
 
@@ -400,7 +435,7 @@ def values(service: Service, settings: Settings) -> dict[str, object]:
     plain = {
         name: value
         for name, value in sorted(settings.model_dump().items())
-        if name.startswith(prefixes) and name.upper() not in env_file.SECRETS
+        if name.startswith(prefixes) and name.upper() not in env_file.ALL
     }
     return plain | secrets(service, settings)
 
@@ -414,7 +449,7 @@ def secrets(service: Service, settings: Settings) -> dict[str, str]:
 
 def environment(service: Service, settings: Settings) -> dict[str, str]:
     """What stands in the service's environment for each secret, its own or nothing, so that `.env` is not asked."""
-    return dict.fromkeys(env_file.SECRETS, "") | secrets(service, settings)
+    return dict.fromkeys(env_file.ALL, "") | secrets(service, settings)
 
 
 def _revealed(value: SecretStr | str) -> str:

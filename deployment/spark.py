@@ -53,6 +53,7 @@ def worker(settings: "Settings") -> Command:
     """The worker, with all cores."""
     work = settings.state / "spark" / "work"
     work.mkdir(parents=True, exist_ok=True)
+    work.chmod(0o700)  # an executor keeps the login of another Kafka in it
     # Of several containers each goes by its own address: the name of the service is that of all.
     host = () if settings.containers else ("--host", settings.loopback)
     options = (*host, "--memory", WORKER_MEMORY[settings.memory_profile])

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from functools import partial
 from http.client import HTTPException
 from types import FrameType
@@ -16,13 +17,15 @@ from xmlrpc.client import Fault
 from alerts.rules import load as load_alerts
 from crypto_pipeline.gold._rules import load as load_rules
 from crypto_pipeline.indicators._file import load as load_indicators
-from deployment import env_file, health, messages, ports, processes, spark, supervise
+from deployment import certificates, env_file, health, messages, ports, probes, processes, spark, supervise
 from deployment.console import STATUS_MARK
 from deployment.paths import home, set_environment
 from deployment.preview import Preview
 from deployment.services import table
 from deployment.stop import stop
 from deployment.supervise import Supervisor
+from shared.markers import BEGUN
+from shared.retention import load_rules as load_retention
 from shared.settings import Settings, SettingsError
 from shared.yaml_file import YamlFileError
 
@@ -67,17 +70,33 @@ def _interrupted(_number: int, _frame: FrameType | None) -> NoReturn:
 def configured(mode: str) -> Settings:
     """The settings, once `.env` is whole.
 
-    Raises `SettingsError` for a wrong one, or `YamlFileError` for a wrong `indicators.yaml` or `alerts.yaml`, or a
-    `signals.yaml` that cannot be read, before anything is written or restarted.
+    Raises `SettingsError` for a wrong one, or `YamlFileError` for a wrong `indicators.yaml`, `alerts.yaml` or
+    `retention.yaml`, or a `signals.yaml` that cannot be read, before anything is written or restarted.
     """
     given = Settings.load()
     given.check()
+    _check_login(given)
     load_rules(given.signals_file, load_indicators(given.indicators_file))
     load_alerts(given.alerts_file)
+    load_retention(given)
+    if given.public_host:
+        certificates.check(given, datetime.now(UTC))
     made = env_file.ensure(mode)
     if made:
         say(f"Made {', '.join(made)} in {home() / '.env'} (mode 600).")
     return Settings.load()
+
+
+def _check_login(settings: Settings) -> None:
+    """Whether another Kafka knows us. One that is away is no fault: streaming waits for it."""
+    if not settings.broker.has_login:
+        return
+    try:
+        probes.kafka(settings)
+    except probes.LoginRefusedError as refused:
+        raise SettingsError(f"Wrong setting: {refused}.") from None
+    except probes.UnhealthyError as away:
+        say(f"– Kafka: {away}. Streaming keeps what comes on its disk until it is there.")
 
 
 def _start(settings: Settings, supervisor: Supervisor) -> bool:
@@ -86,6 +105,11 @@ def _start(settings: Settings, supervisor: Supervisor) -> bool:
     if Supervisor(other).running() or processes.ours(other):
         say(f"Stopping the {other.name} deployment, which uses the same ports; its data stays.")
         stop(other, say)
+    if (begun := supervisor.state / BEGUN).exists():
+        raise DeployError(
+            f"A backup was being restored into {begun.parent}, and it is not whole: run the same `crypto restore` "
+            "again, which goes on, or ./cleanup.sh to begin anew."
+        )
     fresh = not supervisor.running()
     orphans = processes.ours(supervisor.state) if fresh else []
     if orphans:

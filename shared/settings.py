@@ -4,7 +4,10 @@ A setting is the upper-case name of its field: `KAFKA_PORT=19092 ./deploy.sh`, o
 the first of these that has it: the environment, `.env.<ENVIRONMENT>`, `.env`, a file of its name in `SECRETS_DIR`.
 """
 
+import ipaddress
 import os
+import re
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self, get_args
@@ -14,6 +17,8 @@ from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.broker import EVENT_HUBS_USER, Broker
+
 PROJECT = Path(__file__).resolve().parent.parent
 
 LogFormat = Literal["text", "json"]
@@ -21,6 +26,10 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Account = Literal["streaming", "lake", "reader"]
 """An account in our MinIO: streaming's; that of Spark and Dagster, which fill the lake; that of all who only read."""
 Symbols = Annotated[str, BeforeValidator(lambda value: str(value).strip())]
+
+_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
+"""A host's name, or an IPv4 address."""
+_PLACES = re.compile(r"[^\s:,]+:\d{1,5}(,[^\s:,]+:\d{1,5})*")
 
 
 def home() -> Path:
@@ -74,12 +83,19 @@ def secret(name: str) -> str:
     return value
 
 
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
+
+
 class SettingsError(Exception):
     """A setting that cannot be used; the message says which, why, and what would be right."""
 
 
 class Settings(BaseSettings):
-    """The settings of one deployment. Ports are all on loopback unless `bind_address` says otherwise."""
+    """The settings of one deployment. Ports are all on loopback; `public_host` opens others to the network."""
 
     model_config = SettingsConfigDict(env_file_encoding="utf-8", extra="ignore", frozen=True)
 
@@ -122,7 +138,14 @@ class Settings(BaseSettings):
     clickhouse_trades_port: Port = 8030
 
     kafka_bootstrap_servers: str = ""
-    """Another Kafka than the one that `deploy.sh` starts: `host:port[,host:port]`."""
+    """Another Kafka than the one that `deploy.sh` starts, without a login: `host:port[,host:port]`."""
+    kafka_broker: str = ""
+    """The same; with `kafka_password` over TLS and with a login: Azure Event Hubs, or one of ours that is public."""
+    kafka_username: str = ""
+    """Who we are there; empty: `$ConnectionString`, as Event Hubs wants it."""
+    kafka_password: SecretStr = SecretStr("")
+    kafka_ca: Path | None = None
+    """A PEM file: the authority that signed the broker's certificate, where it is no public one."""
     kafka_topic: str = ""
     """One topic for everything, keyed by symbol, where topics are few (Azure Event Hubs). Empty: a topic a symbol."""
     kafka_linger_ms: Annotated[int, Field(ge=0, le=1000)] = 50
@@ -146,6 +169,12 @@ class Settings(BaseSettings):
     s3_reader_access_key: str = ""
     s3_reader_secret_key: SecretStr = SecretStr("")
     """The account in our MinIO that may read the bucket and nothing else: give it to who does research elsewhere."""
+    backup_s3_endpoint: str = ""
+    """The object store of `crypto backup --to s3://…`: `https://host`; empty: Amazon's."""
+    backup_s3_access_key: str = ""
+    backup_s3_secret_key: SecretStr = SecretStr("")
+    """Its keys; empty: as Amazon's own tools find theirs."""
+    backup_s3_region: str = "us-east-1"
     postgres_host: str = "127.0.0.1"
     postgres_user: str = "crypto"
     postgres_password: SecretStr = SecretStr("")
@@ -173,6 +202,33 @@ class Settings(BaseSettings):
 
     grafana_admin_password: SecretStr = SecretStr("")
 
+    public_host: str = ""
+    """What this machine is called by others. It opens what follows to the network, by TLS and a login."""
+    public_address: str = "0.0.0.0"  # noqa: S104 (only where public_host is set)
+    """Where those ports listen."""
+    public_user: str = "crypto"
+    public_password: SecretStr = SecretStr("")
+    """With `public_user` the login of the pages: dashboard, Dagster, Spark, Prometheus."""
+    public_token: SecretStr = SecretStr("")
+    """The same for programs, as `Authorization: Bearer …`, at the dashboard alone."""
+    public_kafka_password: SecretStr = SecretStr("")
+    """With `public_user` the login at Kafka, from the network alone."""
+    public_dashboard_port: Port = 18050
+    public_dagster_port: Port = 13000
+    public_spark_ui_port: Port = 14040
+    public_spark_master_ui_port: Port = 18080
+    public_minio_port: Port = 19000
+    public_minio_console_port: Port = 19001
+    public_prometheus_port: Port = 19090
+    public_grafana_port: Port = 13001
+    public_kafka_port: Port = 19092
+    public_postgres_port: Port = 15432
+    kafka_login_port: Port = 9096
+    """Where Kafka takes in, on loopback, who comes by `public_kafka_port`."""
+    tls_certificate: Path | None = None
+    """A certificate of yours, with its chain, instead of one that is made; and its key. PEM files."""
+    tls_key: Path | None = None
+
     symbols_file: Path = PROJECT / "config" / "symbols.yaml"
     active_symbols: Symbols = ""
     """Comma-separated symbols that are streamed instead of the enabled ones of `symbols.yaml`."""
@@ -180,6 +236,7 @@ class Settings(BaseSettings):
     portfolio_file: Path = PROJECT / "config" / "portfolio.yaml"
     signals_file: Path = PROJECT / "config" / "signals.yaml"
     alerts_file: Path = PROJECT / "config" / "alerts.yaml"
+    retention_file: Path = PROJECT / "config" / "retention.yaml"
     stream_memory_mb: Annotated[int, Field(ge=8)] = 256
     """What the streaming service may hold in memory while Kafka is away; beyond it, events spool to disk, in order."""
     stream_spool_mb: Annotated[int, Field(ge=0)] = 20_000
@@ -235,7 +292,19 @@ class Settings(BaseSettings):
 
     @property
     def kafka(self) -> str:
-        return self.kafka_bootstrap_servers or f"{self.host('kafka')}:{self.kafka_port}"
+        return self.kafka_broker or self.kafka_bootstrap_servers or f"{self.host('kafka')}:{self.kafka_port}"
+
+    @property
+    def is_kafka_elsewhere(self) -> bool:
+        """Whether it is another one than ours."""
+        return bool(self.kafka_broker or self.kafka_bootstrap_servers)
+
+    @property
+    def broker(self) -> Broker:
+        """Kafka, with the login where there is one."""
+        if not self.kafka_broker or not self.kafka_password.get_secret_value():
+            return Broker(self.kafka)
+        return Broker(self.kafka, self.kafka_username or EVENT_HUBS_USER, self.kafka_password, self.kafka_ca)
 
     @property
     def loopback(self) -> str:
@@ -339,11 +408,11 @@ class Settings(BaseSettings):
             raise SettingsError(f"A file of settings ({place}) cannot be read as UTF-8: {error}. Mend it.") from None
 
     def check(self) -> None:
-        """Whether a deployment can start with these secrets; one that `deploy.sh` makes may be missing.
+        """Whether a deployment can start with these settings; a secret that `deploy.sh` makes may be missing.
 
         Raises `SettingsError`, which names each fault, its place and its cure.
         """
-        faults = []
+        faults = [*self._kafka_faults(), *self._public_faults()]
         for name in ("S3_ACCESS_KEY", "S3_SECRET_KEY"):
             if self.s3_endpoint and not _found(name)[1]:
                 where = _found("S3_ENDPOINT")[0]
@@ -357,6 +426,31 @@ class Settings(BaseSettings):
                     faults.append(f"{name} in {where} has {len(value)} characters, and MinIO takes 8 to 40. {cure}")
         if faults:
             raise SettingsError(f"Wrong setting: {'; '.join(faults)}.")
+
+    def _kafka_faults(self) -> Iterator[str]:
+        where = _found("KAFKA_BROKER")[0]
+        if self.kafka_broker and not _PLACES.fullmatch(self.kafka_broker):
+            yield f"KAFKA_BROKER in {where} is {self.kafka_broker!r}, and must be host:port"
+        for name in ("KAFKA_USERNAME", "KAFKA_PASSWORD"):
+            if not self.kafka_broker and (given := _found(name)[0]):
+                yield f"{name} in {given} needs KAFKA_BROKER, the host:port that it is for"
+        if self.kafka_broker and self.kafka_username and not self.kafka_password.get_secret_value():
+            yield f"KAFKA_PASSWORD is missing, and KAFKA_USERNAME in {_found('KAFKA_USERNAME')[0]} needs it"
+        if self.kafka_ca and not self.kafka_ca.is_file():
+            yield f"KAFKA_CA in {_found('KAFKA_CA')[0]} is {self.kafka_ca}: no file"
+
+    def _public_faults(self) -> Iterator[str]:
+        if not self.containers and not _is_loopback(self.bind_address):
+            where = _found("BIND_ADDRESS")[0]
+            yield (
+                f"BIND_ADDRESS in {where} is {self.bind_address}, where all would be open to a network without a "
+                "login. Take it out, and set PUBLIC_HOST to what this machine is called there"
+            )
+        if self.public_host and not _NAME.fullmatch(self.public_host):
+            where = _found("PUBLIC_HOST")[0]
+            yield f"PUBLIC_HOST in {where} is {self.public_host!r}, and must be a name or IPv4 address, without a port"
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            yield "TLS_CERTIFICATE and TLS_KEY belong together, and only one is set"
 
 
 @lru_cache(maxsize=1)

@@ -202,6 +202,16 @@ def named_symbols(path: Path) -> tuple[Symbol, ...]:
     return tuple(entry for entry in named_entries(path) if isinstance(entry, Symbol))
 
 
+def symbols_by_tier(path: Path) -> dict[str, tuple[str, ...]]:
+    """The symbols that each tier of the file names itself; a selector's are of none. Raises `SymbolsFileError`."""
+    _parsed(path)  # whether the file is right
+    file, _ = yaml_file.load(path, _File, SymbolsFileError, "`tiers`, each a list of symbols", _without_tag)
+    return {
+        tier: tuple(entry.symbol for entry in entries if isinstance(entry, Symbol))
+        for tier, entries in file.tiers.items()
+    }
+
+
 def resolved(watchlist: Watchlist, listed: Mapping[str, Iterable[Listed]]) -> Resolved:
     """What a watchlist streams, given what each exchange lists.
 

@@ -16,6 +16,9 @@ TOPIC_IDS = "topic_ids"
 BUCKETS = "buckets"
 """The note that keeps, in each commit, over how many files of a partition its rows were spread."""
 
+CONTRACTS = "contracts"
+"""The note that keeps, in each commit, by which version of the contracts it was written."""
+
 BATCH_ID = "batch_id"
 """The note that says which batch of messages was the newest that a commit's rows were made of."""
 

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ from kafka.errors import (
 
 from shared import symbol_manager
 from shared.events import AnyEvent, message_key
+from shared.retention import load_kafka
 from shared.settings import Settings
 from streaming.metrics import Metrics
 from streaming.quick_producer import QuickProducer
@@ -35,7 +37,6 @@ from streaming.spool import SHOWN_BYTES, Record, Segment, Spool, SpoolFull
 
 log = logging.getLogger(__name__)
 
-RETENTION_MS = 48 * 3600 * 1000
 DELIVERY_TIMEOUT_MS = 2**31 - 1
 """24 days: a message is tried again for as long as the process lives."""
 BATCH_BYTES = 128 * 1024
@@ -105,7 +106,8 @@ class EventProducer:
     """
 
     def __init__(self, settings: Settings, metrics: Metrics, spool: Spool | None = None) -> None:
-        self._servers = settings.kafka
+        self._broker = settings.broker
+        self._topic_configs = _topic_configs(settings)
         self._linger_ms = settings.kafka_linger_ms
         self._limit = settings.stream_memory_mb * 1024 * 1024
         self._metrics = metrics
@@ -159,7 +161,7 @@ class EventProducer:
 
     def _connect(self) -> Any:
         return QuickProducer(
-            bootstrap_servers=self._servers,
+            **self._broker.client(),
             client_id="crypto-streaming",
             acks="all",
             enable_idempotence=True,
@@ -167,7 +169,7 @@ class EventProducer:
             delivery_timeout_ms=DELIVERY_TIMEOUT_MS,
             linger_ms=self._linger_ms,
             batch_size=BATCH_BYTES,
-            compression_type="zstd",
+            compression_type=self._broker.compression,
             max_block_ms=5_000,
             bootstrap_timeout_ms=5_000,
             reconnect_backoff_max_ms=2_000,
@@ -175,13 +177,11 @@ class EventProducer:
         )
 
     def _create(self, topics: list[str]) -> None:
-        admin = KafkaAdminClient(
-            bootstrap_servers=self._servers, client_id="crypto-streaming", bootstrap_timeout_ms=5_000
-        )
+        admin = KafkaAdminClient(**self._broker.client(), client_id="crypto-streaming", bootstrap_timeout_ms=5_000)
         try:
             there = set(admin.list_topics())
             wanted = {
-                topic: {"num_partitions": 1, "replication_factor": 1, "configs": {"retention.ms": str(RETENTION_MS)}}
+                topic: {"num_partitions": 1, "replication_factor": 1, "configs": self._topic_configs}
                 for topic in topics
                 if topic not in there
             }
@@ -326,7 +326,7 @@ class EventProducer:
                 log.error(
                     "Kafka at %s does not take in enough: %d MB wait in memory, %d MB in the spool, and there is no "
                     "more room; reading from the exchange has stopped",
-                    self._servers,
+                    self._broker.servers,
                     self._bytes >> 20,
                     self._spool.bytes >> 20 if self._spool else 0,
                 )
@@ -471,7 +471,7 @@ class EventProducer:
         elif not self._is_away and now - self._last_progress > AWAY_SECONDS:
             self._is_away = True
             where = "the spool on disk" if self._spool else f"memory, up to {self._limit >> 20} MB"
-            log.error("Kafka at %s takes in nothing: messages wait in %s", self._servers, where)
+            log.error("Kafka at %s takes in nothing: messages wait in %s", self._broker.servers, where)
 
     def close(self, timeout: float) -> int:
         """Send what waits, for `timeout` seconds at most, and put the rest into the spool.
@@ -485,7 +485,7 @@ class EventProducer:
             try:
                 self._producer.flush(timeout)
             except KafkaError:
-                log.warning("Kafka at %s did not take in everything within %.0f s", self._servers, timeout)
+                log.warning("Kafka at %s did not take in everything within %.0f s", self._broker.servers, timeout)
             self._collect()
         if self._spool is not None:
             try:
@@ -512,3 +512,11 @@ def _end(producer: Any) -> None:
         producer.close(timeout=0)
     except KafkaError:
         producer._sender.force_close()  # `close` has given up before it came to this
+
+
+def _topic_configs(settings: Settings) -> dict[str, str]:
+    """What a topic is made with: in another Kafka than ours how long it is kept; ours is told that itself."""
+    if not settings.is_kafka_elsewhere:
+        return {}
+    keep, _ = load_kafka(settings.retention_file)
+    return {"retention.ms": str(keep // timedelta(milliseconds=1))}

@@ -227,7 +227,7 @@ def replay(
             done += piece.size
             on_progress(done, total)
     except KafkaError as error:
-        raise ReplayError(f"Kafka at {settings.kafka} cannot be used ({type(error).__name__}): start it.") from None
+        raise ReplayError(f"{settings.broker.trouble(error)}.") from None
     finally:
         producer.close(timeout=2)
     journal.remove()

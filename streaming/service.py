@@ -130,7 +130,7 @@ class Service:
         try:
             self._producer.prepare(topics)
         except (KafkaError, OSError) as error:
-            log.warning("Kafka at %s cannot be used yet (%s)", self._settings.kafka, type(error).__name__)
+            log.warning("%s; what comes waits in the spool", self._settings.broker.trouble(error))
 
     def _attend(self, name: str) -> None:
         """Repair the gaps of an exchange, and follow what it lists."""

@@ -13,7 +13,7 @@ from xdist.scheduler import LoadScopeScheduling
 from deployment import chromium
 from tests.servers import KafkaServer, MinioServer, PostgresServer, running_kafka
 
-WORKS = ("crypto_pipeline", "chaos", "integration", "docker")
+WORKS = ("crypto_pipeline", "chaos", "drills", "integration", "docker")
 """What wants the whole machine, in the order in which it runs, one after the other."""
 
 

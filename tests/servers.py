@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
@@ -20,7 +21,7 @@ from botocore.config import Config
 from kafka import KafkaConsumer, TopicPartition
 from pydantic import SecretStr
 
-from deployment import jars, kafka, minio, postgres, probes
+from deployment import certificates, jars, kafka, minio, postgres, probes
 from deployment.command import Command
 from deployment.console import Console
 from deployment.paths import child_environment
@@ -71,6 +72,12 @@ class Server:
         except probes.UnhealthyError:
             return False
         return True
+
+    @property
+    def pid(self) -> int:
+        """Of its first process."""
+        assert self._process is not None
+        return self._process.pid
 
     def shown(self) -> str:
         """What it shows to others: the command lines of its processes, and its log."""
@@ -134,7 +141,7 @@ class KafkaServer(Server):
 
     def has(self, topic: str) -> bool:
         """Whether there is such a topic."""
-        consumer = KafkaConsumer(bootstrap_servers=self.settings.kafka)
+        consumer = KafkaConsumer(**self.settings.broker.client())
         try:
             return topic in consumer.topics()
         finally:
@@ -142,7 +149,7 @@ class KafkaServer(Server):
 
     def read(self, topic: str, count: int, seconds: float = 30) -> list[tuple[bytes, bytes, list[tuple[str, bytes]]]]:
         """Key, value and headers of what a topic of one partition holds now, at least `count` messages, in order."""
-        consumer = KafkaConsumer(bootstrap_servers=self.settings.kafka, auto_offset_reset="earliest")
+        consumer = KafkaConsumer(**self.settings.broker.client(), auto_offset_reset="earliest")
         found: list[tuple[bytes, bytes, list[tuple[str, bytes]]]] = []
         try:
             partition = TopicPartition(topic, 0)
@@ -157,6 +164,47 @@ class KafkaServer(Server):
         finally:
             consumer.close()
         return found
+
+
+class HubServer(KafkaServer):
+    """A broker as Azure Event Hubs is one to its clients: SASL_SSL alone, PLAIN, and this user."""
+
+    PASSWORD = 'Endpoint=sb://test.servicebus.windows.net/;SharedAccessKeyName=all;SharedAccessKey=a+b/"c\\d='
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        certificates.ensure(folder / "keys", "127.0.0.1", datetime.now(UTC))
+        self.settings = Settings(
+            kafka_broker=self.settings.kafka,
+            kafka_username="$ConnectionString",
+            kafka_password=SecretStr(self.PASSWORD),
+            kafka_ca=folder / "keys" / "ca.pem",
+            kafka_port=self.settings.kafka_port,
+            kafka_controller_port=self.settings.kafka_controller_port,
+            memory_profile="6g",
+        )
+        self._command = self._over_tls
+
+    def _over_tls(self) -> Command:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(kafka, "properties", self._properties)
+            return kafka.command(self.settings)
+
+    def _properties(self, settings: Settings, template: str) -> str:
+        plain = _properties_of_kafka(settings, template)
+        escaped = self.PASSWORD.replace("\\", "\\\\").replace('"', '\\"').replace("\\", "\\\\")
+        module = "org.apache.kafka.common.security.plain.PlainLoginModule"
+        return (
+            plain.replace("PLAINTEXT:PLAINTEXT", "PLAINTEXT:SASL_SSL")
+            + "\nsasl.enabled.mechanisms=PLAIN\nsasl.mechanism.inter.broker.protocol=PLAIN"
+            + f"\nssl.keystore.type=PEM\nssl.keystore.location={self._folder}/keys/server.pem"
+            + f"\nssl.truststore.type=PEM\nssl.truststore.location={self._folder}/keys/ca.pem"
+            + f'\nlistener.name.plaintext.plain.sasl.jaas.config={module} required username="$ConnectionString"'
+            + f' password="{escaped}" user_$ConnectionString="{escaped}";\n'
+        )
+
+
+_properties_of_kafka = kafka.properties
 
 
 def running_kafka(folder: Path) -> Iterator[KafkaServer]:

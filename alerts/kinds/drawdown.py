@@ -6,17 +6,21 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from alerts.kinds._kind import AskedRule, Finding, Percent, Sources, listed
+from alerts.kinds._portfolios import VALUED_NOW
 
-_LATEST = """
-    select distinct on (portfolio) portfolio, drawdown, value
-    from gold.portfolio_performance
-    where asset = 'TOTAL' and drawdown is not null
-    order by portfolio, day desc
-"""
+_LATEST = f"""
+    with {VALUED_NOW}
+    select portfolio, value_now as value, least((1 + drawdown) * (value_now / value_then)::float8 - 1, 0) as drawdown
+    from valued_now
+    where drawdown is not null
+"""  # noqa: S608 (our own words)
 
 
 class Drawdown(AskedRule):
-    """Fires where a portfolio's value lies `percent` or more below its highest; resolves when it does not."""
+    """Fires where a portfolio's value lies `percent` or more below its highest; resolves when it does not.
+
+    The value is that of the newest candles, the highest that of `gold.portfolio_performance`.
+    """
 
     kind: Literal["drawdown"]
     percent: Percent = 10

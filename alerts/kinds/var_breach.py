@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from typing import Literal
 
 from alerts.kinds._kind import AskedRule, Finding, Sources, SymbolRule, listed, market
+from alerts.kinds._portfolios import VALUED_NOW
 
-_LOSSES = """
-    with foretold as (
+_LOSSES = f"""
+    with {VALUED_NOW},
+    foretold as (
         select distinct on (exchange, subject_kind, subject)
                exchange, subject_kind, subject, as_of, value, horizon
         from gold.risk_metrics
@@ -15,7 +17,8 @@ _LOSSES = """
         order by exchange, subject_kind, subject, as_of desc
     )
     select f.*, to_char(f.as_of at time zone 'UTC', 'YYYY-MM-DD HH24:MI') as begins,
-           coalesce(1 - newest.close / nullif(base.close, 0), -day.return_day) as loss
+           coalesce(1 - newest.close / nullif(base.close, 0),
+                    1 - (1 + day.return_day) * coalesce(moved.value_now / moved.value_then, 1)::float8) as loss
     from foretold as f
     left join lateral (
         select close from silver.fact_ohlcv as c
@@ -31,14 +34,16 @@ _LOSSES = """
     ) as newest on true
     left join gold.portfolio_performance as day
         on f.subject_kind = 'portfolio' and day.portfolio = f.subject and day.asset = 'TOTAL' and day.day = f.as_of
-"""
+    left join valued_now as moved on moved.portfolio = day.portfolio and moved.day = day.day and not moved.is_closed
+"""  # noqa: S608 (our own words)
 
 
 class VarBreach(AskedRule, SymbolRule):
     """Fires where what was lost since the end of the window of the newest value at risk is greater than that.
 
-    Of a symbol: within the next hour, by its candles of a minute. Of a portfolio: within the next UTC day. Each hour
-    or day is told by itself, and resolves when the loss is no longer greater, or the next value at risk is there.
+    Of a symbol: within the next hour, by its candles of a minute. Of a portfolio: within the next UTC day, by the
+    newest candles of what it holds. Each hour or day is told by itself, and resolves when the loss is no longer
+    greater, or the next value at risk is there.
     """
 
     kind: Literal["var_breach"]

@@ -1,16 +1,18 @@
 """Bronze: Kafka to Hudi, one multi-asset of which any part can be materialized."""
 
+import json
 from collections.abc import Iterator
 from functools import partial
 
 import dagster as dg
 
 from crypto_pipeline.assets import specs
-from crypto_pipeline.bronze import quarantine
+from crypto_pipeline.bronze import expired, quarantine
 from crypto_pipeline.bronze.common import CANNOT_BE_PARSED
 from crypto_pipeline.conflicts import ANOTHER_WRITER, conflicts_retried
 from crypto_pipeline.ingest import Ingested, ingest, sources
 from crypto_pipeline.spark import SparkConnect, tagged
+from shared.markers import KAFKA_LEFT
 from shared.settings import settings
 from shared.tables import Table
 
@@ -19,7 +21,8 @@ TOPICS = dg.AssetSpec(
     dg.AssetKey(["kafka", "crypto_raw"]),
     group_name="kafka",
     kinds={"kafka"},
-    description="**One message per event.** A topic a symbol, written by the streaming service, kept for 48 hours.",
+    description="**One message per event.** A topic a symbol, written by the streaming service, and kept for as long "
+    "as config/retention.yaml says.",
 )
 
 QUARANTINE = dg.AssetSpec(
@@ -31,6 +34,14 @@ QUARANTINE = dg.AssetSpec(
     metadata=specs.metadata(quarantine.TABLE, settings().bucket),
 )
 """Each table writes to it what it refuses, so it needs no run of its own."""
+EXPIRED = dg.AssetSpec(
+    specs.key(expired.TABLE),
+    group_name="bronze",
+    kinds={"spark", "hudi"},
+    description=specs.description(expired),
+    metadata=specs.metadata(expired.TABLE, settings().bucket),
+)
+"""The job `retention` writes to it what it lets go of."""
 
 
 class BronzeConfig(dg.Config):
@@ -67,14 +78,16 @@ def bronze(
     """Read what is new in Kafka once, and write each table with its offsets in one commit."""
     wanted = [module for module in MODULES if specs.key(module.TABLE) in context.selected_asset_keys]
     where = settings()
+    left = where.state / KAFKA_LEFT
     with spark.lakehouse("bronze", context.run_id) as lake:
         bring = partial(
             ingest,
             lake,
             wanted,
-            where.kafka,
+            where.broker,
             where.kafka_topic,
             skip_expired=config.skip_expired_offsets,
+            left=json.loads(left.read_text()) if left.exists() else {},
             progress=context.log.info,
             working_on=lambda table: tagged(lake, table, context.run_id),
         )

@@ -9,10 +9,12 @@ import dagster as dg
 from pydantic import Field
 
 from crypto_pipeline.assets import specs
-from serving.tables import Served, served
+from serving.tables import CANDLES, Served, served
 from serving.writer import Written
 
 Database = Literal["postgres", "clickhouse"]
+_AWAITED = (CANDLES, "gold.signals", "gold.anomalies")
+"""Served first: alerts wait for them, after a run of gold before all its other tables."""
 LOOKED_AT = "looked_at"
 """Since when the rows of a materialization are: what the lake got later is not among them."""
 
@@ -50,8 +52,9 @@ def asset_specs(database: Database, called: str, name: Callable[[Served], str]) 
 
 
 def wanted(context: dg.AssetExecutionContext, config: ServingConfig, database: Database) -> list[Served]:
-    """The tables of a run. Raises `dg.Failure` where `reload` names another."""
+    """The tables of a run, those first for which alerts wait. Raises `dg.Failure` where `reload` names another."""
     found = [table for table in served().values() if key(table, database) in context.selected_asset_keys]
+    found.sort(key=lambda table: table.full_name not in _AWAITED)
     if unknown := set(config.reload) - {table.full_name for table in found}:
         raise dg.Failure(f"{', '.join(sorted(unknown))} is not filled by this run: see `reload`.", allow_retries=False)
     return found

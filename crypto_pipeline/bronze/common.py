@@ -19,10 +19,17 @@ EVENT_COLUMNS = (
     Column("event_time", "timestamp", "when it happened by the exchange's clock; null where it gives none"),
     Column("published_at", "timestamp", "when the exchange sent it, where it says so"),
     Column("received_at", "timestamp", "when we had it; null for archive and REST"),
+    Column(
+        "kafka_time",
+        "timestamp",
+        "when Kafka had it; null where it came another way, or before this was kept",
+    ),
     Column("ingested_at", "timestamp", "when the row was written"),
     Column("source", "string", "websocket, rest or archive"),
     Column("connection_id", "string", "the connection that brought it"),
 )
+OF_ITS_WAY = ("kafka_time", "ingested_at")
+"""The columns that say when a row came by here, not what it is: brought again it has others."""
 BROKEN_RULES = Column(
     "broken_rules", "array<string>", "names of the marks that this row breaks; null where it was not checked"
 )
@@ -59,7 +66,7 @@ _PLAIN = r"^-?[0-9]{1,20}([.][0-9]{1,18})?$"
 
 
 def events_of(messages: DataFrame, event: type[msgspec.Struct]) -> DataFrame:
-    """The messages of one kind of event, a column for each of its fields, typed, and `ingested_at`.
+    """The messages of one kind of event, a column for each of its fields, typed, `kafka_time` and `ingested_at`.
 
     `messages` has `value` (JSON), `stream`, and where it came from. A message that is no such event (not JSON, a field
     missing or of another type, a number that `decimal(38, 18)` cannot hold exactly) is a row with a `fault`.
@@ -72,13 +79,14 @@ def events_of(messages: DataFrame, event: type[msgspec.Struct]) -> DataFrame:
     whole = F.struct(*[name for name in messages.columns if name != "stream"]).alias(MESSAGE)
     # `inline` keeps the planner from copying the parser into every expression that uses a field.
     mine = messages.filter(F.col("stream") == F.lit(event.__struct_config__.tag))
-    rows = mine.select(whole, F.inline(F.array(parsed)))
+    rows = mine.select(whole, "kafka_time", F.inline(F.array(parsed)))
     is_fault = F.col(_CORRUPT).isNotNull()
     for name in wanted:
         is_fault = is_fault | _is_wrong(F.col(name), name, fields[name])
     return rows.select(
         F.when(is_fault, F.lit(CANNOT_BE_PARSED)).alias(FAULT),
         MESSAGE,
+        "kafka_time",
         *[_typed(F.col(name), name, fields[name]).alias(name) for name in wanted],
         F.current_timestamp().alias("ingested_at"),
     )

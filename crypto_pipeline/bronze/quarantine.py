@@ -7,7 +7,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from crypto_pipeline.bronze.common import CANNOT_BE_PARSED, FAULT, MESSAGE
+from crypto_pipeline.bronze.common import CANNOT_BE_PARSED, FAULT, MESSAGE, OF_ITS_WAY
 from shared.tables import Column, Table
 
 UNKNOWN_STREAM = "unknown_stream"
@@ -46,7 +46,7 @@ def build(rows: DataFrame, table: Table) -> DataFrame:
     """A row for each rule that a row breaks, or for the message that is none."""
     broken = F.array_compact(F.array(*[F.when(~_holds(sql), F.lit(name)) for name, sql in table.rules.items()]))
     is_fault = F.col(FAULT).isNotNull()
-    whole = F.to_json(F.struct(*[F.col(name) for name in table.column_names if name != "ingested_at"]))
+    whole = F.to_json(F.struct(*[F.col(name) for name in table.column_names if name not in OF_ITS_WAY]))
     # From the row, not from our clock: the same row refused again tomorrow is the same row.
     times = [F.col(name) for name in ("received_at", "event_time") if name in table.column_names]
     day = F.date_format(F.coalesce(*times, F.lit(None)), "yyyy-MM-dd")

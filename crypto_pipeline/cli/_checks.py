@@ -17,8 +17,10 @@ from crypto_pipeline.indicators._file import load as load_plan
 from deployment import docker, health, ports, preflight, processes, services
 from deployment.supervise import Supervisor
 from shared.disk import WARNING_PERCENT, imports_wait, lake_disk
+from shared.retention import load_rules as load_retention
 from shared.settings import Settings, SettingsError
 from shared.symbol_manager import Selector, Symbol, SymbolsFileError, load_watchlist
+from shared.yaml_file import YamlFileError
 from streaming.connection import explained
 from streaming.exchange import Exchange, UnparsableMessage, check_exchanges, exchanges
 from streaming.feed import addresses
@@ -50,6 +52,7 @@ def checks() -> Iterator[Check]:
     yield from disk(settings)
     yield from _ports(settings)
     yield _indicators(settings)
+    yield _retention(settings)
     yield from portfolios(settings)
     yield from signals(settings)
     yield alerts(settings)
@@ -109,6 +112,14 @@ def _indicators(settings: Settings) -> Check:
     except IndicatorsFileError as error:
         return Check("fault", "indicators", str(error))
     return Check("ok", "indicators", f"{len(columns)} columns in {settings.indicators_file}")
+
+
+def _retention(settings: Settings) -> Check:
+    try:
+        load_retention(settings)
+    except YamlFileError as error:
+        return Check("fault", "retention", str(error))
+    return Check("ok", "retention", f"as {settings.retention_file} says")
 
 
 def portfolios(settings: Settings) -> Iterator[Check]:

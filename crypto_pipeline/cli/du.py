@@ -26,7 +26,8 @@ def du(
     `older` are versions of files that newer ones replaced: the job `maintenance` removes them, so they do not pile up.
     Growth is that of the data of the last seven days by their own time, for an import of past years is none; `over`
     says of how much time it is the mean, where there is less, or a table has partitions of months. Days until full are
-    what is free by the growth of the lake: Kafka and Prometheus keep no more than they may.
+    what is free by the growth of the lake: Kafka and Prometheus keep no more than they may, and what
+    `config/retention.yaml` lets go of grows until it is as old as it is kept.
 
     `--by day` is by the data's own time (UTC), or month where a table is kept by months. `--by symbol` is a share by
     rows, for the file of a table holds many symbols; it opens every file, and so takes longer. Where the lake lies in

@@ -7,7 +7,7 @@ import typer
 
 
 def import_(
-    kind: Annotated[Literal["trades", "agg-trades", "klines"], typer.Argument(help="What the files hold.")],
+    kind: Annotated[Literal["trades", "agg-trades", "klines", "depth"], typer.Argument(help="What the files hold.")],
     paths: Annotated[
         list[Path], typer.Argument(help="Files (zip, CSV or Parquet), or folders of them.", show_default=False)
     ],
@@ -19,8 +19,9 @@ def import_(
 ) -> None:
     """Load files of Binance's public archive (data.binance.vision), daily and monthly, or of `crypto export`.
 
-    Of exports it takes CSV and Parquet of trades and of candles of 1m (`klines`). Trades in Parquet come back as they
-    were stored, also with when they were received; all else as from the archive.
+    Of exports it takes CSV and Parquet of trades and of candles of 1m (`klines`), and Parquet of books (`depth`).
+    Trades and books in Parquet come back as they were stored, also with when they were received; all else as from the
+    archive.
 
     Each file is checked first: its name, its `.CHECKSUM` where that lies beside it, and the zip itself. Nothing that is
     stored is ever changed: equal rows count as there, differing ones are kept in `bronze.quarantine`. So the same

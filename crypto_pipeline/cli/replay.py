@@ -1,5 +1,6 @@
 """`crypto replay`: a stored range once more, through today's parsers, or to a bot."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -75,6 +76,9 @@ def _send_again(wanted: "Range") -> None:
     from streaming.replay import replay as send_again
 
     chosen = settings()
+    if gone := _expired(wanted, ("raw",)):
+        typer.echo(gone, err=True)
+        raise typer.Exit(1)
     columns = (TextColumn("replaying"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     try:
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
@@ -99,6 +103,27 @@ def _send_again(wanted: "Range") -> None:
         typer.echo(f"{done.refused:,} frames are not understood by today's parsers either, and were not sent.")
 
 
+def _expired(wanted: "Range", names: Sequence[str]) -> str:
+    """What of the range has expired of the raw archive or of tables, in a sentence; empty where nothing has."""
+    from crypto_pipeline import utc
+    from crypto_pipeline.expired import RAW, expired, told
+    from crypto_pipeline.reader import LakeError
+    from shared.settings import settings
+
+    try:
+        record = expired(settings())
+    except LakeError:  # of which the replay itself speaks
+        return ""
+    start, end = utc.moment_of(wanted.start), utc.moment_of(wanted.end)
+    symbols = [name.strip() for name in (wanted.symbol or "").split(",") if name.strip()]
+    for name in names:
+        is_raw = name == RAW
+        days = record.of_raw(wanted.exchange, symbols) if is_raw else record.of_table(name)
+        if said := told("the raw archive" if is_raw else name, days, start, end):
+            return said
+    return ""
+
+
 def _serve(range_: "Range", speed: float | None, port: int, *, at_once: bool) -> None:
     import asyncio
     import time
@@ -107,6 +132,7 @@ def _serve(range_: "Range", speed: float | None, port: int, *, at_once: bool) ->
     from rich.progress import BarColumn, Progress, TextColumn
 
     from crypto_pipeline import utc
+    from crypto_pipeline.expired import TABLES
     from crypto_pipeline.lake_part import shown
     from crypto_pipeline.reader import LakeError
     from crypto_pipeline.replay.server import Options, serve
@@ -133,6 +159,8 @@ def _serve(range_: "Range", speed: float | None, port: int, *, at_once: bool) ->
             def announce(address: str) -> None:
                 for line in _found(wanted, found):
                     says(line)
+                if gone := _expired(range_, TABLES):
+                    says(gone)
                 typer.echo(f"WebSocket  ws://{address}    instead of wss://stream.binance.com:9443")
                 typer.echo(f"REST       http://{address}  instead of https://api.binance.com")
                 progress.update(task, description=f"{waits}; Ctrl-C ends it", completed=0, total=None)

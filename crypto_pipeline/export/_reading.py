@@ -38,7 +38,8 @@ def wanted(symbol: str, exchange: str, data: Data, interval: str, asked: Range) 
     start, end = _reach(part, days)
     there = Range(max(asked.start, start), min(asked.end, end))
     if there.start >= there.end:
-        raise nothing(part)
+        gone = lake_part.expired_of(part)
+        raise NotStoredError(gone) if gone else nothing(part)
     base, quote = (str(days[name][0]) for name in names[:2])
     return Wanted(symbol, base, quote, exchange, data, interval, asked, there)
 
@@ -63,7 +64,8 @@ def missing(wanted: Wanted) -> str:
         return ""
     part = part_of(wanted.symbol, wanted.exchange, wanted.data, wanted.interval, wanted.asked)
     start, end = map(lake_part.shown, wanted.range)
-    return f"Of {lake_part.named(part)} the lake has what lies from {start} to {end}, and that is exported."
+    because = ", for what was before has expired by config/retention.yaml" if lake_part.expired_of(part) else ""
+    return f"Of {lake_part.named(part)} the lake has what lies from {start} to {end}, and that is exported{because}."
 
 
 def _reach(part: Part, days: pa.Table) -> Range:

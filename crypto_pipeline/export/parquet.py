@@ -1,7 +1,7 @@
 """Parquet as the lake's tables are: all their columns, decimals exact (`decimal(38,18)`), times in UTC.
 
 A file a day of trades and books, a file a month of candles: `BTCUSDT-trades-2026-11-20.parquet`,
-`BTCUSDT-5m-2026-11.parquet`. `crypto import` takes trades and candles of 1m back.
+`BTCUSDT-5m-2026-11.parquet`. `crypto import` takes trades, books and candles of 1m back.
 """
 
 from collections.abc import Iterator

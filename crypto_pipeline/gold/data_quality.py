@@ -20,9 +20,9 @@ present day is as far as it is known; a day of the past changes only where somet
 - `gaps_open`, `gaps_lost`: holes on record (`bronze.gaps`) that begin on the day and still mend, or that nobody can
   fill.
 - `latency_*_ms`: percentiles of the streamed rows' way from the exchange, within 2.5 % of the true one: to where we
-  received it, to bronze, and, of minutes, from their end to silver; 1 means 1 ms or less. The stages that a table does
-  not measure are null. When Kafka had a message no table keeps, so that there is none to Kafka; and none to gold, whose
-  rows are written over. `observations` are the rows that the latency to the table's own layer rests on.
+  received it, to Kafka, to bronze, and, of minutes, from their end to silver and to gold (to the first signal on them,
+  so null where there was none); 1 means 1 ms or less. The stages that a table does not measure are null.
+  `observations` are the rows that the latency to the table's own layer rests on.
 """
 
 from collections.abc import Mapping
@@ -45,6 +45,7 @@ from crypto_pipeline.silver.rollup import CONDITION, CONDITIONS, MEASURES
 from shared.tables import Column, Table
 
 PERCENTILES = (50, 95, 99)
+_SINCE = {"silver": "the end of the minute", "gold": "the end of the minute"}
 _LATENCIES = [f"latency_{stage}_p{percent}_ms" for stage in STAGES for percent in PERCENTILES]
 
 TABLE = Table(
@@ -68,7 +69,7 @@ TABLE = Table(
             Column(
                 f"latency_{stage}_p{percent}_ms",
                 "double",
-                f"percentile {percent} from the exchange{' (the minute ends)' if stage == 'silver' else ''} to {stage}",
+                f"percentile {percent} from {_SINCE.get(stage, 'the exchange')} to {stage}",
             )
             for stage in STAGES
             for percent in PERCENTILES

@@ -10,9 +10,16 @@ or of the minute. An hour is counted anew, whole, when a row of it is new; so a 
   (also where clocks disagree and it is below 0), bucket b from 1.05^(b-1) to 1.05^b ms (as DDSketch, Masson et al.,
   VLDB 2019). Only what was streamed counts: REST and archives are no measure of latency.
   - `to_received`: from when the exchange sent a message (`published_at`, else `event_time`) to `received_at`
+  - `to_kafka`: from then (from `received_at` where the exchange gives no time) to `kafka_time`. That is when it was in
+    Kafka's log (`message.timestamp.type=LogAppendTime`, as our broker has it; another's topics may keep the sender's)
   - `to_bronze`: from then (from `received_at` where the exchange gives no time) to `ingested_at`
   - `to_silver`: from the end of a minute to when its row was written: of a candle of the WebSocket's kline that was
     never revised `known_at`, of books and tickers `ingestion_ts` of the closed row as it is now
+  - `to_gold`: from the end of such a candle's minute to `known_at` of the first signal on it (`gold.signals`, of any
+    interval that ends with the minute), whose rows are never written over as the others of gold are. A signal that is
+    found a day later or more, by a rule that was new, is none
+
+What a replay brings again was in Kafka and in bronze when it came again.
 """
 
 from collections.abc import Mapping
@@ -26,13 +33,14 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline.bronze import depth, klines, tickers, trades
 from crypto_pipeline.frames import added, differing
+from crypto_pipeline.gold import signals
 from crypto_pipeline.silver import ohlcv_1m, order_book_1m, ticker_1m
 from shared.tables import Column
 from shared.tables import Table as Contract
 
 GROWTH = 1.05
 """Each bucket's upper bound is so many times the one before."""
-STAGES = ("received", "bronze", "silver")
+STAGES = ("received", "kafka", "bronze", "silver", "gold")
 _HISTOGRAM = "array<struct<bucket:int,count:bigint>>"
 _SERIES = ("table_name", "exchange", "symbol")
 
@@ -62,35 +70,39 @@ TABLE = Contract(
 )
 _BRONZE = (trades.TABLE, tickers.TABLE, depth.TABLE, klines.TABLE)
 _SILVER = (ohlcv_1m.TABLE, order_book_1m.TABLE, ticker_1m.TABLE)
-SOURCES = (*_BRONZE, *_SILVER)
+MEASURED = (*_BRONZE, *_SILVER)
+"""The tables that are described."""
+SOURCES = (*MEASURED, signals.TABLE)
 JOB = "analytics"
 
-_MINUTE = timedelta(minutes=1)
+_MINUTE, _DAY = timedelta(minutes=1), timedelta(days=1)
 
 
 def touched(changes: Mapping[str, DataFrame], _current: DataFrame, _now: datetime) -> DataFrame:
-    """The hours of each table in which rows are new."""
-    hours = [
-        changes[source.full_name].select(F.lit(source.full_name).alias("table_name"), _hour(source)).distinct()
-        for source in SOURCES
-    ]
-    return reduce(lambda left, right: left.unionByName(right), hours)
+    """The hours of each table in which rows are new; of the candles also those with a new signal."""
+    new = [(source, changes[source.full_name]) for source in MEASURED]
+    new.append((ohlcv_1m.TABLE, _signalled(changes["gold.signals"])))
+    hours = [rows.select(F.lit(source.full_name).alias("table_name"), _hour(source)) for source, rows in new]
+    return reduce(lambda left, right: left.unionByName(right), hours).distinct()
 
 
 def needs(keys: DataFrame, _now: datetime) -> DataFrame:
-    """These hours of each table."""
-    hour = F.col("hour_start")
-    return keys.select(
-        F.col("table_name").alias("source"),
-        F.lit(None).cast("string").alias("interval"),
-        hour.alias("start"),
-        hour.alias("end"),
+    """These hours of each table, and the signals on candles that end in those of the candles."""
+    hour, none = F.col("hour_start"), F.lit(None).cast("string").alias("interval")
+    hours = keys.select(F.col("table_name").alias("source"), none, hour.alias("start"), hour.alias("end"))
+    on_candles = keys.filter(F.col("table_name") == ohlcv_1m.TABLE.full_name).select(
+        F.lit(signals.TABLE.full_name).alias("source"), none, (hour - F.lit(_DAY)).alias("start"), hour.alias("end")
     )
+    return hours.unionByName(on_candles)
 
 
 def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame, _now: datetime) -> DataFrame:
     """The hours `keys`, counted anew, as far as they differ from the current ones."""
-    each = [_measured(sources[source.full_name], source) for source in SOURCES]
+    signalled = _signalled(sources["gold.signals"])
+    candles = sources[ohlcv_1m.TABLE.full_name].join(signalled, on=[*_SERIES[1:], "interval_start"], how="left")
+    each = [
+        _measured(candles if source is ohlcv_1m.TABLE else sources[source.full_name], source) for source in MEASURED
+    ]
     rows = reduce(lambda left, right: left.unionByName(right), each).join(
         F.broadcast(keys), on=["table_name", "hour_start"], how="left_semi"
     )
@@ -151,6 +163,7 @@ def _of_bronze() -> dict[str, Expression]:
     return {
         "is_late": F.coalesce(F.array_contains("broken_rules", "is_not_late"), F.lit(False)),
         "received": F.when(is_streamed, _ms(sent, F.col("received_at"))),
+        "kafka": F.when(is_streamed, _ms(F.coalesce(sent, "received_at"), F.col("kafka_time"))),
         "bronze": F.when(is_streamed, _ms(F.coalesce(sent, "received_at"), F.col("ingested_at"))),
     }
 
@@ -163,7 +176,17 @@ def _of_silver(source: Contract) -> dict[str, Expression]:
     return {
         "is_late": F.coalesce(F.col("revision") > 1, F.lit(False)),
         "silver": F.when(is_first, _ms(end, F.col("known_at"))),
+        "gold": F.when(is_first & (F.col("signalled_at") < end + F.lit(_DAY)), _ms(end, F.col("signalled_at"))),
     }
+
+
+def _signalled(rows: DataFrame) -> DataFrame:
+    """By market and minute (`interval_start`), when the first signal on a candle that ends with it was known."""
+    return (
+        rows.filter("revision = 1")
+        .groupBy(*_SERIES[1:], (F.col("interval_end") - F.lit(_MINUTE)).alias("interval_start"))
+        .agg(F.min("known_at").alias("signalled_at"))
+    )
 
 
 def _ms(start: Expression, end: Expression) -> Expression:

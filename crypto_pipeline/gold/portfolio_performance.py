@@ -26,9 +26,10 @@ one without a price, is converted at the close of its minute, or the last known 
 
 A portfolio that changes in the file (`definition`) is valued anew from its start; rows that it gives no more are
 `retracted`, without values. One that is refused keeps the rows that it had: the check `its_file_is_right` says why.
+Once mended it is valued anew from its start, for candles may have come late meanwhile.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -158,12 +159,13 @@ def touched(changes: Mapping[str, DataFrame], current: DataFrame, now: datetime)
     `started_on` is its first day, or none where that is to be found; own rows are there from `reads_from` on, or none.
     """
     found = _portfolios()
-    days = _changed_days(changes)
+    days, minutes = _changed_days(changes), _changed_minutes(changes, now)
     recorded = {row.portfolio: row for row in _recorded(current)}
     keys: list[tuple[object, ...]] = []
     for portfolio in found.accepted:
         row = recorded.pop(portfolio.name, None)
-        if row is None or row.definition != portfolio.definition:
+        new = minutes.get(portfolio.exchange, set())
+        if row is None or row.definition != portfolio.definition or _was_passed_over(row, new):
             keys.append(_anew(portfolio, row))
         elif changed := days.get(portfolio.exchange):
             first = _naive(row.started_on) - DAY if portfolio.start else _SINCE_EVER
@@ -209,6 +211,22 @@ def _changed_days(changes: Mapping[str, DataFrame]) -> dict[str, dict[str, list[
     return days
 
 
+def _changed_minutes(changes: Mapping[str, DataFrame], now: datetime) -> dict[str, set[datetime]]:
+    """The changed minutes of the last day, by exchange."""
+    closed = changes["silver.ohlcv_1m"].filter("is_closed").filter(F.col("interval_start") >= F.lit(now - DAY))
+    rows = closed.groupBy("exchange").agg(F.collect_set("interval_start").alias("minutes")).collect()
+    return {row.exchange: {_naive(minute) for minute in row.minutes} for row in rows}
+
+
+def _was_passed_over(row: Row, new: Collection[datetime]) -> bool:
+    """A run took in minutes after the last valuation and did not value it, for it was refused: what came late is lost.
+
+    Then the minute that follows that valuation is not among the new ones, and a later one is.
+    """
+    last = _naive(row.as_of)
+    return last not in new and any(minute > last for minute in new)
+
+
 def _recorded(current: DataFrame) -> Sequence[Row]:
     """What the latest rows of each portfolio say, and the `first_open` day: the first that is to be valued yet."""
     totals = current.filter((F.col("asset") == TOTAL) & ~F.col("reason").eqNullSafe(F.lit(RETRACTED)))
@@ -216,6 +234,7 @@ def _recorded(current: DataFrame) -> Sequence[Row]:
     rows: Sequence[Row] = totals.groupBy("portfolio").agg(
         F.max_by("definition", "day").alias("definition"),
         F.max_by("started_on", "day").alias("started_on"),
+        F.max("as_of").alias("as_of"),
         F.coalesce(first_open, F.max("day") + F.expr("interval 1 day")).alias("first_open"),
     ).collect()  # fmt: skip
     return rows

@@ -89,7 +89,6 @@ TABLE = Table(
     },
 )
 SOURCES = (indicators.TABLE,)
-JOB = "analytics"
 BOOKKEEPING = tuple(name for name in TABLE.column_names if name not in TABLE.key)
 """A first row stays as it was written. Made anew, it says what is known today: what is compared is that it is there."""
 

@@ -198,6 +198,8 @@ def checked(path: Path, kind: Kind, exchange: str, symbol: Symbol, native: str) 
     """
     if not path.is_file():
         raise ArchiveError(f"{path} is not there.")
+    if kind not in LAYOUTS:
+        raise ArchiveError(f"{path.name} has no place for the ids of books: export them as Parquet, and import that.")
     period = None
     if name := _NAME.fullmatch(path.name):
         if name["native"] != native:

@@ -1,4 +1,4 @@
-"""Parquet files of `crypto export`, read back: trades as they were stored, candles of 1m as klines of an archive."""
+"""Parquet files of `crypto export`, read back: trades and books as they were stored, candles of 1m as an archive's."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +18,10 @@ _TRADE = (
     *("exchange", "symbol", "base_asset", "quote_asset", "event_time", "published_at", "received_at", "source"),
     *("connection_id", "trade_id", "price", "quantity", "quote_quantity", "is_buyer_maker"),
 )
+_BOOK = (
+    *("exchange", "symbol", "base_asset", "quote_asset", "event_time", "published_at", "received_at", "source"),
+    *("connection_id", "update_id", "levels", "bids", "asks"),
+)
 _KLINE = (
     *("exchange", "symbol", "base_asset", "quote_asset", "interval", "open", "high", "low", "close", "volume"),
     *("quote_volume", "taker_buy_volume", "taker_buy_quote_volume", "trade_count", "first_trade_id", "last_trade_id"),
@@ -27,6 +31,7 @@ _CANDLE = (*_KLINE, "interval_start", "interval_end", "status")
 _HOLDS: Mapping[Kind, tuple[str, tuple[str, ...]]] = {
     "trades": ("bronze.trades", _TRADE),
     "klines": ("silver.ohlcv_1m", _CANDLE),
+    "depth": ("bronze.depth", _BOOK),
 }
 """Of which table the rows are, and what is read of them."""
 
@@ -47,7 +52,7 @@ class Exported:
                 rows = _file(self.path).read_row_group(group, list(columns))
             except (pa.ArrowInvalid, OSError) as error:
                 raise _damaged(self.path, error) from None
-            rows = rows if self.kind == "trades" else self._klines(rows)
+            rows = self._klines(rows) if self.kind == "klines" else rows
             yield Part(rows, rows.slice(0, 0).append_column("rule", pa.array([], pa.string())), 0)
 
     def _klines(self, candles: pa.Table) -> pa.Table:

@@ -14,7 +14,7 @@ from crypto_pipeline.conflicts import ANOTHER_WRITER, conflicts_retried
 from crypto_pipeline.history.archives import Archive, Part
 from crypto_pipeline.history.exports import Exported
 from crypto_pipeline.history.layouts import Kind
-from crypto_pipeline.history.load import MODULES, Loaded, load
+from crypto_pipeline.history.load import MODULES, Loaded, load, moments
 from crypto_pipeline.history.staging import Staging
 from crypto_pipeline.lakehouse import Lakehouse
 from crypto_pipeline.refresh import refresh
@@ -53,7 +53,7 @@ def import_parts(
             except StopIteration:
                 return
 
-    for batch in batches(with_room(), MODULES[kind].TABLE.time):
+    for batch in batches(with_room(), kind):
         rows = pa.concat_tables([part.rows for part in batch], promote_options="default")
         refused = pa.concat_tables([part.refused for part in batch], promote_options="default")
         done.repeated += sum(part.repeated for part in batch)
@@ -62,7 +62,7 @@ def import_parts(
     return done
 
 
-def batches(parts: Iterable[Part], time: str, size: int = BATCH) -> Iterator[list[Part]]:
+def batches(parts: Iterable[Part], kind: Kind, size: int = BATCH) -> Iterator[list[Part]]:
     """Parts together until there are `size` rows.
 
     Two of one symbol that overlap in time are never together, so that the later meets the former in the table.
@@ -72,7 +72,7 @@ def batches(parts: Iterable[Part], time: str, size: int = BATCH) -> Iterator[lis
     for part in parts:
         if not part.rows.num_rows:
             continue
-        symbol, found = part.rows["symbol"][0].as_py(), pc.min_max(part.rows[time]).as_py()
+        symbol, found = part.rows["symbol"][0].as_py(), pc.min_max(moments(kind, part.rows)).as_py()
         first, last = found["min"], found["max"]
         overlaps = any(symbol == other and first <= end and start <= last for other, start, end in spans)
         if batch and (overlaps or sum(one.rows.num_rows for one in batch) >= size):

@@ -10,7 +10,8 @@ from typing import Literal
 
 import pyarrow as pa
 
-Kind = Literal["trades", "agg-trades", "klines"]
+Kind = Literal["trades", "agg-trades", "klines", "depth"]
+"""Of `depth`, the books, no archive has files: they come from `crypto export` alone."""
 DECIMAL = pa.decimal128(38, 18)
 SAID = "said_quote_quantity"
 """What a file of trades says of price * quantity, to eight places."""

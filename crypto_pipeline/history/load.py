@@ -18,8 +18,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 from tenacity import RetryCallState
 
-from crypto_pipeline.bronze import agg_trades, klines, quarantine, trades
-from crypto_pipeline.bronze.common import FAULT, MESSAGE, placed, preferred_source, shaped
+from crypto_pipeline.bronze import agg_trades, depth, klines, quarantine, trades
+from crypto_pipeline.bronze.common import FAULT, MESSAGE, OF_ITS_WAY, placed, preferred_source, shaped
 from crypto_pipeline.conflicts import conflicts_retried
 from crypto_pipeline.frames import added
 from crypto_pipeline.history.layouts import SAID, Kind
@@ -27,7 +27,19 @@ from crypto_pipeline.history.staging import Staging
 from crypto_pipeline.lakehouse import Lakehouse, hours_between
 from shared.tables import DECIMAL, Table
 
-MODULES: Mapping[Kind, ModuleType] = {"trades": trades, "agg-trades": agg_trades, "klines": klines}
+MODULES: Mapping[Kind, ModuleType] = {
+    "trades": trades,
+    "agg-trades": agg_trades,
+    "klines": klines,
+    "depth": depth,
+}
+TIMES: Mapping[Kind, tuple[str, ...]] = {
+    "trades": ("event_time",),
+    "agg-trades": ("event_time",),
+    "klines": ("open_time",),
+    "depth": ("event_time", "received_at"),
+}
+"""The columns that place a row in time, of which the first that is not null does."""
 DISAGREES = "disagrees_with_what_is_stored"
 _CLOSED = 10**18
 """The ordering of a finished kline of which nobody says when it was sent."""
@@ -35,6 +47,7 @@ _IDENTITY: Mapping[Kind, tuple[str, ...]] = {
     "trades": trades.TABLE.key,
     "agg-trades": agg_trades.TABLE.key,
     "klines": ("exchange", "symbol", "interval", "open_time"),
+    "depth": depth.TABLE.key,
 }
 _SAYS: Mapping[Kind, tuple[str, ...]] = {
     "trades": ("price", "quantity", "is_buyer_maker"),
@@ -43,6 +56,7 @@ _SAYS: Mapping[Kind, tuple[str, ...]] = {
         *("open", "high", "low", "close", "volume", "quote_volume", "trade_count"),
         *("taker_buy_volume", "taker_buy_quote_volume"),
     ),
+    "depth": ("bids", "asks"),
 }
 
 
@@ -79,21 +93,21 @@ def load(
     `refused` has a `rule` beside: they only go to quarantine. Where another writer was quicker it is tried again.
     """
     table: Table = MODULES[kind].TABLE
-    hours = _hours(rows[table.time])
+    hours = _hours(moments(kind, rows))
     with staging.of(rows) as path:
         again = conflicts_retried(on_conflict)
         loaded = again(lambda: _load(lake, kind, lake.spark.read.parquet(path), rows.num_rows, hours))
     if refused is not None and refused.num_rows:
         loaded.quarantined += Counter(refused["rule"].to_pylist())
         with staging.of(refused.rename_columns({"rule": FAULT})) as path:
-            frame = recorded(finished(lake.spark.read.parquet(path), table), FAULT, table)
+            frame = recorded(finished(lake.spark.read.parquet(path), kind), FAULT, table)
             conflicts_retried(on_conflict)(lambda: lake.write(quarantine.TABLE, frame, {}))
     return loaded
 
 
 def _load(lake: Lakehouse, kind: Kind, rows: DataFrame, count: int, hours: list[datetime]) -> Loaded:
     table: Table = MODULES[kind].TABLE
-    incoming = finished(rows, table)
+    incoming = finished(rows, kind)
     kept = quarantine.kept(incoming, table)
     stored = _stored(lake, kind, rows, hours)
     loaded = Loaded()
@@ -138,7 +152,7 @@ def _stored(lake: Lakehouse, kind: Kind, rows: DataFrame, hours: list[datetime])
 def _agrees(kind: Kind) -> Expression:
     """Equal in all that is said. A time in milliseconds is the same as one in microseconds."""
     same = F.col("stored") == _said(kind)
-    if kind == "klines":
+    if kind in ("klines", "depth"):
         return same
     return same & (F.unix_millis("event_time") == F.unix_millis("stored_at"))
 
@@ -148,9 +162,15 @@ def _said(kind: Kind) -> Expression:
     return F.xxhash64(*_SAYS[kind])
 
 
-def finished(rows: DataFrame, table: Table) -> DataFrame:
+def moments(kind: Kind, rows: pa.Table) -> pa.ChunkedArray:
+    """When each row happened."""
+    return pc.coalesce(*(rows[name] for name in TIMES[kind]))
+
+
+def finished(rows: DataFrame, kind: Kind) -> DataFrame:
     """Rows with the columns of an event, shaped as those of Kafka are before they are written or refused."""
-    time = F.col(str(table.time))
+    table: Table = MODULES[kind].TABLE
+    time = F.coalesce(*TIMES[kind])
     later = {c.name: c.type for c in table.columns} | {
         "day_low": DECIMAL,
         "day_high": DECIMAL,
@@ -161,7 +181,7 @@ def finished(rows: DataFrame, table: Table) -> DataFrame:
     rows = added(
         rows,
         ingested_at=F.current_timestamp(),
-        **{name: F.lit(None).cast(kind) for name, kind in later.items() if name not in made_below},
+        **{name: F.lit(None).cast(type_) for name, type_ in later.items() if name not in made_below},
         **{MESSAGE: F.struct(F.lit(None).cast("timestamp").alias("kafka_time"))},
     )
     if table.partitions == ("month",):
@@ -173,14 +193,14 @@ def finished(rows: DataFrame, table: Table) -> DataFrame:
 
 def recorded(rows: DataFrame, rule: str, table: Table) -> DataFrame:
     """Rows whose column `rule` names what they break, as quarantine keeps them."""
-    whole = F.to_json(F.struct(*[F.col(name) for name in table.column_names if name != "ingested_at"]))
+    whole = F.to_json(F.struct(*[F.col(name) for name in table.column_names if name not in OF_ITS_WAY]))
     return (
         rows.withColumn("row", whole)
         .withColumn("table_name", F.lit(table.full_name))
         .withColumn("rule", F.col(rule))
         .withColumn("row_id", F.sha2("row", 256))
         .withColumn("quarantined_at", F.current_timestamp())
-        .withColumn("date", F.date_format("event_time", "yyyy-MM-dd"))
+        .withColumn("date", F.date_format(F.coalesce("event_time", "received_at"), "yyyy-MM-dd"))
         .select(quarantine.TABLE.column_names)
     )
 

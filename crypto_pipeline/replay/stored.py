@@ -4,7 +4,6 @@ A minute in which the raw archive has a frame of a symbol is played from there. 
 of those that came by REST or from an archive: they stand where they happened.
 """
 
-import heapq
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from crypto_pipeline import contracts, utc
 from crypto_pipeline.lake_part import Span, likely, partitions_of, shown
 from crypto_pipeline.reader import NotThereYetError, Snapshot, open_table
 from crypto_pipeline.replay import messages
+from crypto_pipeline.replay.merging import merged
 from crypto_pipeline.replay.messages import Message, Row
 from shared.settings import Settings
 from streaming.archive import HOUR, OTHER
@@ -42,7 +42,7 @@ _MADE: Mapping[str, Callable[[Row], Message]] = {
     "bronze.tickers": messages.ticker,
     "bronze.depth": messages.depth,
 }
-_BOOKKEEPING = {"base_asset", "quote_asset", "ingested_at", "connection_id", "ordering", "broken_rules"}
+_BOOKKEEPING = {"base_asset", "quote_asset", "kafka_time", "ingested_at", "connection_id", "ordering", "broken_rules"}
 _SOURCES = ("websocket", "rest", "archive")
 """The best first."""
 
@@ -138,7 +138,7 @@ class Stored:
 
     def messages(self) -> Iterator[Message]:
         """All of them, in the order in which they were received. Raises `LakeError` and `ReplayError`."""
-        return heapq.merge(*map(self._of, sorted(self.found.streams)), key=attrgetter("at"))
+        return merged(map(self._of, sorted(self.found.streams)))
 
     def _of(self, symbol: str) -> Iterator[Message]:
         for hour in range(self._wanted.start // HOUR, (self._wanted.end - 1) // HOUR + 1):
@@ -146,7 +146,7 @@ class Stored:
             made = list(self._made(symbol, start, end))
             piece = self._pieces.get((symbol, hour))
             frames = self._frames(piece) if piece else iter(())
-            yield from heapq.merge(frames, made, key=attrgetter("at")) if made else frames
+            yield from merged([frames, made]) if made else frames
 
     def _frames(self, piece: Piece) -> Iterator[Message]:
         stream_of = messages.stream_of

@@ -73,15 +73,19 @@ def compared(
     symbols: Collection[str],
     clock: Callable[[], datetime],
     limit: int,
+    *,
+    also_due: bool = False,
 ) -> Compared:
     """The table's rows of some hours beside those that its sources give today; `limit` examples at most.
+
+    With `also_due` a row differs also where the table's next run makes it.
 
     What a row says may depend on the time: it is made as of no earlier than the stored one was. Where a run of the
     table came between, what it has mended is not judged by how it was before: all is compared again.
     """
     for _ in range(_TIMES):
         note = lake.note(module.TABLE, MARKS)  # before the rows: what is followed meanwhile counts as still to come
-        found = _compared(lake, module, hours, symbols, clock, limit, note)
+        found = _compared(lake, module, hours, symbols, clock, limit, note, also_due=also_due)
         if not found.differing or lake.note(module.TABLE, MARKS) == note:
             break
     return found
@@ -95,6 +99,8 @@ def _compared(
     clock: Callable[[], datetime],
     limit: int,
     note: str | None,
+    *,
+    also_due: bool,
 ) -> Compared:
     table: Table = module.TABLE
 
@@ -125,6 +131,8 @@ def _compared(
         with lake.pinned(unlike, at_once=True) as found:
             if not found.limit(1).count():
                 return Compared(count)
+            if also_due:
+                return _counted(table, found, count, limit)
             return _still(lake, module, found, note, clock(), count, limit)
 
 
@@ -138,9 +146,13 @@ def _still(
     with built(lake, module, new, recent(since.values(), now), now) as due:
         if due is not None:
             found = found.join(due.rows.select(*table.key), on=list(table.key), how="left_anti")
-        names = [table.time] if table.time else []
-        rows = found.orderBy(*names, *table.key).limit(limit).collect()
-        return Compared(count, int(found.count()), [_example(row.asDict(), table) for row in rows])
+        return _counted(table, found, count, limit)
+
+
+def _counted(table: Table, found: DataFrame, count: int, limit: int) -> Compared:
+    names = [table.time] if table.time else []
+    rows = found.orderBy(*names, *table.key).limit(limit).collect()
+    return Compared(count, int(found.count()), [_example(row.asDict(), table) for row in rows])
 
 
 def beside(made: DataFrame, stored: DataFrame, module: ModuleType) -> DataFrame:

@@ -13,11 +13,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crypto_pipeline.bronze import agg_trades, connections, depth, gaps, klines, quarantine, tickers, trades
+from crypto_pipeline.bronze import agg_trades, connections, depth, expired, gaps, klines, quarantine, tickers, trades
 from crypto_pipeline.catalog import table_modules
 from crypto_pipeline.catalog import tables as contracts
+from crypto_pipeline.expired import Expired
 from crypto_pipeline.lakehouse import Lakehouse
-from crypto_pipeline.reader import Filter
+from crypto_pipeline.reader import Filter, NotThereYetError
 from crypto_pipeline.refresh import MARKS
 from crypto_pipeline.silver import completeness, ohlcv, ohlcv_1m, quiet_intervals
 from crypto_pipeline.verify import candles, rebuilt
@@ -199,11 +200,12 @@ def verify(
     if not days:
         raise VerifyError(f"There is nothing from {start or first} to {end or last}: there is {first} to {last}.")
     share = 0.5 if lake else 1.0
+    record = _expired(tables)
     with Workbench(tables, symbols) as bench:
         look = _Look(bench, tables, span, days, tuple(symbols), lambda line, done: progress(line, done * share))
         verdict = look.all()
     verdict.found += _made_again(
-        lake, days, of_table, symbols, lambda line, done: progress(line, share + done * (1 - share))
+        lake, days, of_table, symbols, record, lambda line, done: progress(line, share + done * (1 - share))
     )
     return verdict
 
@@ -213,9 +215,10 @@ def _made_again(
     days: Sequence[date],
     of_table: Mapping[str, Collection[date]],
     symbols: Sequence[str],
+    record: Expired,
     progress: Callable[[str, float], None],
 ) -> list[Found]:
-    """Every other table of silver, made again by its own code."""
+    """Every other table of silver, made again by its own code; not before what it rests on has expired."""
     now = datetime.now(UTC)
     modules = rebuilt.modules()
     every = []
@@ -227,12 +230,29 @@ def _made_again(
             found.looked_at, found.why_not = None, "Spark was not asked"
             continue
         parts = rebuilt.parts(module, days, now, of_table)
+        if since := record.since(source.full_name for source in module.SOURCES):
+            parts = [late for hours in parts if (late := [hour for hour in hours if hour >= since])]
+            what = f"before {since:%Y-%m-%d %H:%M} what it is made from has expired by config/retention.yaml"
+            if not parts:
+                found.looked_at, found.why_not = None, what
+                continue
+            found.sentence += f"; {what}, and nothing is looked at"
         for part, hours in enumerate(parts):
             of_hours = f" of {hours[0]:%Y-%m-%d}" if hours else ""
             progress(f"{name}{of_hours}, made again", (number + part / len(parts)) / len(modules))
             done = rebuilt.compared(lake, module, hours, symbols, partial(datetime.now, UTC), EXAMPLES)
             found.add(done.rows, done.examples, done.differing)
     return every
+
+
+def _expired(tables: Tables) -> Expired:
+    try:
+        names = ["what", "exchange", "symbol", "day"]
+        batches = tables.opened(expired.TABLE).batches(names)
+        rows = (row for batch in batches for row in batch.select(names).to_pylist())
+        return Expired.of((row["what"], row["exchange"], row["symbol"], row["day"]) for row in rows)
+    except NotThereYetError:  # the lake was made before it was known
+        return Expired()
 
 
 def _days_by_partition(tables: Tables, table: Table) -> set[date]:

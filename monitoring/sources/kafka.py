@@ -32,8 +32,7 @@ class KafkaSource:
             first, end, size = self._looked()
         except KafkaError as error:
             self._close()
-            name = type(error).__name__
-            raise SourceError(f"Kafka at {self._settings.kafka} does not answer ({name})") from None
+            raise SourceError(self._settings.broker.trouble(error)) from None
         kept = GaugeMetricFamily("kafka_topic_messages", "Messages that Kafka keeps.", labels=["topic"])
         appended = CounterMetricFamily("kafka_topic_appended", "Messages that came, ever.", labels=["topic"])
         held = GaugeMetricFamily("kafka_topic_bytes", "What its log takes on disk.", labels=["topic"])
@@ -46,9 +45,7 @@ class KafkaSource:
     def _looked(self) -> tuple[Offsets, Offsets, Counter[str]]:
         if self._consumer is None:
             self._consumer = stream.consumer(self._settings)
-            self._admin = KafkaAdminClient(
-                bootstrap_servers=self._settings.kafka, request_timeout_ms=stream.PATIENCE_MS
-            )
+            self._admin = KafkaAdminClient(**self._settings.broker.client(), request_timeout_ms=stream.PATIENCE_MS)
         partitions = [
             TopicPartition(topic, number)
             for topic in sorted(self._consumer.topics())

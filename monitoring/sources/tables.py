@@ -17,7 +17,7 @@ MEASURED = (
     "silver.ticker_1m",
 )
 """The tables of which `gold.data_quality` tells."""
-STAGES = ("received", "bronze", "silver")
+STAGES = ("received", "kafka", "bronze", "silver", "gold")
 QUANTILES = {"0.5": "p50", "0.95": "p95", "0.99": "p99"}
 
 # By their keys: a market is a row of the overview, and the indexes begin with it.

@@ -112,7 +112,7 @@ class Follower:
 
     def _topic_ids(self, topics: set[str]) -> dict[str, str]:
         """By topic the id that another topic of the same name does not have."""
-        admin: Any = KafkaAdminClient(bootstrap_servers=self._settings.kafka, request_timeout_ms=stream.PATIENCE_MS)
+        admin: Any = KafkaAdminClient(**self._settings.broker.client(), request_timeout_ms=stream.PATIENCE_MS)
         try:
             return {topic["name"]: str(topic["topic_id"]) for topic in admin.describe_topics(sorted(topics))}
         finally:

@@ -15,8 +15,8 @@ from shared.events import TRADE_BEGINS, Trade, decode
 from shared.tables import DECIMAL
 
 NAME = "bronze.trades"
-_BRONZE_ALONE = ("ordering", "date", "hour", "broken_rules")
-"""Columns of the lake that say how bronze keeps and judges its rows."""
+_BRONZE_ALONE = ("kafka_time", "ordering", "date", "hour", "broken_rules")
+"""Columns of the lake that say how bronze came by its rows, keeps and judges them."""
 _TYPES = {
     "string": pa.string(),
     "boolean": pa.bool_(),

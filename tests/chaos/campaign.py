@@ -5,19 +5,14 @@ settled.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
-from crypto_pipeline.catalog import tables
-from crypto_pipeline.lake_sql import Lake
-from crypto_pipeline.reader import LakeError, open_table
-from tests.chaos.facts import MINUTE, Disturbance, clock
+from tests.chaos.facts import MINUTE, Disturbance
 from tests.chaos.plan import Fault, Plan
+from tests.chaos.settling import STARTED_WITHIN, TICK, now, unsettled_after, wait_for_a_clean_minute
 from tests.chaos.victims import kill
 from tests.system import SYMBOLS, System
 
-TICK = 0.1
-STARTED_WITHIN = 240.0
 SETTLED_WITHIN = 600.0
 OVER_WITHIN = 60.0
 """Seconds that are granted at most."""
@@ -30,26 +25,6 @@ SILENCE_NOTICED = 20_000_000
 """Microseconds. A shorter silence is found by what is missing, and in tickers and snapshots nothing is counted."""
 HABIT = 45_000_000
 """Microseconds in which a new service learns how long each stream is used to be silent."""
-SETTLED = """
-    with candles as (
-        select symbol, max(interval_start) filter (where is_closed) as newest,
-               count(*) filter (where status in ('pending', 'partial') and interval_start < {until}) as unproven
-        from silver.ohlcv_1m group by symbol
-    ), holes as (
-        -- Where merged fills stand in, the archive of the next day closes it. That no kline comes of a minute in which
-        -- trading was halted is believed only minutes later.
-        select count(*) as n from bronze.gaps
-        where status = 'open' and gap_stream in ('trade', 'kline_1m') and event_time < {until}
-        and repaired_from <> 'agg_trades' and not (gap_stream = 'kline_1m' and first_missing in ({halted}))
-    )
-    select (select count(*) from candles where newest >= {until}) as symbols,
-           (select sum(unproven) from candles) as unproven, (select n from holes) as open_gaps
-"""
-
-
-def now() -> int:
-    """Microseconds since 1970."""
-    return time.time_ns() // 1000
 
 
 @dataclass
@@ -69,7 +44,7 @@ class Campaign:
 
     def run(self) -> None:
         """All of it. Takes the plan's time, and a few minutes more."""
-        self._wait_for_a_clean_minute()
+        wait_for_a_clean_minute(self.system, self.say)
         self._refuse()
         for fault in self.plan.slow:
             self._ask(fault)
@@ -96,25 +71,6 @@ class Campaign:
     def failed(self) -> list[Any]:
         """The faults that the simulator could not bring about."""
         return [note for note in self.system.simulator("/truth/faults")["faults"] if "failed" in note["details"]]
-
-    def _wait_for_a_clean_minute(self) -> None:
-        """A whole minute of every symbol, so that there is one in which nothing went wrong."""
-        deadline = time.monotonic() + STARTED_WITHIN
-        while not all(sent := [self._first_sent(symbol) for symbol in SYMBOLS]):
-            assert time.monotonic() < deadline, "the streaming service did not subscribe to every symbol"
-            time.sleep(TICK)
-        whole = (max(sent) // MINUTE + 2) * MINUTE
-        self.say(f"all symbols are streamed; a whole minute ends at {clock(whole)}")
-        while now() < whole:
-            time.sleep(TICK)
-
-    def _first_sent(self, symbol: str) -> int:
-        """When the first trade that was sent happened; 0 where none was sent yet."""
-        ranges = self.system.simulator(f"/truth/sent?symbol={symbol}")["trade"]
-        if not ranges:
-            return 0
-        [trade] = self.system.truth(f"trades?symbol={symbol}&fromId={ranges[0][0]}&limit=1")
-        return int(trade["time"])
 
     def _ask(self, fault: Fault) -> Any:
         self.say(f"fault {dict(fault)}")
@@ -177,41 +133,13 @@ class Campaign:
 
     def _settle(self) -> None:
         self.until = (now() // MINUTE + 1) * MINUTE
-        self.say(f"calm; all until {clock(self.until)} is to settle")
-        began = time.monotonic()
-        said = ""
-        while (found := self._unsettled()) and time.monotonic() - began < self.granted:
-            if found != said:
-                self.say(f"not settled: {found}")
-                said = found
-            time.sleep(5)
-        self.unsettled = found
-        self.say(f"after {time.monotonic() - began:.0f} s: {found or 'settled'}")
-
-    def _unsettled(self) -> str:
-        until = f"timestamptz '{datetime.fromtimestamp(self.until / 1e6, UTC)}'"
-        try:
-            [found] = self._ask_lake(SETTLED.format(until=until, halted=self._halted() or "null"))
-        except LakeError as error:
-            return str(error)
-        if found["symbols"] < len(SYMBOLS):
-            return f"{found['symbols']} of {len(SYMBOLS)} symbols have a closed candle after it"
-        if found["unproven"] or found["open_gaps"]:
-            return f"{found['unproven']} minutes pending, {found['open_gaps']} gaps open"
-        return ""
+        self.unsettled = unsettled_after(self.system, self.until, self.granted, self.say, self._halted())
 
     def _halted(self) -> str:
         """The minutes in which a symbol was halted."""
         notes = self.system.simulator("/truth/faults")["faults"]
         spans = [note["details"]["minutes"] for note in notes if note["kind"] == "halt"]
         return ", ".join(str(minute) for start, stop in spans for minute in range(start, stop, MINUTE))
-
-    def _ask_lake(self, sql: str) -> list[Mapping[str, Any]]:
-        settings = self.system.settings()
-        wanted = {name: tables()[name] for name in ("silver.ohlcv_1m", "bronze.gaps")}
-        with Lake(wanted, {}, lambda table: open_table(table, settings)) as lake:
-            rows: list[Mapping[str, Any]] = lake.query(sql).to_pylist()
-            return rows
 
 
 def _disturbance(note: Mapping[str, Any], restarts: Sequence[int]) -> Disturbance:

@@ -1,14 +1,15 @@
 """One campaign for all verdicts of this folder."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 
 from tests.chaos import verdict
-from tests.chaos.campaign import Campaign, now
-from tests.chaos.facts import Facts, clock, gathered
+from tests.chaos.campaign import Campaign
+from tests.chaos.facts import clock, gathered
+from tests.chaos.judge import Judge
 from tests.chaos.plan import Plan
+from tests.chaos.settling import now
 from tests.chaos.victims import VICTIMS
 from tests.system import STREAMED_ALONE, SYMBOLS, deployed
 
@@ -23,19 +24,6 @@ def rate(minutes: float) -> dict[str, str]:
     """The setting of the simulator that gives as many messages as a campaign of some minutes is to have."""
     messages = MESSAGES_A_SECOND if minutes >= LONG_MINUTES else MESSAGES_IN_THE_SHORT_FORM
     return {"SIMULATOR_RATE": f"{messages / LIQUIDITY:.0f}"}
-
-
-@dataclass(frozen=True)
-class Judge:
-    """Asks the facts, and fails with what offends, what was done near it, and how to repeat the run."""
-
-    facts: Facts
-    campaign: Campaign
-
-    def none(self, sql: str) -> None:
-        """The query finds nothing. Its rows are `symbol`, `moment`, and what is of interest."""
-        offenders = self.facts.rows(f"from ({sql}) order by moment, symbol")
-        assert not offenders, f"{self.facts.report(offenders)}\n{self.campaign.plan.how_to_repeat}"
 
 
 @pytest.fixture(scope="module")
@@ -60,4 +48,4 @@ def judge(campaign: Campaign) -> Judge:
     """What the lake and the simulator say after it."""
     facts = gathered(campaign.system, SYMBOLS, campaign.done(), campaign.until)
     verdict.prepare(facts)
-    return Judge(facts, campaign)
+    return Judge(facts, campaign.plan.how_to_repeat)

@@ -121,16 +121,23 @@ def table_of(schema: pa.Schema, rows: Sequence[Sequence[Any]]) -> pa.Table:
     return pa.table(arrays, schema=schema)
 
 
-def gathered(system: System, symbols: Sequence[str], done: Sequence[Disturbance], until: int) -> Facts:
-    """The facts of a system; what happened before `until`, a whole minute, is judged."""
-    sent = []
+def gathered(
+    system: System,
+    symbols: Sequence[str],
+    done: Sequence[Disturbance],
+    until: int,
+    sent_before: Sequence[tuple[str, str, int, int]] = (),
+) -> Facts:
+    """The facts of a system; what happened before `until`, a whole minute, is judged.
+
+    `sent_before` is what the simulator sent and does not know any more, as it was killed.
+    """
+    sent = [*sent_before, *sent_so_far(system, symbols)]
     judged = []
     trades: list[pa.Table] = []
     klines: list[pa.Table] = []
     for symbol in symbols:
-        ranges = system.simulator(f"/truth/sent?symbol={symbol}")
-        sent += [(symbol, stream, *both) for stream in ("trade", "kline_1m") for both in ranges[stream]]
-        first_id = min(first for first, _ in ranges["trade"])
+        first_id = min(first for name, stream, first, _ in sent if (name, stream) == (symbol, "trade"))
         mine = _made_trades(system, symbol, first_id, until)
         trades += mine
         began = mine[0]["time"][0].as_py()
@@ -148,6 +155,15 @@ def gathered(system: System, symbols: Sequence[str], done: Sequence[Disturbance]
         },
         done,
     )
+
+
+def sent_so_far(system: System, symbols: Sequence[str]) -> list[tuple[str, str, int, int]]:
+    """What the simulator says that it sent, as rows of `sent`."""
+    found = []
+    for symbol in symbols:
+        ranges = system.simulator(f"/truth/sent?symbol={symbol}")
+        found += [(symbol, stream, *both) for stream in ("trade", "kline_1m") for both in ranges[stream]]
+    return found
 
 
 def _lake(system: System) -> dict[str, pa.Table]:

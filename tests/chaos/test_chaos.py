@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 
 from tests.chaos.campaign import Campaign
-from tests.chaos.conftest import Judge
 from tests.chaos.facts import MINUTE
+from tests.chaos.judge import Judge
 from tests.chaos.plan import DELISTED_ALONE
 from tests.chaos.victims import VICTIMS
 from tests.system import wait_for
@@ -91,11 +91,11 @@ def test_no_snapshot_or_ticker_is_doubled(judge: Judge) -> None:
     )
 
 
-def test_what_could_not_be_parsed_is_a_dead_letter(judge: Judge) -> None:
+def test_what_could_not_be_parsed_is_a_dead_letter(judge: Judge, campaign: Campaign) -> None:
     judge.none(f"""
         select symbol, d.start as moment, d.kind from done d join judged using (symbol)
         where d.kind in ('broken_json', 'unknown_event', 'non_ascii') and d.was_felt
-        and d.start < {judge.campaign.mixed_from}
+        and d.start < {campaign.mixed_from}
         and not exists (from dead_letters l where l.received_at between d.start - 1000000 and d.stop + 5000000)""")
 
 
@@ -225,8 +225,8 @@ def test_what_the_exchange_lists_is_known_and_what_it_has_delisted_is_kept(campa
     assert {row["symbol"]: row["status"] for row in rows if row["is_gone"]} == {DELISTED_ALONE: "DELISTED"}
 
 
-def test_the_archive_of_the_day_gives_the_single_trades_that_were_refused(judge: Judge) -> None:
-    system, merged = judge.campaign.system, judge.facts.rows("from merged")
+def test_the_archive_of_the_day_gives_the_single_trades_that_were_refused(judge: Judge, campaign: Campaign) -> None:
+    system, merged = campaign.system, judge.facts.rows("from merged")
     [symbol] = {trade["symbol"] for trade in merged}
     system.simulator("/faults", {"kind": "archive_now", "seconds": 600})
     system.launch("repair_from_archives", {}, {})
@@ -239,4 +239,4 @@ def test_the_archive_of_the_day_gives_the_single_trades_that_were_refused(judge:
         "the minutes are proven by trade ids": "select count(*) = 0 as is_so from silver.ohlcv_1m where proof = 'agg'",
     }
     for what, sql in waited_for.items():
-        wait_for(what, lambda asked=sql: system.query(asked)[0]["is_so"], seconds=judge.campaign.granted, every=5)
+        wait_for(what, lambda asked=sql: system.query(asked)[0]["is_so"], seconds=campaign.granted, every=5)

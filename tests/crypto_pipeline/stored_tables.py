@@ -1,6 +1,6 @@
 """Tables of the lake in memory, as a client opens them, that note what is read of them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,15 +26,18 @@ class Stored:
         columns: Sequence[str] | None = None,
         filters: Sequence[Filter] = (),
         where: pc.Expression | None = None,
+        where_on: Collection[str] = (),
     ) -> pa.Table:
-        self.reads.append((set(columns or self.table.column_names), list(filters)))
+        wanted = list(columns or self.table.column_names)
+        looked_at = list(dict.fromkeys([*wanted, *where_on]))
+        self.reads.append((set(looked_at), list(filters)))
         whole = [{name: row.get(name) for name in self.table.column_names} for row in self.rows]
         values = pa.Table.from_pylist(whole, arrow_schema(self.table))
-        for name, operator, wanted in filters:
+        for name, operator, allowed in filters:
             assert operator == "IN"
-            values = values.filter(pc.field(name).isin(wanted.split(",")))
-        values = values.select(columns or self.table.column_names)
-        return values if where is None else values.filter(where)
+            values = values.filter(pc.field(name).isin(allowed.split(",")))
+        values = values.select(looked_at)
+        return (values if where is None else values.filter(where)).select(wanted)
 
     def partitions(self) -> list[dict[str, str]]:
         return [{name: row[name] for name in self.table.partitions} for row in self.rows]

@@ -1,8 +1,12 @@
 """Which files of a table a newer version replaced."""
 
-import pytest
+from collections.abc import Collection
 
-from crypto_pipeline.hudi_files import FileName, parsed, replaced
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crypto_pipeline.hudi_files import FileName, moment, parsed, replaced
 
 FILE = "00000000-66af-4732-9735-554e6f943fce-0"
 MONTH = "month=2026-11"
@@ -54,3 +58,40 @@ def test_what_is_still_being_merged_replaces_nothing() -> None:
 def test_another_file_replaces_nothing() -> None:
     other = base(30).replace("66af", "77af")
     assert set(replaced([base(10), other, base(30).replace("11/", "12/")])) == set()
+
+
+@given(st.lists(st.tuples(st.integers(100, 499), st.integers(500, 999)), unique_by=lambda one: one[0]), st.data())
+def test_a_copy_has_each_write_that_was_done_by_its_moment_and_nothing_of_another(
+    writes: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    first = data.draw(st.integers(500, 1000))
+    second = data.draw(st.integers(first, 1000))
+
+    def listed(at: int, passed_over: Collection[int] = ()) -> list[str]:
+        paths = [path for asked, end in writes for path in done(asked, end)[: 3 if end < at else 2]]
+        return [path for path in paths if not any(path.endswith(f"_{end}.deltacommit") for end in passed_over)]
+
+    # a listing may pass over what is done while it goes on
+    missed = data.draw(st.sets(st.sampled_from([end for _, end in writes if end < first] or [0])))
+    seen = moment([*listed(first, missed), ".hoodie/hoodie.properties"], listed(second))
+    until = max((end for _, end in writes if end < first and end not in missed), default=0)
+    finished = {asked for asked, end in writes if end <= until}
+    assert {int(asked) for asked in seen.finished} == finished
+    for asked, end in writes:
+        assert seen.has(base(asked)) == seen.has(logged(asked)) == (asked in finished)
+        assert {seen.has(path) for path in done(asked, end)[: 3 if end < second else 2]} == {asked in finished}
+
+
+def test_a_copy_has_what_the_timeline_no_longer_tells_of_and_nothing_that_a_writer_keeps_beside() -> None:
+    there = [
+        *done(5, 6, "clean"),
+        *done(20, 25),
+        *done(30, 35)[:2],
+        ".hoodie/.temp/30/x.marker.CREATE",
+        ".hoodie/hoodie.properties",
+    ]
+    seen = moment(there, there)
+    assert [seen.has(base(asked)) for asked in (10, 20, 25, 30)] == [True, True, False, False]
+    assert seen.has(".hoodie/hoodie.properties")
+    assert seen.has(f"{MONTH}/.hoodie_partition_metadata")
+    assert not seen.has(".hoodie/.temp/30/x.marker.CREATE")

@@ -13,7 +13,18 @@ from hypothesis import strategies as st
 
 from crypto_pipeline import ingest as module
 from crypto_pipeline.bronze import gaps, trades
-from crypto_pipeline.ingest import NOTED_AT, QUIET, Ingested, Place, _Run, expired, places, sources, to_write
+from crypto_pipeline.ingest import (
+    NOTED_AT,
+    QUIET,
+    Ingested,
+    Place,
+    _Run,
+    expired,
+    is_left_behind,
+    places,
+    sources,
+    to_write,
+)
 from crypto_pipeline.kafka_source import ExpiredOffsetsError, Lost, Offsets, furthest
 from shared.tables import OFFSETS, TOPIC_IDS, Notes, Table
 
@@ -143,7 +154,7 @@ class Recorder(Notebook):
 def test_a_run_stops_at_a_topic_made_anew_with_a_gap_and_forgets_no_id(known: Mapping[str, str]) -> None:
     old = Notes(FRESH, {OFFSETS: json.dumps(at(50)), TOPIC_IDS: json.dumps(known)})
     lake: Any = Recorder({"bronze.trades": old, "bronze.gaps": old})
-    run = _Run(lake, [trades], "", {TOPIC: "b"}, lambda _table: nullcontext())
+    run = _Run(lake, [trades], "", {TOPIC: "b"}, {}, lambda _table: nullcontext())
     if not known:  # written before ids were noted: it goes on where it was, here at the end
         assert run.step(at(0), at(50), skip_expired=False)
         assert lake.written == []
@@ -154,6 +165,15 @@ def test_a_run_stops_at_a_topic_made_anew_with_a_gap_and_forgets_no_id(known: Ma
     assert (table, len(rows)) == ("bronze.gaps", 1)
     assert notes[NOTED_AT] > FRESH
     assert notes == {OFFSETS: json.dumps(at(50)), TOPIC_IDS: json.dumps(known), NOTED_AT: notes[NOTED_AT]}
+
+
+@pytest.mark.parametrize(("known", "left", "goes_on"), [("a", "a", True), ("b", "a", False), ("a", "", False)])
+def test_a_restored_lake_goes_on_with_another_kafka_once_and_stops_at_any_other_loss(
+    known: str, left: str, goes_on: bool
+) -> None:
+    lost = {"bronze.trades": [Lost(TOPIC, "0", 50, 0)]}
+    read = {"bronze.trades": Place(at(50), FRESH, {TOPIC: known})}
+    assert is_left_behind(lost, read, {TOPIC: left} if left else {}) == goes_on
 
 
 def written(found: Mapping[str, int], gaps_commit: str = FRESH, gaps_at: int = 50) -> set[str]:

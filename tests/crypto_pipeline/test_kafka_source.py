@@ -53,17 +53,17 @@ def test_a_topic_that_was_made_anew_and_outgrew_what_was_read_stops_it() -> None
 
 
 def test_kafka_tells_a_topic_from_one_that_was_made_anew(kafka_server: KafkaServer) -> None:
-    servers, topic = kafka_server.settings.kafka, "crypto_raw_anewusdt"
-    admin = KafkaAdminClient(bootstrap_servers=servers)
+    broker, topic = kafka_server.settings.broker, "crypto_raw_anewusdt"
+    admin = KafkaAdminClient(**broker.client())
     found = []
     try:
         for count in (2, 5):
             admin.create_topics({topic: {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
-            producer = KafkaProducer(bootstrap_servers=servers)
+            producer = KafkaProducer(**broker.client())
             for _ in range(count):
                 producer.send(topic, b"{}")
             producer.close()
-            found.append((topic_ids(servers), *bounds(servers, topic)))
+            found.append((topic_ids(broker), *bounds(broker, topic)))
             admin.delete_topics([topic])
     finally:
         admin.close()

@@ -9,12 +9,13 @@ from typing import Any
 
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crypto_pipeline import lake
-from crypto_pipeline.lake_part import Span, partitions_of
+from crypto_pipeline.lake_part import Span, _ordered, partitions_of
 from crypto_pipeline.lake_sql import SqlError
 from shared.settings import PROJECT, Settings
 from tests.crypto_pipeline.engines import candle, minute, version
@@ -33,6 +34,14 @@ def trade(at: int, trade_id: int, **changes: Any) -> dict[str, Any]:
 def minutes_of(rows: lake.Rows) -> list[int]:
     starts = rows.to_arrow()["interval_start"].to_pylist()
     return [(start - minute(0)) // timedelta(minutes=1) for start in starts]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3) | st.none(), st.sampled_from("xyz")), max_size=6))
+def test_rows_are_in_order_whether_or_not_they_were(values: list[tuple[int | None, str]]) -> None:
+    schema = pa.schema([("at", pa.int64()), ("id", pa.string())])
+    rows = pa.Table.from_pylist([{"at": at, "id": name} for at, name in values], schema)
+    found = [(row["at"], row["id"]) for row in _ordered(rows, ("at", "id")).to_pylist()]
+    assert found == sorted(values, key=lambda each: (each[0] is None, each[0] or 0, each[1]))
 
 
 class TestWhichRows:
@@ -58,6 +67,20 @@ class TestWhichRows:
         rows = [book | {"update_id": n, "received_at": minute(n), "bids": [], "asks": []} for n in (2, 1, 0)]
         tables.has("bronze.depth", rows)
         assert lake.depth("BTCUSDT", minute(1), minute(3)).to_arrow()["update_id"].to_pylist() == [1, 2]
+
+    def test_of_a_range_that_has_expired_in_part_a_sentence_says_what_is_still_there(self, tables: Tables) -> None:
+        day = {"what": "bronze.depth", "exchange": "", "symbol": "", "day": "2026-08-05"}
+        tables.has("bronze.expired", [day])
+        rows = lake.depth("BTCUSDT", "2026-08-05T12:00", "2026-08-06T00:05")
+        with pytest.raises(lake.NotStoredError) as refused:
+            rows.to_arrow()
+        assert str(refused.value) == (
+            "Of bronze.depth, 2026-08-05T12:00:00Z to 2026-08-06T00:00:00Z has expired by config/retention.yaml; of "
+            "what was asked for, 2026-08-06T00:00:00Z to 2026-08-06T00:05:00Z is still kept."
+        )
+        whole = lake.depth("BTCUSDT", "2026-08-05T12:00", "2026-08-05T13:00")
+        with pytest.raises(lake.NotStoredError, match="what is kept begins at 2026-08-06T00:00:00Z"):
+            whole.to_arrow()
 
     def test_a_quiet_range_within_what_is_stored_has_no_rows(self, tables: Tables) -> None:
         tables.has("silver.ohlcv_1m", [candle(0, 1), candle(9, 1)])

@@ -85,6 +85,7 @@ def test_the_lineage_is_what_it_was() -> None:
         "bronze/agg_trades": ["kafka/crypto_raw"],
         "bronze/gaps": ["kafka/crypto_raw"],
         "bronze/quarantine": ["kafka/crypto_raw"],
+        "bronze/expired": [],
         "bronze/dead_letters": ["kafka/crypto_raw"],
         "bronze/instruments": ["kafka/crypto_raw"],
         "bronze/selections": ["kafka/crypto_raw"],
@@ -117,6 +118,7 @@ def test_the_lineage_is_what_it_was() -> None:
         "gold/data_quality_hourly": sorted(
             [f"bronze/{name}" for name in ("trades", "tickers", "depth", "klines")]
             + [f"silver/{name}" for name in ("ohlcv_1m", "order_book_1m", "ticker_1m")]
+            + ["gold/signals"]
         ),
         "gold/data_quality": ["bronze/gaps", "bronze/quarantine", "gold/data_quality_hourly", "silver/completeness"],
         "gold/portfolio_performance": candles,
@@ -179,6 +181,7 @@ def test_every_table_is_made_by_one_of_the_four_jobs() -> None:
     assert sorted(key for keys in made.values() for key in keys) == sorted(graph.materializable_asset_keys - on_demand)
     candles = {dg.AssetKey(["silver", name]) for name in ("ohlcv_1m", "ohlcv", "indicators")}
     assert candles <= made["pipeline"]
+    assert dg.AssetKey(["gold", "signals"]) in made["pipeline"], "an alert on one waits for no run of gold"
     assert {key.path[0] for key in made["analytics"]} == {"gold"}
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,11 +12,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow.fs import LocalFileSystem
 
-from crypto_pipeline import catalog, reader
-from crypto_pipeline.reader import LakeError, arrow_schema, arrow_type, as_floats, bucket_of, done_after, read
+from benchmarks.export import filled, laid
+from crypto_pipeline import catalog, contracts, reader
+from crypto_pipeline.reader import (
+    LakeError,
+    arrow_schema,
+    arrow_type,
+    as_floats,
+    bucket_of,
+    done_after,
+    open_table,
+    read,
+)
 from shared.settings import Settings
 from shared.tables import DECIMAL, Column, Table
 from streaming import object_store
+from tests.crypto_pipeline.hudi_tables import put
+from tests.servers import MinioServer
 
 PRICE = pa.decimal128(38, 18)
 TABLE = Table(
@@ -118,3 +131,25 @@ def test_a_commit_is_done_when_its_file_says_so_not_when_it_was_asked_for(monkey
     assert done_after(TABLE, "20261125100005000", Settings()) == ["20261125100000000"]
     assert done_after(TABLE, "20261125100002000", Settings()) == ["20261125100000000"]
     assert done_after(TABLE, "0", Settings()) == ["20261125100000000", "20261125100001000"]
+
+
+def test_of_columns_that_only_tell_which_rows_are_wanted_none_comes_back(
+    minio_server: MinioServer, tmp_path: Path
+) -> None:
+    table = replace(contracts.tables()["silver.ohlcv_1m"], name="read_by_columns")
+    columns = {"symbol": pa.array(["BTCUSDT", "ETHUSDT"] * 3), "exchange": "binance", "month": "2026-11"}
+    numbers = {"trade_count": pa.array(range(6)), "status": pa.array(["complete"] * 4 + ["partial"] * 2)}
+    rows = filled(table, 6, {**columns, **numbers})
+    for name in ("commit_seqno", "record_key", "partition_path", "file_name"):  # hudi-rs wants all of Hudi's own
+        rows = rows.append_column(f"_hoodie_{name}", pa.array(["x"] * 6))
+    laid(tmp_path, table, {"month=2026-11": rows})
+    keys = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()]
+    for key in keys:
+        put(minio_server, key, (tmp_path / key).read_bytes())
+    snapshot = open_table(table, minio_server.settings)
+    where = (pc.field("symbol") == "BTCUSDT") & (pc.field("status") == "complete")
+    for filters in ([], [("symbol", "IN", "BTCUSDT")]):
+        found = snapshot.read(["trade_count"], filters, where, ("symbol", "status"))
+        assert found.to_pydict() == {"trade_count": [0, 2]}
+    for key in keys:
+        minio_server.client.delete_object(Bucket=minio_server.settings.bucket, Key=key)

@@ -11,6 +11,7 @@ import pytest
 
 from crypto_pipeline import rebuild_job
 from crypto_pipeline.definitions import defs
+from crypto_pipeline.expired import Expired
 from crypto_pipeline.lakehouse import lies_by_time
 from crypto_pipeline.refresh import Refreshed
 from crypto_pipeline.spark import SparkConnect
@@ -37,6 +38,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Made:
         return Refreshed(rows=7, seconds=0.5)
 
     monkeypatch.setattr(rebuild_job, "rebuild", note)
+    monkeypatch.setattr(rebuild_job, "recorded", lambda _lake: Expired())
     return seen
 
 
@@ -65,6 +67,22 @@ def test_a_range_of_days_is_one_run_that_makes_each_table_after_those_it_is_made
     for name in names(made):
         mine = [(first, last) for other, first, last in made if other == name]
         assert (mine[0][0], mine[-1][1]) == (datetime(2026, 8, 5, tzinfo=UTC), datetime(2026, 8, 6, 23, tzinfo=UTC))
+
+
+def test_what_has_expired_leaves_what_rests_on_it_as_it_is_and_a_sentence_says_so(
+    made: Made, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    record = Expired.of([("bronze.depth", "", "", FIRST), ("bronze.tickers", "", "", LAST)])
+    monkeypatch.setattr(rebuild_job, "recorded", lambda _lake: record)
+    assert run({"tables": "silver.order_book_1m,silver.ticker_1m,silver.ohlcv_1m"}).success
+    firsts = {name: first for name, first, _ in reversed(made)}
+    assert firsts == {
+        "silver.ohlcv_1m": datetime(2026, 8, 5, tzinfo=UTC),
+        "silver.order_book_1m": datetime(2026, 8, 6, 1, tzinfo=UTC),
+    }
+    told = "".join(capfd.readouterr())
+    for said in ("silver.order_book_1m is left as it is before 2026-08-06 01:00", "silver.ticker_1m is left as it is"):
+        assert said in told
 
 
 def test_a_backfill_of_a_range_launches_one_run() -> None:

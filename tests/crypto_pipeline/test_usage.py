@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from crypto_pipeline import usage
 from crypto_pipeline.reader import LakeError
-from crypto_pipeline.usage import Span, days_until_full, growth, span_of
+from crypto_pipeline.usage import Growth, Span, days_until_full, growth, span_of
 from shared.settings import Settings
 from tests.crypto_pipeline.hudi_tables import base_file, log_file, put
 from tests.servers import MinioServer, free_ports
@@ -91,16 +91,25 @@ class TestGrowth:
         assert growth({}, NOW, never) is None
 
 
-@given(st.integers(0, 10**15), st.floats(1, 10**12))
-def test_what_is_free_is_used_up_when_the_days_are_over(free: int, bytes_a_day: float) -> None:
-    days = days_until_full(free, bytes_a_day)
-    assert days is not None
-    assert days * bytes_a_day == pytest.approx(free)
+PACES = st.builds(Growth, st.floats(0, 10**9), st.just(7.0), st.none() | st.just(0.0) | st.floats(0.01, 1000))
 
 
-@pytest.mark.parametrize("bytes_a_day", [None, 0.0])
-def test_where_nothing_grows_the_disk_is_never_full(bytes_a_day: float | None) -> None:
-    assert days_until_full(10, bytes_a_day) is None
+@given(st.floats(0, 10**12), st.lists(PACES, max_size=6))
+def test_what_is_free_is_used_up_when_the_days_are_over(free: float, growing: list[Growth]) -> None:
+    days = days_until_full(free, growing)
+
+    def used(after: float) -> float:
+        return sum(one.bytes_a_day * min(after, after if one.for_days is None else one.for_days) for one in growing)
+
+    if days is None:
+        assert used(10**9) <= free * (1 + 1e-9) + 1
+    else:
+        assert used(days) == pytest.approx(free, rel=1e-6, abs=1)
+
+
+@pytest.mark.parametrize("growing", [[], [Growth(0.0, 7)], [Growth(5.0, 7, 1.0)]])
+def test_where_nothing_grows_for_long_the_disk_is_never_full(growing: list[Growth]) -> None:
+    assert days_until_full(10, growing) is None
 
 
 @pytest.mark.parametrize(
@@ -182,7 +191,11 @@ class TestLake:
         grown = sum(one.growth.bytes_a_day for one in found.folders if one.growth)
         assert found.bytes_a_day == grown > 0
         assert found.disk
-        assert found.days_until_full == pytest.approx(found.disk.free / grown)
+        [raw] = [one.growth for one in found.folders if one.name == "raw"]
+        assert raw
+        assert raw.for_days
+        while_it_grows = raw.bytes_a_day * raw.for_days
+        assert found.days_until_full == pytest.approx((found.disk.free - while_it_grows) / (grown - raw.bytes_a_day))
         assert usage.collect(minio_server.settings, "bronze.trades", NOW).days_until_full is None
 
     def test_the_lake_in_another_store_has_no_day_on_which_it_is_full(

@@ -566,7 +566,8 @@ class Stream:
         admin = KafkaAdminClient(bootstrap_servers=settings.kafka)
         wanted = {topic(symbol) for symbol in PAIRS} - set(admin.list_topics())
         if wanted:
-            one = {"num_partitions": 1, "replication_factor": 1}
+            # it says itself when they came
+            one = {"num_partitions": 1, "replication_factor": 1, "configs": {"message.timestamp.type": "CreateTime"}}
             admin.create_topics(dict.fromkeys(wanted, one), wait_for_metadata=True)
         admin.close()
         self._producer = KafkaProducer(bootstrap_servers=settings.kafka, linger_ms=5, reconnect_backoff_max_ms=1000)

@@ -112,6 +112,7 @@ MAY = {
     "streaming": {"add to the archive", "read the archive"},
     "lake": {
         "list", "read a table", "write a table", "write in parts", "delete of a table", "delete many of a table",
+        "delete of the archive",
     },
     "reader": {"list", "read a table", "read the archive"},
 }  # fmt: skip

@@ -19,6 +19,7 @@ from shared.settings import Settings
 
 CONTAINER = {"streaming": "binance-consumer"}
 """Services that have another name in Docker."""
+SERVICES = {service.name: service for service in TABLE}
 ALONE = ("clickhouse", "grafana")
 """Run in Docker alone, from images of their makers."""
 
@@ -64,7 +65,7 @@ def test_each_container_is_given_the_secrets_of_its_service_and_no_other(
         # with another store than our MinIO it is given the keys of that
         theirs |= {name: f"${{S3_ENDPOINT:+${{{name}}}}}" for name in ("S3_ACCESS_KEY", "S3_SECRET_KEY")}
     environment = described["services"][container(service.name)]["environment"]
-    assert {name: environment[name] for name in env_file.SECRETS} == dict.fromkeys(env_file.SECRETS, "") | theirs
+    assert {name: environment[name] for name in env_file.ALL} == dict.fromkeys(env_file.ALL, "") | theirs
 
 
 def test_a_container_with_another_name_is_found_by_the_services_name(described: dict[str, Any]) -> None:
@@ -74,6 +75,8 @@ def test_a_container_with_another_name_is_found_by_the_services_name(described: 
 
 def test_ports_are_published_on_loopback_under_their_settings(described: dict[str, Any]) -> None:
     for service in TABLE:
+        if service.listens_at != "bind_address":
+            continue
         for line in described["services"][container(service.name)].get("ports", ()):
             name = line.partition("${")[2].partition(":-")[0].lower()
             default = Settings.model_fields[name].default
@@ -81,6 +84,23 @@ def test_ports_are_published_on_loopback_under_their_settings(described: dict[st
             published = "" if service.name in SEVERAL else variable
             assert name in service.ports
             assert line == f"127.0.0.1:{published}:{variable}"
+
+
+def test_the_network_reaches_the_ports_of_one_container_alone_and_that_where_the_setting_opens_it(
+    described: dict[str, Any],
+) -> None:
+    open_to_all = {
+        name: [line for line in one.get("ports", ()) if not line.startswith("127.0.0.1:")]
+        for name, one in described["services"].items()
+    }
+    fields = {name: Settings.model_fields[name].default for name in SERVICES["public"].ports}
+    variables = [f"${{{name.upper()}:-{default}}}" for name, default in fields.items()]
+    assert {name: lines for name, lines in open_to_all.items() if lines} == {
+        "public": [f"${{PUBLIC_ADDRESS:-0.0.0.0}}:{variable}:{variable}" for variable in variables]
+    }
+    assert described["services"]["public"]["environment"]["PUBLIC_ADDRESS"] == "0.0.0.0"
+    assert described["services"]["public"]["profiles"] == [docker.PUBLIC]
+    assert compose.profiles(Settings(public_host="lake.example.org")) == [docker.MONITORING, docker.PUBLIC]
 
 
 def test_memory_limits_have_the_tables_defaults_and_variables(described: dict[str, Any]) -> None:
@@ -103,7 +123,7 @@ def test_clickhouse_is_started_where_the_settings_want_our_own_and_its_trades_wh
     described: dict[str, Any],
 ) -> None:
     profiles = {profile for one in described["services"].values() for profile in one.get("profiles", ())}
-    assert profiles == {"demo", docker.MONITORING, *docker.CLICKHOUSE}
+    assert profiles == {"demo", docker.MONITORING, *docker.CLICKHOUSE, docker.PUBLIC}
     assert described["services"]["clickhouse"]["profiles"] == ["clickhouse"]
     assert described["services"]["grafana"]["profiles"] == [docker.MONITORING]
     assert compose.profiles(Settings()) == ["monitoring"]
@@ -160,7 +180,14 @@ def test_grafana_is_on_loopback_with_its_password_from_env_and_finds_what_is_pro
 
 def test_the_image_installs_every_step_with_the_same_code() -> None:
     text = (PROJECT / "Dockerfile").read_text()
-    for name in ("minio", "postgresql", "prometheus", "python-environment", *(f"{name}-jars" for name in jars.NAMES)):
+    for name in (
+        "minio",
+        "postgresql",
+        "prometheus",
+        "public",
+        "python-environment",
+        *(f"{name}-jars" for name in jars.NAMES),
+    ):
         assert any("deployment.install" in line and name in line for line in text.splitlines()), name
 
 

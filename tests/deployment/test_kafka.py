@@ -1,3 +1,4 @@
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -30,10 +31,26 @@ def test_events_are_kept_two_days_and_no_more_than_a_cap(demo: Settings) -> None
     assert int(made["log.retention.bytes"]) > 0
 
 
+def test_what_the_file_says_is_what_the_broker_is_told(demo: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "retention.yaml"
+    text = demo.retention_file.read_text().replace("keep: 48h", "keep: 3d").replace("megabytes: 2048", "megabytes: 512")
+    file.write_text(text)
+    made = properties(demo.model_copy(update={"retention_file": file}))
+    assert (made["log.retention.hours"], made["log.retention.bytes"]) == ("72", str(512 << 20))
+
+
 def test_in_docker_other_containers_are_told_a_name_that_they_can_reach(demo: Settings) -> None:
     made = properties(demo.model_copy(update={"containers": True, "bind_address": "0.0.0.0"}))
     assert made["advertised.listeners"] == "PLAINTEXT://127.0.0.1:9092,INTERNAL://kafka:9094"
     assert made["inter.broker.listener.name"] == "INTERNAL"
+
+
+def test_a_listener_that_asks_for_a_login_is_there_only_where_a_network_is_to_reach_it(demo: Settings) -> None:
+    assert "LOGIN" not in properties(demo)["listeners"]
+    made = properties(demo.model_copy(update={"public_host": "lake.example.org"}))
+    assert made["listeners"].split(",")[1] == "LOGIN://127.0.0.1:9096"
+    assert made["advertised.listeners"].split(",")[1] == "LOGIN://lake.example.org:19092"
+    assert "LOGIN:SASL_PLAINTEXT" in made["listener.security.protocol.map"]
 
 
 def test_a_cluster_whose_id_begins_with_a_dash_is_formatted(demo: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

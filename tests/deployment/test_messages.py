@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from deployment import messages, prometheus
 from deployment.services import table
@@ -50,3 +51,25 @@ def test_the_farewell_says_where_prometheus_and_grafana_are_or_how_to_get_them(
     assert of_prometheus in in_docker
     assert of_grafana in in_docker
     assert "apt-get" not in in_docker
+
+
+def test_the_farewell_says_what_a_network_reaches_and_whom_it_is_to_trust(demo: Settings) -> None:
+    assert "network" not in messages.farewell(demo)
+    opened = demo.model_copy(update={"public_host": "lake.example.org", "public_password": SecretStr("the-password")})
+    said = messages.farewell(opened)
+    assert f"https://lake.example.org:{demo.public_dashboard_port}" in said
+    assert f"lake.example.org:{demo.public_kafka_port}  SASL_SSL, PLAIN, user crypto" in said
+    assert f"lake.example.org:{demo.public_postgres_port}  sslmode=verify-full" in said
+    assert str(demo.state / "public" / "ca.pem") in said
+    assert "the-password" not in said
+    assert "docker compose cp public:/data/var/demo/public/ca.pem ." in messages.farewell(opened, in_docker=True)
+    theirs = opened.model_copy(update={"tls_certificate": Path("mine.pem"), "tls_key": Path("mine.key")})
+    assert "ca.pem" not in messages.farewell(theirs)
+
+
+def test_a_secret_that_the_environment_gives_is_not_repeated(demo: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAFKA_BROKER", "hub:9093")
+    monkeypatch.setenv("KAFKA_PASSWORD", "hunter2")
+    said = messages.farewell(Settings.load())
+    assert "KAFKA_BROKER=hub:9093" in said
+    assert "hunter2" not in said

@@ -97,11 +97,23 @@ USERS = {
     "CLICKHOUSE_WRITER_PASSWORD": {"clickhouse-trades", "dagster-code"},
     "CLICKHOUSE_READER_PASSWORD": {"monitoring"},
     "GRAFANA_ADMIN_PASSWORD": set(),
+    "PUBLIC_PASSWORD": {"public"},
+    "PUBLIC_TOKEN": {"public"},
+    "PUBLIC_KAFKA_PASSWORD": {"kafka"},
+    "KAFKA_PASSWORD": {
+        "dagster-code",
+        "spark-connect",
+        "streaming",
+        "alerts",
+        "clickhouse-trades",
+        "monitoring",
+        "dashboard",
+    },
 }
 """Who must be told of a new secret: who checks it, and who shows it. Nobody else knows it."""
 
 
-@pytest.mark.parametrize("name", env_file.SECRETS)
+@pytest.mark.parametrize("name", env_file.ALL)
 def test_a_new_secret_restarts_all_that_use_it_and_nothing_else(
     demo: Settings, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -111,14 +123,14 @@ def test_a_new_secret_restarts_all_that_use_it_and_nothing_else(
     assert differ == USERS[name]
 
 
-@pytest.mark.parametrize("name", env_file.SECRETS)
+@pytest.mark.parametrize("name", env_file.ALL)
 def test_a_secret_is_in_the_environment_of_those_that_use_it_alone(
     demo: Settings, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv(name, "only-this-one")
     changed = Settings.load()
     told = {one: environment(service, changed) for one, service in BY_NAME.items()}
-    assert all(set(each) == set(env_file.SECRETS) for each in told.values())
+    assert all(set(each) == set(env_file.ALL) for each in told.values())
     assert {one for one, each in told.items() if "only-this-one" in each.values()} == USERS[name]
 
 
@@ -148,6 +160,21 @@ def test_a_signals_file_that_cannot_be_read_is_refused_before_anything_is_writte
     with pytest.raises(YamlFileError, match=r"signals\.yaml:2: not YAML"):
         start.configured("demo")
     assert [path.name for path in home.iterdir()] == ["signals.yaml"]
+
+
+def test_a_wrong_retention_file_is_refused_before_anything_is_written(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = home / "retention.yaml"
+    file.write_text(shipped().replace("raw:", "raws:"))
+    monkeypatch.setenv("RETENTION_FILE", str(file))
+    with pytest.raises(YamlFileError, match=r"retention\.yaml:\d+: raw: Field required"):
+        start.configured("demo")
+    assert [path.name for path in home.iterdir()] == ["retention.yaml"]
+
+
+def shipped() -> str:
+    return Settings().retention_file.read_text(encoding="utf-8")
 
 
 def test_another_signals_file_restarts_dagster_s_code(demo: Settings) -> None:

@@ -159,7 +159,7 @@ def test_after_down_and_up_the_data_is_there(containers: Containers) -> None:
     before = {symbol: ids(containers, symbol) for symbol in SYMBOLS}
     containers.system.script("stop.sh")
     assert containers.running() == []
-    containers.system.script("deploy.sh", "--demo", "--docker", seconds=1800)
+    containers.system.deploy("--docker")
     for symbol in SYMBOLS:
         assert before[symbol] <= ids(containers, symbol)
     closed(containers, closed(containers))

@@ -8,6 +8,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -44,8 +45,10 @@ class Told:
         return [message for message in self.messages if re.search(rf"\b{rule}\w*, ", message[1]["title"])]
 
 
-@pytest.fixture(scope="module")
-def told(system: System) -> Iterator[Told]:
+@contextmanager
+def receiving(system: System) -> Iterator[Told]:
+    """A receiver of the system's alerts."""
+
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -63,6 +66,12 @@ def told(system: System) -> Iterator[Told]:
     (system.home / "alerts.yaml").write_text(RULES.read_text())
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture(scope="module")
+def told(system: System) -> Iterator[Told]:
+    with receiving(system) as made:
+        yield made
 
 
 def rows(system: System, sql: str) -> list[tuple[Any, ...]]:

@@ -84,7 +84,8 @@ def test_what_the_serving_database_knows_is_told(told: Told, served: psycopg.Con
 
 
 def test_the_tables_that_are_measured_are_those_of_data_quality() -> None:
-    assert tuple(source.full_name for source in data_quality_hourly.SOURCES) == tables.MEASURED
+    assert tuple(source.full_name for source in data_quality_hourly.MEASURED) == tables.MEASURED
+    assert data_quality_hourly.STAGES == tables.STAGES
     columns = {column.name for column in data_quality.TABLE.columns}
     assert {f"latency_{stage}_{name}_ms" for stage in tables.STAGES for name in tables.QUANTILES.values()} <= columns
 

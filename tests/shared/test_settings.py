@@ -105,6 +105,52 @@ def test_a_secret_that_minio_refuses_is_named_with_its_place_and_not_shown(
     Settings.load().check()
 
 
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        ("BIND_ADDRESS=0.0.0.0", r"BIND_ADDRESS in .*\.env is 0\.0\.0\.0, where all would be open .* set PUBLIC_HOST"),
+        ("PUBLIC_HOST=lake.example.org:8443", r"PUBLIC_HOST in .*\.env is 'lake.example.org:8443', and must be a name"),
+        ("PUBLIC_HOST=lake\nTLS_KEY=/key.pem", "TLS_CERTIFICATE and TLS_KEY belong together"),
+        ("KAFKA_BROKER=hub.servicebus.windows.net", r"KAFKA_BROKER in .*\.env is .*, and must be host:port"),
+        ("KAFKA_PASSWORD=hunter2", r"KAFKA_PASSWORD in .*\.env needs KAFKA_BROKER"),
+        ("KAFKA_BROKER=hub:9093\nKAFKA_USERNAME=me", r"KAFKA_PASSWORD is missing, and KAFKA_USERNAME in .*\.env"),
+        (
+            "KAFKA_BROKER=hub:9093\nKAFKA_PASSWORD=hunter2\nKAFKA_CA=/no.pem",
+            r"KAFKA_CA in .*\.env is /no\.pem: no file",
+        ),
+    ],
+)
+def test_what_would_open_a_door_or_shut_one_by_mistake_is_refused(tmp_path: Path, lines: str, sentence: str) -> None:
+    (tmp_path / ".env").write_text(f"{lines}\n")
+    with pytest.raises(SettingsError, match=sentence) as refused:
+        Settings.load().check()
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("host", ["lake.example.org", "lake", "10.1.2.3"])
+def test_a_name_or_an_address_is_a_public_host(tmp_path: Path, host: str) -> None:
+    (tmp_path / ".env").write_text(f"PUBLIC_HOST={host}\n")
+    Settings.load().check()
+
+
+def test_event_hubs_is_three_lines_with_its_user_as_it_is_written_there(tmp_path: Path) -> None:
+    given = "Endpoint=sb://hub.servicebus.windows.net/;SharedAccessKeyName=all;SharedAccessKey=a+b/c="
+    (tmp_path / ".env").write_text(
+        f"KAFKA_BROKER=hub.servicebus.windows.net:9093\nKAFKA_USERNAME=$ConnectionString\nKAFKA_PASSWORD={given}\n"
+    )
+    settings = Settings.load()
+    settings.check()
+    assert settings.broker.client() == {
+        "bootstrap_servers": "hub.servicebus.windows.net:9093",
+        "security_protocol": "SASL_SSL",
+        "sasl_mechanism": "PLAIN",
+        "sasl_plain_username": "$ConnectionString",
+        "sasl_plain_password": given,
+        "ssl_cafile": None,
+    }
+    assert settings.is_kafka_elsewhere
+
+
 def test_demo_and_live_share_neither_folder_nor_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
     live = Settings.load()
     monkeypatch.setenv("CRYPTO_MODE", "demo")

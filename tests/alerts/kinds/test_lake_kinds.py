@@ -1,15 +1,18 @@
 """The kinds that ask the serving database."""
 
+from math import log
+
 import pytest
 
 from alerts.kinds._kind import SourceError
-from alerts.kinds.anomaly import Anomaly
+from alerts.kinds.anomaly import THRESHOLDS, Anomaly
 from alerts.kinds.completeness import Completeness
 from alerts.kinds.drawdown import Drawdown
 from alerts.kinds.gap import Gap
 from alerts.kinds.signal import Signal
 from alerts.kinds.var_breach import VarBreach
 from alerts.sources import Asked
+from crypto_pipeline.gold import _unusual
 from shared.settings import Settings
 from tests.alerts.kinds.conftest import COMPLETENESS, FACT_OHLCV, HOUR, MINUTE, NOW, Lake, at
 
@@ -113,9 +116,122 @@ def test_an_anomaly_that_late_data_overturned_is_over(lake: Lake) -> None:
     assert found.holds is False
 
 
-def performance(lake: Lake, portfolio: str, days_ago: int, **values: object) -> None:
+def minute(lake: Lake, start: int, close: float, volume: float = 100, **other: object) -> None:
+    said = {"close": close, "volume": volume, "trade_count": 10, "is_closed": True}
+    lake.add(FACT_OHLCV, **{**BTC, **said, "interval": "1m", "interval_start": at(start), **other})
+
+
+def usual(lake: Lake, measure: str, hour: int = EIGHT, **values: object) -> None:
+    said = {"measure": measure, "hour_start": at(hour), "median": 0.0, "scale": 0.001, "observations": 600}
+    lake.add("gold.anomaly_baselines", **{**BTC, **said, **values})
+
+
+def test_a_candle_unlike_its_hour_is_told_before_gold_has_its_row_and_once(lake: Lake) -> None:
+    rule = Anomaly(name="a", kind="anomaly")
+    for measure, median, scale in (("volume", log(100), 0.5), ("trade_size", log(10), 0.2)):
+        usual(lake, measure, median=median, scale=scale)
+    usual(lake, "return")
+    five = NOW - 5 * MINUTE
+    minute(lake, five - MINUTE, 100)
+    assert lake.find(rule) == {}
+    minute(lake, five, 98)
+    minute(lake, five + MINUTE, 98, volume=2500)
+    early = lake.find(rule)
+    assert set(early) == {
+        "binance BTCUSDT return 2026-11-21 08:40",
+        "binance BTCUSDT volume 2026-11-21 08:41",
+        "binance BTCUSDT trade_size 2026-11-21 08:41",
+    }
+    fall = early["binance BTCUSDT return 2026-11-21 08:40"]
+    assert (fall.holds, fall.at, round(fall.value, 3)) == (True, NOW - 4 * MINUTE, round(log(0.98) / 0.001, 3))
+    assert fall.text == (
+        "BTCUSDT, 2026-11-21 08:40 UTC: return -2 % in the minute "
+        "(robust z -20.2 by 600 minutes that are usual for the hour)"
+    )
+    assert "volume 25 times the median" in early["binance BTCUSDT volume 2026-11-21 08:41"].text
+    assert set(lake.find(rule.model_copy(update={"times": 2.1, "measures": ("return",)}))) == set()
+    assert set(lake.find(rule.model_copy(update={"symbols": ("ETHUSDT",)}))) == set()
+
+    anomaly(lake, -20.2)  # gold's own row of the same minute and kind
+    found = lake.find(rule)
+    assert found.keys() == early.keys()
+    assert found["binance BTCUSDT return 2026-11-21 08:40"].text.endswith("It fell by 2 %.")
+
+
+def test_what_gold_has_retracted_is_not_told_from_the_candle(lake: Lake) -> None:
+    usual(lake, "return")
+    minute(lake, NOW - 6 * MINUTE, 100)
+    minute(lake, NOW - 5 * MINUTE, 98)
+    anomaly(lake, -20.2, retracted=True)
+    assert [one.holds for one in lake.find(Anomaly(name="a", kind="anomaly")).values()] == [False]
+
+
+def test_an_open_candle_a_gap_and_an_hour_without_a_baseline_say_nothing(lake: Lake) -> None:
+    rule = Anomaly(name="a", kind="anomaly")
+    usual(lake, "return")
+    usual(lake, "volume", median=None, scale=None)
+    minute(lake, NOW - 10 * MINUTE, 100, volume=1e9)
+    minute(lake, NOW - 8 * MINUTE, 50)  # the minute before it is absent
+    minute(lake, NOW - 7 * MINUTE, 40, is_closed=False)
+    minute(lake, EIGHT - 2 * MINUTE, 100)
+    minute(lake, EIGHT - MINUTE, 50)
+    minute(lake, NOW - 6 * MINUTE, 0.1, volume=0, trade_count=0)
+    assert lake.find(rule) == {}
+
+
+def test_the_thresholds_of_candles_are_those_of_gold() -> None:
+    assert {name: _unusual.THRESHOLDS[name] for name in THRESHOLDS} == THRESHOLDS
+
+
+def performance(lake: Lake, portfolio: str, days_ago: int, asset: str = "TOTAL", **values: object) -> None:
     day = at(NOW // (24 * HOUR) * 24 * HOUR - days_ago * 24 * HOUR)
-    lake.add("gold.portfolio_performance", portfolio=portfolio, day=day, asset="TOTAL", value=9000, **values)
+    lake.add(
+        "gold.portfolio_performance", **{"portfolio": portfolio, "day": day, "asset": asset, "value": 9000} | values
+    )
+
+
+def held(lake: Lake, **total: object) -> None:
+    """A portfolio of 9,000 USDT as gold valued it five minutes ago: 80 of BTC and 1,000 in cash."""
+    said = {"exchange": "binance", "as_of": at(NOW - 5 * MINUTE), "is_closed": False}
+    performance(lake, "balanced", 0, **said, **total)
+    performance(lake, "balanced", 0, "BTC", units=80, price=100, **{**said, "value": 8000})
+    performance(lake, "balanced", 0, "USDT", units=1000, price=1, **{**said, "value": 1000})
+
+
+def test_a_drawdown_and_a_loss_go_on_from_golds_valuation_with_the_newest_candle(lake: Lake) -> None:
+    held(lake, drawdown=-0.05, return_day=-0.04)
+    risk(lake, NOW // (24 * HOUR) * 24 * HOUR, 0.1, subject_kind="portfolio", subject="balanced", horizon="1d")
+    down, breach = Drawdown(name="d", kind="drawdown", percent=10), VarBreach(name="v", kind="var_breach")
+    minute(lake, NOW - 6 * MINUTE, 1)  # gold had it
+    assert [round(one.value, 9) for rule in (down, breach) for one in lake.find(rule).values()] == [5, 4]
+    minute(lake, NOW - 5 * MINUTE, 95)
+    minute(lake, NOW - 4 * MINUTE, 90)
+    minute(lake, NOW - 3 * MINUTE, 10, is_closed=False)
+    (lies,), (lost,) = lake.find(down).values(), lake.find(breach).values()
+    ratio = 8200 / 9000
+    assert (lies.holds, round(lies.value, 6)) == (True, round(100 - 95 * ratio, 6))
+    assert lies.text == "balanced lies 13.44 % below its peak; its value is 8,200.00 USDT."
+    assert (lost.holds, round(lost.value, 6)) == (True, round(100 - 96 * ratio, 6))
+    minute(lake, NOW - 2 * MINUTE, 200)
+    assert [one.value for one in lake.find(down).values()] == [0]
+
+
+def test_a_portfolio_of_which_one_price_is_not_known_stays_as_gold_valued_it(lake: Lake) -> None:
+    held(lake, drawdown=-0.05)
+    performance(lake, "balanced", 0, "XYZ", units=5, price=None, value=None, as_of=at(NOW), exchange="binance")
+    minute(lake, NOW - 4 * MINUTE, 1)
+    (found,) = lake.find(Drawdown(name="d", kind="drawdown")).values()
+    assert round(found.value, 9) == 5
+
+
+def test_a_day_that_is_over_has_the_loss_that_it_had(lake: Lake) -> None:
+    said = {"exchange": "binance", "as_of": at(NOW - 5 * MINUTE), "is_closed": True}
+    performance(lake, "balanced", 0, **said, return_day=-0.04, drawdown=-0.05)
+    performance(lake, "balanced", 0, "BTC", units=90, price=100, **said)
+    risk(lake, NOW // (24 * HOUR) * 24 * HOUR, 0.1, subject_kind="portfolio", subject="balanced", horizon="1d")
+    minute(lake, NOW - 4 * MINUTE, 50)
+    (found,) = lake.find(VarBreach(name="v", kind="var_breach")).values()
+    assert (found.holds, round(found.value, 9)) == (False, 4)
 
 
 def test_a_drawdown_is_that_of_a_portfolios_latest_day(lake: Lake) -> None:

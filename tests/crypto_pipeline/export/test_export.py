@@ -89,6 +89,21 @@ class TestWhatThereIs:
         assert _export.export("parquet", found, tmp_path).rows == 16
         assert _reading.missing(wanted("BTCUSDT", "binance", "trades", "1m", Range(minute(1), minute(9)))) == ""
 
+    def test_of_a_range_that_has_expired_in_part_the_rest_is_exported_and_one_that_has_as_a_whole_is_refused(
+        self, market: Tables
+    ) -> None:
+        gone = {"what": "bronze.depth", "exchange": "", "symbol": "", "day": "2026-08-06"}
+        market.has("bronze.expired", [gone])
+        market.has("bronze.depth", [row for row in market.stored["bronze.depth"].rows if row["date"] != gone["day"]])
+        found = wanted("BTCUSDT", "binance", "depth", "1m", Range(minute(60), minute(2000)))
+        assert _reading.missing(found) == (
+            "Of BTCUSDT in bronze.depth from 2026-08-06T01:00:00Z to 2026-08-07T09:20:00Z the lake has what lies from "
+            "2026-08-07T00:00:00Z to 2026-08-07T09:20:00Z, and that is exported, for what was before has expired by "
+            "config/retention.yaml."
+        )
+        with pytest.raises(lake.NotStoredError, match="what is kept begins at 2026-08-07T00:00:00Z"):
+            wanted("BTCUSDT", "binance", "depth", "1m", Range(minute(60), minute(120)))
+
     def test_a_day_without_rows_has_no_file_and_is_counted(self, market: Tables, tmp_path: Path) -> None:
         rows = [row for row in market.stored["bronze.trades"].rows if row["trade_id"] not in range(908, 915)]
         market.has("bronze.trades", [*rows, trade(24)])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pyspark.sql import Row, SparkSession
 
 from crypto_pipeline.bronze import gaps, quarantine, tickers, trades
-from crypto_pipeline.gold import data_quality, data_quality_hourly
+from crypto_pipeline.gold import data_quality, data_quality_hourly, signals
 from crypto_pipeline.gold.data_quality_hourly import GROWTH
 from crypto_pipeline.refresh import refresh
 from crypto_pipeline.silver import completeness, ohlcv_1m
@@ -138,7 +138,8 @@ def test_a_table_of_which_nothing_came_but_a_gap_or_a_refused_row_has_its_row() 
 
 
 def trade(number: int, at: datetime, **changes: Any) -> dict[str, Any]:
-    times = {"event_time": at, "received_at": at + 20 * MILLISECOND, "ingested_at": at + 2000 * MILLISECOND}
+    times = {"event_time": at, "received_at": at + 20 * MILLISECOND, "kafka_time": at + 120 * MILLISECOND}
+    times |= {"ingested_at": at + 2000 * MILLISECOND}
     placed = {"date": f"{at:%Y-%m-%d}", "hour": f"{at:%H}", "ordering": 1}
     return {**BTC, **times, **placed, "source": "websocket", "trade_id": number, "broken_rules": [], **changes}
 
@@ -146,6 +147,11 @@ def trade(number: int, at: datetime, **changes: Any) -> dict[str, Any]:
 def minute(at: datetime, **changes: Any) -> dict[str, Any]:
     said = {"interval_start": at, "source": "websocket", "is_closed": True, "revision": 1, "month": f"{at:%Y-%m}"}
     return {**BTC, **said, "known_at": at + MINUTE + 3000 * MILLISECOND, **changes}
+
+
+def signal(end: datetime, known_after: timedelta, **changes: Any) -> dict[str, Any]:
+    said = {"interval": "15m", "interval_start": end - 15 * MINUTE, "interval_end": end, "rule": "up", "revision": 1}
+    return {**BTC, **said, "known_at": end + known_after, "month": f"{end:%Y-%m}", **changes}
 
 
 def proof(at: datetime, **changes: Any) -> dict[str, Any]:
@@ -208,6 +214,7 @@ def test_hours_and_days_are_counted_and_only_what_is_new_is_counted_again(spark:
     assert (first.completeness_percent, first.condition, first.reason) == (75.0, "degraded", None)
     assert first.latency_received_p50_ms == pytest.approx(20, rel=WITHIN)
     assert first.latency_received_p99_ms == pytest.approx(11_000, rel=WITHIN)
+    assert first.latency_kafka_p50_ms == pytest.approx(120, rel=WITHIN)
     assert first.latency_bronze_p50_ms == pytest.approx(2000, rel=WITHIN)
     candles = days["silver.ohlcv_1m", "BTCUSDT", DAY]
     assert (candles.rows, candles.late, candles.observations) == (2, 1, 1)
@@ -227,6 +234,40 @@ def test_hours_and_days_are_counted_and_only_what_is_new_is_counted_again(spark:
     anew.like(lake, [*data_quality_hourly.SOURCES, *data_quality.SOURCES[1:]])
     follow(anew, from_scratch=True)
     assert says(anew) == says(lake)
+
+
+def test_the_way_to_gold_is_to_the_first_signal_on_a_minute_that_was_streamed(spark: SparkSession) -> None:
+    lake = MemoryLake(spark)
+    ends = [DAY + number * MINUTE for number in (15, 30, 45, 60, 75)]
+    told = [{}, {"revision": 2}, {"source": "rest"}, {}, {}]
+    lake.put(ohlcv_1m.TABLE, [minute(end - MINUTE, **said) for end, said in zip(ends, told, strict=True)])
+    follow(lake)
+    assert [row.observations for row in lake.rows(data_quality.TABLE)] == [3]
+    assert [row.latency_gold_p50_ms for row in lake.rows(data_quality.TABLE)] == [None]
+
+    seconds = timedelta(seconds=1)
+    first, later, again = ({"rule": "down"}, {}, {"revision": 2})
+    on_the_first = [
+        signal(ends[0], number * seconds, **said) for number, said in ((40, first), (70, later), (10, again))
+    ]
+    late = signal(ends[3], timedelta(days=1))
+    lake.put(signals.TABLE, [*on_the_first, signal(ends[1], seconds), signal(ends[2], seconds), late])
+    follow(lake)
+    [row] = lake.rows(data_quality.TABLE)
+    assert row.latency_gold_p50_ms == row.latency_gold_p99_ms == pytest.approx(40_000, rel=WITHIN)
+    assert (row.rows, row.observations) == (5, 3)
+
+    hours = [row.to_gold for row in lake.rows(data_quality_hourly.TABLE)]
+    assert sorted(sum(bucket["count"] for bucket in each) for each in hours) == [0, 1]
+    assert follow(lake) == []
+
+
+def test_messages_that_were_not_kept_with_kafkas_time_count_for_the_other_stages(spark: SparkSession) -> None:
+    lake = MemoryLake(spark)
+    lake.put(trades.TABLE, [trade(1, DAY, kafka_time=None), trade(2, DAY)])
+    follow(lake)
+    [row] = lake.rows(data_quality_hourly.TABLE)
+    assert [sum(bucket["count"] for bucket in each) for each in (row.to_kafka, row.to_bronze)] == [1, 2]
 
 
 def test_a_key_that_stands_in_an_hour_twice_is_a_duplicate(spark: SparkSession) -> None:

@@ -200,3 +200,20 @@ def test_a_refused_portfolio_keeps_its_rows_and_the_others_go_on(there: Lake) ->
     assert there.run(NOW + 2 * MINUTE) == {}, "without a file nothing is touched"
     [why] = portfolio_performance.refusals(there.lake, now)
     assert "cannot be read" in why
+
+
+def test_a_candle_that_came_late_while_a_portfolio_was_refused_counts_once_it_is_mended(there: Lake) -> None:
+    there.run(NOW)
+    there.define(HALVES, HELD.replace("cash: 5", "cash: -5"), TRADED)
+    there.close(ohlcv, "BTCUSDT", FIRST + 2 * DAY + 23 * HOUR, "125")
+    there.close(ohlcv_1m, "BTCUSDT", NOW - MINUTE, "140")
+    assert {key[0] for key in there.run(NOW + MINUTE)} == {"halves", "traded"}
+    there.define(HALVES, HELD, TRADED)
+    assert there.run(NOW + MINUTE) == {}, "nothing is new yet"
+    there.close(ohlcv_1m, "BTCUSDT", NOW, "150")
+    made = there.run(NOW + 2 * MINUTE)
+    assert made["held", "03", "TOTAL"].value == 130
+    assert made["held", "05", "TOTAL"].value == 155
+    there.close(ohlcv_1m, "BTCUSDT", NOW + MINUTE, "151")
+    assert {key[1] for key in there.run(NOW + 3 * MINUTE)} == {"05"}, "and goes on from then"
+    assert there.run(NOW + 3 * MINUTE, from_scratch=True) == {}

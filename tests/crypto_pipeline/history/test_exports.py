@@ -1,4 +1,4 @@
-"""What was exported as Parquet comes back: trades as they were, candles as klines."""
+"""What was exported as Parquet comes back: trades and books as they were, candles as klines."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -10,14 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from crypto_pipeline import contracts
-from crypto_pipeline.bronze import klines, trades
+from crypto_pipeline.bronze import depth, klines, quarantine, trades
 from crypto_pipeline.history.archives import ArchiveError
 from crypto_pipeline.history.exports import checked_export
 from crypto_pipeline.history.importing import Done, import_archives
 from crypto_pipeline.history.layouts import Kind
 from crypto_pipeline.reader import arrow_schema
 from shared.tables import Table
-from tests.crypto_pipeline.export.conftest import half_hourly, trade
+from tests.crypto_pipeline.export.conftest import book, half_hourly, trade
 from tests.crypto_pipeline.history.conftest import BTC, LocalStaging, MemoryLake
 
 Rows = list[dict[str, Any]]
@@ -58,6 +58,25 @@ def test_trades_come_back_as_they_were_and_once(lake: MemoryLake, staging: Local
     assert (again.new, again.there, again.differing) == (0, 5, 0)
 
 
+def test_books_come_back_as_they_were_and_once(lake: MemoryLake, staging: LocalStaging, tmp_path: Path) -> None:
+    pair = {"base_asset": "BTC", "quote_asset": "USDT", "source": "websocket", "connection_id": "one"}
+    timed = book(3, event_time=book(3)["received_at"] - timedelta(hours=1), hour="08", **pair)
+    given = [*(book(n, **pair) for n in range(3)), timed]
+    path = exported(tmp_path, "bronze.depth", given)
+    assert imported(lake, staging, path, "depth").new == 4
+    kept = [name for name in depth.TABLE.column_names if name not in ("ingested_at", "ordering", "broken_rules")]
+    rows = pa.Table.from_batches(lake.read(depth.TABLE)._collect_as_arrow()).sort_by("update_id").to_pylist()
+    assert [{name: row[name] for name in kept} for row in rows] == [
+        {name: row.get(name) for name in kept} for row in given
+    ]
+    again = imported(lake, staging, path, "depth")
+    assert (again.new, again.there, again.differing) == (0, 4, 0)
+    other = imported(lake, staging, exported(tmp_path, "bronze.depth", [book(1, "63000.13", **pair)]), "depth")
+    assert (other.new, other.there, other.differing) == (0, 0, 1)
+    refused = lake.read(quarantine.TABLE).collect()
+    assert [(row.table_name, row.date) for row in refused] == [("bronze.depth", "2026-08-06")]
+
+
 def test_candles_come_back_as_klines_of_an_archive(lake: MemoryLake, staging: LocalStaging, tmp_path: Path) -> None:
     path = exported(tmp_path, "silver.ohlcv_1m", MINUTES)
     assert imported(lake, staging, path, "klines").new == 3
@@ -85,6 +104,7 @@ def test_candles_come_back_as_klines_of_an_archive(lake: MemoryLake, staging: Lo
         ),
         ("klines", "bronze.trades", [trade(0)], "has no interval as silver.ohlcv_1m has it: it is no export of klines"),
         ("agg-trades", "bronze.trades", [trade(0)], "agg-trades are not exported as Parquet"),
+        ("depth", "bronze.trades", [trade(0)], "has no update_id as bronze.depth has it: it is no export of depth"),
     ],
 )
 def test_what_it_is_not_is_refused_in_one_sentence(

@@ -21,7 +21,7 @@ def part(first: int, rows: int, symbol: str = "BTCUSDT") -> Part:
 
 
 def sizes(*parts: Part) -> list[list[int]]:
-    return [[one.rows.num_rows for one in batch] for batch in batches(parts, "open_time", size=10)]
+    return [[one.rows.num_rows for one in batch] for batch in batches(parts, "klines", size=10)]
 
 
 def test_small_parts_go_together() -> None:

@@ -47,6 +47,15 @@ def test_times_are_in_milliseconds_unless_microseconds_are_asked_for() -> None:
     assert short == whole | {"E": whole["E"] // 1000, "k": whole["k"] | times}
 
 
+def test_a_message_of_several_lines_is_in_milliseconds_as_the_others_are() -> None:
+    spread = Message(0, TRADE.stream, TRADE.body.replace(b',"E"', b',\n"E"'))
+    form = Form(True, MILLISECOND)
+    both = frames([spread, TRADE], {TRADE.stream}, form)
+    assert both == frame(spread, form) + frame(TRADE, form)
+    assert json.loads(payload_of(frame(spread, form))) == json.loads(payload_of(frame(TRADE, form)))
+    assert frames([], {TRADE.stream}, form) == b""
+
+
 @pytest.mark.parametrize("text", [b"", b"{}", b"\xff", b'{"result":null,"id":1}', b"[" * 100_000, b'{"stream":7}'])
 def test_a_frame_that_names_no_stream_is_of_none(text: bytes) -> None:
     assert stream_of(text) == ""

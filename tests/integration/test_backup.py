@@ -1,0 +1,113 @@
+"""`crypto backup` on the deployed system while it works, and what `crypto restore` makes of it elsewhere."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from crypto_pipeline import contracts
+from crypto_pipeline.backup.restoring import stores
+from crypto_pipeline.reader import read
+from shared.settings import Settings
+from tests.integration.test_replay import nothing_launched
+from tests.system import STREAMED_ALONE, SYMBOLS, System, deployed, undeployed, wait_for
+
+pytestmark = pytest.mark.long
+
+TRADES = """
+    select symbol, count(*) as rows, max(trade_id) - min(trade_id) + 1 as ids, max(trade_id) as last
+    from bronze.trades group by 1 order by 1"""
+CANDLES = "select symbol, max(last_trade_id) as last from silver.ohlcv_1m group by 1 order by 1"
+
+
+@contextmanager
+def restored(place: Path) -> Iterator[System]:
+    """Another deployment, filled from the place; nothing of it runs but its stores."""
+    with undeployed(**STREAMED_ALONE) as made:
+        done = made.crypto("restore", "--from", str(place))
+        assert done.returncode == 0, done.stderr
+        assert "Start it: ./deploy.sh --demo" in done.stdout
+        with made.its_environment(), stores(made.settings()):
+            yield made
+
+
+def rows(settings: Settings, name: str) -> list[str]:
+    """All rows of a table, in an order of their own."""
+    return sorted(str(tuple(row.values())) for row in read(contracts.tables()[name], settings).to_pylist())
+
+
+def counted(settings: Settings, database: str, table: str) -> Any:
+    """How many rows a table of PostgreSQL has."""
+    with psycopg.connect(
+        host=settings.postgres_host,
+        port=settings.postgres_port,
+        user=settings.postgres_user,
+        password=settings.postgres_password.get_secret_value(),
+        dbname=database,
+    ) as connection:
+        return connection.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("backups")
+
+
+def test_what_is_copied_while_all_goes_on_is_of_one_moment(system: System, place: Path) -> None:
+    wait_for("candles of each symbol", lambda: len(system.query(CANDLES)) == len(SYMBOLS))
+    done = system.crypto("backup", "--to", str(place))
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr.strip(), "a warning"
+    with restored(place) as other:
+        trades = other.query(TRADES)
+        assert [row["symbol"] for row in trades] == sorted(SYMBOLS)
+        assert [row["rows"] for row in trades] == [row["ids"] for row in trades], "trades are missing, or there twice"
+        last = {row["symbol"]: row["last"] for row in trades}
+        candles = other.query(CANDLES)
+        assert len(candles) == len(SYMBOLS)
+        assert all(row["last"] <= last[row["symbol"]] for row in candles), "a candle of trades that bronze lacks"
+
+
+def test_a_deployment_that_holds_something_is_refused(system: System, place: Path) -> None:
+    done = system.crypto("restore", "--from", str(place))
+    assert done.returncode == 1
+    assert "is restored into an empty deployment" in done.stderr
+    assert "./cleanup.sh" in done.stderr
+
+
+def test_elsewhere_there_is_what_was_here(system: System, place: Path) -> None:
+    with nothing_launched(system):
+        done = system.crypto("backup", "--to", str(place), "--wait", "0")  # for nothing is taken in now
+        assert done.returncode == 0, done.stderr
+        here = system.settings()
+        with restored(place) as other:
+            there = other.settings()
+            for name in contracts.tables():
+                assert rows(there, name) == rows(here, name), name
+            for database, table in (("dagster", "runs"), ("dagster", "event_logs"), ("lake", "silver.fact_ohlcv")):
+                assert counted(there, database, table) == counted(here, database, table), table
+            assert there.s3_secret_key != here.s3_secret_key, "the passwords are in the backup"
+
+
+def test_a_restored_deployment_goes_on(place: Path) -> None:
+    with deployed(**STREAMED_ALONE) as one:
+        wait_for("candles of each symbol", lambda: len(one.query(CANDLES)) == len(SYMBOLS))
+        done = one.crypto("backup", "--to", str(place))
+        assert done.returncode == 0, done.stderr
+    with undeployed(**STREAMED_ALONE) as other:
+        assert other.crypto("restore", "--from", str(place)).returncode == 0
+        with other.its_environment(), stores(other.settings()):
+            before = {row["symbol"]: row["last"] for row in other.query(TRADES)}
+        other.script("deploy.sh", "--demo", "--local", seconds=1500)
+
+        def goes_on() -> bool:
+            now = {row["symbol"]: row["last"] for row in other.query(CANDLES)}
+            return all(now.get(symbol, 0) > before[symbol] for symbol in SYMBOLS)
+
+        wait_for("candles of trades that came after it", goes_on)
+        lost = other.query("select distinct exchange, status from bronze.gaps where cause = 'offsets_expired'")
+        assert lost == [{"exchange": "kafka", "status": "lost"}]
+        wait_for("what was missed meanwhile", lambda: all(row["rows"] == row["ids"] for row in other.query(TRADES)))
