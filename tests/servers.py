@@ -96,6 +96,10 @@ class Server:
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
 
+    def has_ended(self) -> bool:
+        """By itself."""
+        return self._process is not None and self._process.poll() is not None
+
     def kill(self) -> None:
         """As the kernel does when memory ends."""
         self._end(signal.SIGKILL)
