@@ -6,13 +6,16 @@ from pathlib import Path
 from deployment import docker, env_file
 from deployment.given import settings_in_environment
 from deployment.messages import farewell
-from deployment.paths import set_environment, setting, state
+from deployment.paths import PROJECT, set_environment, setting, state
 from deployment.services import TABLE
 from deployment.start import configured
 from deployment.stop import stop
 from shared.settings import Settings, SettingsError
 from shared.yaml_file import YamlFileError
 
+CONFIG = PROJECT / "config"
+CONFIG_INSIDE = Path("/app/config")
+"""Where `docker-compose.yml` mounts it."""
 MAKERS_MB = {"clickhouse": (1536, 1024), "grafana": (256, 192)}
 """What may be taken with 8g and 6g by those that are no services of the table, but images of their makers."""
 
@@ -23,11 +26,11 @@ def main() -> None:
     set_environment({"CRYPTO_MODE": mode})
     try:
         settings = configured(mode)
+        leave_given(settings, state(mode))
     except (SettingsError, YamlFileError) as error:
         sys.exit(f"✗ {error}")
     for local in ("demo", "live"):
         stop(state(local), print)
-    leave_given(state(mode))
     given = memory_limits(settings.memory_profile) | {name: setting(name, "") for name in env_file.SECRETS}
     given["KAFKA_PASSWORD"] = settings.kafka_password.get_secret_value()
     if docker.run(mode, profiles(settings), "up", "--detach", "--build", "--wait", "--remove-orphans", **given):
@@ -38,13 +41,35 @@ def main() -> None:
     print(farewell(settings, in_docker=True))
 
 
-def leave_given(folder: Path) -> None:
-    """Leave what our environment gives, but for the secrets, in the file that `docker-compose.yml` reads last."""
-    lines = [f"{name}={value}\n" for name, value in settings_in_environment().items() if name not in env_file.ALL]
+def leave_given(settings: Settings, folder: Path) -> None:
+    """Leave what our environment gives, but for the secrets, in the file that `docker-compose.yml` reads last.
+
+    Raises `SettingsError` for a setting that names a file which the containers do not see.
+    """
+    given = settings_in_environment() | files_as_seen_inside(settings)
+    lines = [f"{name}={value}\n" for name, value in given.items() if name not in env_file.ALL]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "docker.env"
     path.touch(mode=0o600)
     path.write_text("".join(lines), encoding="utf-8")
+
+
+def files_as_seen_inside(settings: Settings) -> dict[str, str]:
+    """The settings that name a file other than by default, with the place where the containers have it.
+
+    Raises `SettingsError` for one outside `config/`, which is all that they see.
+    """
+    inside = {}
+    for name, field in Settings.model_fields.items():
+        value = getattr(settings, name)
+        if not isinstance(value, Path) or value == field.default:
+            continue
+        if not value.resolve().is_relative_to(CONFIG):
+            raise SettingsError(
+                f"{name.upper()} names {value}: containers see files in {CONFIG} alone, so put it there."
+            )
+        inside[name.upper()] = str(CONFIG_INSIDE / value.resolve().relative_to(CONFIG))
+    return inside
 
 
 def memory_limits(profile: str) -> dict[str, str]:

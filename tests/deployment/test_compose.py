@@ -15,7 +15,7 @@ from deployment.services import TABLE, Service
 from monitoring import dashboards
 from serving.clickhouse import server
 from serving.clickhouse.schema import DATABASES
-from shared.settings import Settings
+from shared.settings import Settings, SettingsError
 
 CONTAINER = {"streaming": "binance-consumer"}
 """Services that have another name in Docker."""
@@ -219,3 +219,23 @@ def test_compose_accepts_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("CRYPTO_HOME", str(tmp_path))
     done = subprocess.run([*docker.compose("demo"), "config", "--quiet"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_file_in_config_is_named_as_the_containers_see_it_and_any_other_is_refused(tmp_path: Path) -> None:
+    ours = PROJECT / "config" / "mine" / "alerts.yaml"
+    assert compose.files_as_seen_inside(Settings(alerts_file=ours)) == {"ALERTS_FILE": "/app/config/mine/alerts.yaml"}
+    assert compose.files_as_seen_inside(Settings()) == {}
+    with pytest.raises(SettingsError, match=r"SYMBOLS_FILE names .*: containers see files in .*config alone"):
+        compose.files_as_seen_inside(Settings(symbols_file=tmp_path / "symbols.yaml"))
+
+
+def test_what_the_environment_gives_is_left_for_the_containers_without_a_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAFKA_PORT", "19092")
+    monkeypatch.setenv("POSTGRES_PASSWORD", "of nobody's business")
+    compose.leave_given(Settings.load(), tmp_path / "demo")
+    left = tmp_path / "demo" / "docker.env"
+    assert "KAFKA_PORT=19092\n" in left.read_text()
+    assert "business" not in left.read_text()
+    assert left.stat().st_mode & 0o777 == 0o600

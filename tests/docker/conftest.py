@@ -26,7 +26,7 @@ def containers() -> Iterator[Containers]:
         for stand_in in base_images.have():
             print(f"{stand_in} cannot be pulled here: a stand-in of Debian's packages serves")
         # Grafana's image can only be pulled.
-        given = {**STREAMED_ALONE, "GRAFANA": "false", "MEMORY_PROFILE": "8g"}
+        given = {**STREAMED_ALONE, "GRAFANA": "false", "MEMORY_PROFILE": "8g", "ALERTS_FILE": "config/alerts.yaml"}
         with deployed("--docker", **given) as system:
             with system.its_environment():
                 project = docker.project()
