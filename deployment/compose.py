@@ -33,7 +33,11 @@ def main() -> None:
         stop(state(local), print)
     given = memory_limits(settings.memory_profile) | {name: setting(name, "") for name in env_file.SECRETS}
     given["KAFKA_PASSWORD"] = settings.kafka_password.get_secret_value()
-    if docker.run(mode, profiles(settings), "up", "--detach", "--build", "--wait", "--remove-orphans", **given):
+    # First for one service: an engine without BuildKit would build the image for all of them side by side.
+    build = docker.run(mode, (), "build", "kafka", **given)
+    if build or docker.run(
+        mode, profiles(settings), "up", "--detach", "--build", "--wait", "--remove-orphans", **given
+    ):
         sys.exit(
             "✗ Docker did not bring everything up: `docker compose ps` and `docker compose logs` show why. "
             "./deploy.sh --local does without it."

@@ -37,9 +37,10 @@ def locked(package: str, lock: str) -> str:
 
 def of_a_deployment(lock: str) -> str:
     """The part of a lock that a deployment needs: without what the group `dev` alone wants, but with what installs."""
-    blocks: dict[str, str] = {}
+    blocks: dict[str, str] = {}  # of one name there may be several, each for another Python
     for block in re.split(r"^(?=[a-z0-9])", lock, flags=re.M)[1:]:
-        blocks[block.partition("==")[0]] = block
+        name = block.partition("==")[0]
+        blocks[name] = blocks.get(name, "") + block
     wanted_by = {
         name: set(re.findall(r"^ +# (?:via|  ) ?(\S.*)$", block, flags=re.M)) for name, block in blocks.items()
     }

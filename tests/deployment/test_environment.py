@@ -1,6 +1,9 @@
 import re
+from importlib import metadata
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from deployment import environment
 from deployment.environment import LOCK, locked
@@ -36,3 +39,50 @@ def test_the_stamp_changes_with_the_lock(monkeypatch: pytest.MonkeyPatch) -> Non
     before = environment.stamp()
     monkeypatch.setattr(environment, "LOCK", PROJECT / "README.md")
     assert environment.stamp() != before
+
+
+def test_the_image_has_what_a_deployment_wants_and_no_test_tool() -> None:
+    lock = """\
+# made by uv
+a==1 \\
+    --hash=sha256:1
+    # via crypto-lakehouse (pyproject.toml)
+b==1 ; python_full_version < '3.12' \\
+    --hash=sha256:2
+    # via
+    #   a
+    #   pytest
+b==2 ; python_full_version >= '3.12' \\
+    --hash=sha256:3
+    # via a
+pytest==9 \\
+    --hash=sha256:4
+    # via crypto-lakehouse (pyproject.toml:dev)
+pluggy==1 \\
+    --hash=sha256:5
+    # via pytest
+uv==1 \\
+    --hash=sha256:6
+    # via crypto-lakehouse (pyproject.toml:dev)
+"""
+    kept = environment.of_a_deployment(lock)
+    assert [line for line in kept.splitlines() if "==" in line] == [
+        "a==1 \\",
+        "b==1 ; python_full_version < '3.12' \\",
+        "b==2 ; python_full_version >= '3.12' \\",
+        "uv==1 \\",
+    ]
+
+
+def test_what_our_programs_import_is_in_the_lock_of_a_deployment() -> None:
+    kept = environment.of_a_deployment(environment.LOCK.read_text())
+    names = set(re.findall(r"^([a-z0-9][a-z0-9-]*)==", kept, re.M))
+    wanted, seen = {environment.PROJECT_NAME}, set[str]()
+    while wanted:
+        name = wanted.pop()
+        seen.add(name)
+        for line in metadata.requires(name) or ():
+            need = Requirement(line)
+            if not need.marker or need.marker.evaluate({"extra": ""}):
+                wanted |= {canonicalize_name(need.name)} - seen
+    assert seen - {environment.PROJECT_NAME} <= names
