@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -11,7 +12,8 @@ from tests.chaos import verdict
 from tests.chaos.facts import MINUTE, Disturbance, clock, gathered
 from tests.chaos.judge import Judge
 from tests.chaos.settling import now, unsettled_after, wait_for_a_clean_minute
-from tests.drills.disasters import KafkaDisk, kafka_disk
+from tests.disasters import Disk, disk
+from tests.drills.disasters import KAFKA_DISK_MEGABYTES, lend
 from tests.integration.test_alerts import Told, receiving
 from tests.system import PATIENCE, STREAMED_ALONE, SYMBOLS, System, deployed, wait_for
 
@@ -37,7 +39,7 @@ class Drills:
 
     system: System
     say: Callable[[str], None]
-    kafka_disk: KafkaDisk | str
+    kafka_disk: Disk | str
     """Or why there is none."""
     told: Told
     levels: Mapping[str, float]
@@ -86,15 +88,15 @@ def drills(request: pytest.FixtureRequest) -> Iterator[Drills]:
         with capture.global_and_fixture_disabled():
             print(f"drills {clock(now())} {line}", flush=True)
 
-    with kafka_disk() as disk:
-        lend = disk.lend if isinstance(disk, KafkaDisk) else lambda _home: None
-        with deployed(prepared=lend, **STREAMED_ALONE, SIMULATOR_RATE=RATE) as system, receiving(system) as told:
+    with disk(KAFKA_DISK_MEGABYTES) as small:
+        prepared = partial(lend, small) if isinstance(small, Disk) else lambda _home: None
+        with deployed(prepared=prepared, **STREAMED_ALONE, SIMULATOR_RATE=RATE) as system, receiving(system) as told:
             wait_for_a_clean_minute(system, say)
             asked = "select close from silver.ohlcv_1m where symbol = 'BTCUSDT' order by interval_start desc limit 1"
             price = wait_for("a candle", lambda: system.query(asked))[0]["close"]
             levels = {f"level_{part + 20}": round(price * (1 + part / 1000), 2) for part in LEVELS}
             told.follow(*(ALERT | {"name": name, "above": level} for name, level in levels.items()))
-            yield Drills(system, say, disk, told, levels, now())
+            yield Drills(system, say, small, told, levels, now())
 
 
 @pytest.fixture(scope="package")

@@ -11,9 +11,10 @@ import pytest
 from tests.chaos.facts import sent_so_far
 from tests.chaos.settling import now
 from tests.chaos.victims import kill
+from tests.disasters import Clock, Disk
+from tests.disasters import clock as a_clock
 from tests.drills.conftest import Drills
-from tests.drills.disasters import Clock, KafkaDisk, kept_down, power_cut
-from tests.drills.disasters import clock as a_clock
+from tests.drills.disasters import give, kept_down, power_cut
 from tests.integration.test_recovery import run_under_way
 from tests.system import SYMBOLS, wait_for
 
@@ -34,7 +35,7 @@ def test_a_store_may_be_down_for_minutes(drills: Drills, store: str) -> None:
 
 
 def test_kafkas_disk_may_be_full(drills: Drills) -> None:
-    if not isinstance(drills.kafka_disk, KafkaDisk):
+    if not isinstance(drills.kafka_disk, Disk):
         pytest.skip(drills.kafka_disk)
     system, began = drills.system, now()
     drills.kafka_disk.fill()
@@ -68,7 +69,7 @@ def test_the_clock_may_be_set(drills: Drills) -> None:
         if not isinstance(clock, Clock):
             pytest.skip(clock)
         system, began = drills.system, now()
-        clock.give(system)
+        give(clock, system)
         drills.note("kill of streaming", began, is_outage=True)
         wait_for("our services are healthy", lambda: not drills.ailing(), every=1)
         assert clock.is_of(psutil.Process(system.supervisor().processes()["streaming"]["pid"]))
