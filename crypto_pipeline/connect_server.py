@@ -19,7 +19,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from crypto_pipeline import catalog
-from crypto_pipeline.lakehouse import BucketsChangedError, Lakehouse, NewerLakeError
+from crypto_pipeline.lakehouse import Lakehouse, NeedsUpgradeError, NewerLakeError
 from crypto_pipeline.silver import fact_ohlcv
 from shared import logs
 from shared.settings import PROJECT, Settings, settings
@@ -142,7 +142,7 @@ def serve(config: Settings) -> int:
     executor.start()  # it starts while the tables are registered
     try:
         register(lake)
-    except (BucketsChangedError, NewerLakeError) as error:
+    except (NeedsUpgradeError, NewerLakeError) as error:
         log.error("%s", error)  # noqa: TRY400 (a sentence for the user)
         spark.stop()
         return 1

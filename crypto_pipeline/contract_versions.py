@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from crypto_pipeline.contracts import Contracts
+from shared.tables import Table
 
 VERSION = "1.1"
 """Raised with each change of a table: the second number where what was there stays, the first where it does not."""
@@ -91,3 +92,22 @@ def fault(old: str, before: Structure, new: str, after: Structure) -> str:
     if lost and parsed(new)[0] == parsed(old)[0]:
         return f"{'; '.join(lost)}: that needs the version {parsed(old)[0] + 1}.0, not {new}"
     return ""
+
+
+def relaid(table: Table, version: str, buckets: int, wanted: int, known: Mapping[str, Structure]) -> list[str]:
+    """Why the rows of a table, as a version wrote them in so many buckets, must be written anew; empty where not.
+
+    A column that was added asks for nothing: it is null in the rows that were there.
+    """
+    reasons = [f"it lies in {buckets} buckets, and {wanted} are set"] if buckets != wanted else []
+    before = known.get(version, {}).get(table.full_name)
+    if before is None:
+        return reasons
+    for column in table.columns:
+        kind = before["columns"].get(column.name, column.type)
+        if kind != column.type:
+            reasons.append(f"{column.name} is {kind}, and {column.type} is wanted")
+    for what, now in (("partitions", table.partitions), ("key", table.key)):
+        if tuple(before[what]) != now:
+            reasons.append(f"its {what} are {', '.join(before[what]) or 'none'}, and {', '.join(now) or 'none'} wanted")
+    return reasons

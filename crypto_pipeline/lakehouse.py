@@ -17,7 +17,7 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from crypto_pipeline.contract_versions import VERSION, is_newer
+from crypto_pipeline.contract_versions import VERSION, is_newer, relaid, versions
 from shared.tables import BATCH_ID, BUCKETS, CONTRACTS, NOTE_PREFIX, Notes, Table, View
 
 _PINNED = "pinned_"
@@ -100,8 +100,8 @@ class NewerLakeError(Exception):
     """A table was written by a newer code than this."""
 
 
-class BucketsChangedError(Exception):
-    """A table's rows are spread over another number of files than they would be written to now."""
+class NeedsUpgradeError(Exception):
+    """A table's rows lie otherwise than they would be written now: in other buckets, partitions or types."""
 
 
 def check_version(table: Table, version: str) -> None:
@@ -157,8 +157,8 @@ class Lakehouse:
     def create(self, table: Table) -> None:
         """Register the table with the session's server, and make it where it is not there yet.
 
-        Raises `BucketsChangedError` where its rows lie in another number of files than its contract or LAKE_BUCKETS
-        says, and `NewerLakeError` where a newer code has written to it.
+        Raises `NeedsUpgradeError` where its rows lie otherwise than its contract or LAKE_BUCKETS says, and
+        `NewerLakeError` where a newer code has written to it.
         """
         try:
             self._register(table, _IS_THERE)
@@ -188,14 +188,13 @@ class Lakehouse:
             return
         if notes is None:
             return
-        check_version(table, notes.values.get(CONTRACTS, VERSION))
-        written, buckets = notes.values[BUCKETS], self._buckets(table)
-        if int(written) != buckets:
-            where = "its contract" if table.buckets else "LAKE_BUCKETS"
-            raise BucketsChangedError(
-                f"{table.full_name} lies in {written} buckets and {where} says {buckets}: rows would be written a "
-                f"second time, in other files. Set it back to {written}, or make the table anew "
-                "(docs/recipes/rebuild.md)."
+        known = versions()
+        version = notes.values.get(CONTRACTS, next(iter(known)))
+        check_version(table, version)
+        if reasons := relaid(table, version, int(notes.values[BUCKETS]), self._buckets(table), known):
+            raise NeedsUpgradeError(
+                f"{table.full_name} must be laid anew: {'; '.join(reasons)}. `crypto upgrade` does it, after "
+                "`./stop.sh` and with a backup; LAKE_BUCKETS may be set back instead."
             )
 
     def _buckets(self, table: Table) -> int:
@@ -216,6 +215,27 @@ class Lakehouse:
                 self.spark.conf.set(name, value)
             columns = ", ".join(f"`{c.name}` {c.type} COMMENT {_literal(c.comment)}" for c in new)
             self.spark.sql(f"ALTER TABLE {table.full_name} ADD COLUMNS ({columns})")
+
+    def stored(self, table: Table, types: Mapping[str, str]) -> DataFrame:
+        """The rows with the contract's columns and types, however they lie: `types` are those of its columns there.
+
+        What was added is null, but for the parts of a time by which rows lie.
+        """
+        there = set(self._stored(table).columns)
+
+        def column(one: Any) -> Column:
+            if one.name in there:
+                kept = F.col(one.name)
+                return kept if types.get(one.name, one.type) == one.type else kept.cast(one.type).alias(one.name)
+            if table.time and one.name in _JAVA_FORMATS:
+                return F.date_format(table.time, _JAVA_FORMATS[one.name]).alias(one.name)
+            return F.lit(None).cast(one.type).alias(one.name)
+
+        return self._stored(table).select(*map(column, table.columns))
+
+    def forget(self, table: Table) -> None:
+        """The session's server no longer knows the table; its files stay."""
+        self.spark.sql(f"DROP TABLE IF EXISTS {table.full_name}")
 
     def create_view(self, view: View) -> None:
         """Register a view; its tables must be there."""
@@ -485,6 +505,8 @@ def _day_before(mark: str) -> str:
 
 
 _PARTITION_FORMATS = {"date": "%Y-%m-%d", "hour": "%H", "month": "%Y-%m"}
+
+_JAVA_FORMATS = {"date": "yyyy-MM-dd", "hour": "HH", "month": "yyyy-MM"}
 
 
 def lies_by_time(table: Table) -> bool:

@@ -24,7 +24,7 @@ from deployment.preview import Preview
 from deployment.services import table
 from deployment.stop import stop
 from deployment.supervise import Supervisor
-from shared.markers import BEGUN
+from shared.markers import BEGUN, UPGRADING
 from shared.retention import load_rules as load_retention
 from shared.settings import Settings, SettingsError
 from shared.yaml_file import YamlFileError
@@ -110,6 +110,8 @@ def _start(settings: Settings, supervisor: Supervisor) -> bool:
             f"A backup was being restored into {begun.parent}, and it is not whole: run the same `crypto restore` "
             "again, which goes on, or ./cleanup.sh to begin anew."
         )
+    if (supervisor.state / UPGRADING).exists():
+        raise DeployError("An upgrade of the lake was interrupted: run `crypto upgrade`, which puts it right.")
     fresh = not supervisor.running()
     orphans = processes.ours(supervisor.state) if fresh else []
     if orphans:

@@ -171,6 +171,11 @@ def _fetched(place: Place, entry: Entry, folder: Path) -> Path:
     return _get(place, manifest.file_name(entry), entry, folder / entry.version)
 
 
+def fetched_object(place: Place, entry: Entry, path: Path) -> Path:
+    """An object of the backup, as a file. Raises `BackupError` where it is damaged."""
+    return _get(place, manifest.object_name(entry), entry, path)
+
+
 def _get(place: Place, name: str, entry: Entry, path: Path) -> Path:
     try:
         place.get(name, path)
@@ -194,7 +199,7 @@ def _put_objects(settings: Settings, place: Place, found: Manifest, told: Told, 
     def put(entry: Entry) -> None:
         if there.get(entry.name) != entry.size:
             with TemporaryDirectory(dir=folder) as its:
-                path = _get(place, manifest.object_name(entry), entry, Path(its, "object"))
+                path = fetched_object(place, entry, Path(its, "object"))
                 client.upload_file(str(path), settings.bucket, entry.name)
         told.advance(entry.size)
 

@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 
 from crypto_pipeline import lakehouse, reader, sorting
 from crypto_pipeline.conflicts import is_conflict
-from crypto_pipeline.lakehouse import BEGINNING, BucketsChangedError, Lakehouse, NewerLakeError
+from crypto_pipeline.lakehouse import BEGINNING, Lakehouse, NeedsUpgradeError, NewerLakeError
 from shared.settings import Settings, settings
 from shared.tables import Column, Table
 
@@ -224,7 +224,7 @@ def main() -> None:
     seen["files_compacted_for_their_bytes"] = lake.compact(TABLE, datetime.now(UTC), everywhere=True, log_bytes=1)
     try:
         lake.create(replace(TABLE, buckets=4))
-    except BucketsChangedError as error:
+    except NeedsUpgradeError as error:
         seen["other_buckets"] = str(error)
     lake.create(NEWER)
     lake.write(NEWER, lake.no_rows(NEWER), {})

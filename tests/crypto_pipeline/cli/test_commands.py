@@ -245,9 +245,12 @@ def test_the_doctor_tells_of_wrong_settings_and_a_wrong_symbols_file(crypto: Cry
     [
         (["restore", "--from", "nowhere"], "nowhere: `crypto backup --to"),
         (["restore", "--from", "ftp://somewhere"], "name a folder, or s3://bucket/folder"),
+        (["upgrade"], "Nothing was ever deployed in"),
     ],
 )
-def test_what_cannot_be_restored_is_one_sentence(crypto: Crypto, arguments: list[str], sentence: str) -> None:
+def test_what_cannot_be_restored_or_upgraded_is_one_sentence(
+    crypto: Crypto, arguments: list[str], sentence: str
+) -> None:
     done = crypto.run(*arguments)
     assert done.returncode == 1
     assert len(done.stderr.strip().splitlines()) == 1
