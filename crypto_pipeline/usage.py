@@ -3,6 +3,7 @@
 It lists the bucket and opens few files, so that it answers in seconds, without Spark.
 """
 
+import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -152,7 +153,8 @@ def days_until_full(free: float, growing: Sequence[Growth]) -> float | None:
             break
         free, passed, pace = free - used, one.for_days or 0.0, pace - one.bytes_a_day
     still = sum(one.bytes_a_day for one in growing if one.for_days is None or one.for_days > passed)
-    return passed + free / still if still > 0 else None
+    days = passed + free / still if still > 0 else math.inf
+    return days if math.isfinite(days) else None
 
 
 def _kept(settings: Settings) -> dict[str, timedelta]:

@@ -113,7 +113,7 @@ class Broker:
                 return str(refused)
             except BrokerAway as away:
                 return f"Kafka at {self.servers} does not answer: {away}"
-        return f"Kafka at {self.servers} does not answer ({type(error).__name__})"
+        return f"Kafka at {self.servers} does not answer ({type(error).__name__}): look whether it runs"
 
     @contextmanager
     def explained(self) -> Iterator[None]:

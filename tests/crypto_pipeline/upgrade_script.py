@@ -68,6 +68,9 @@ MOVING = replace(OLD, name="moving", columns=(*OLD.columns[:2], OLD.columns[-1])
 TEN = 10
 FIRST = datetime(2026, 10, 30, tzinfo=UTC)
 
+ANCIENT, BEFORE_VERSION, AFTER_VERSION = "9.0", "9.1", "9.2"
+"""Versions of the contracts as no code has them."""
+
 
 class Killed(BaseException):
     """What ends an upgrade in its midst."""
@@ -180,10 +183,10 @@ def main() -> dict[str, object]:
     settings = Settings.load()
     marker = settings.state / UPGRADING
     place = str(home() / "backups")
-    known = {"1.0": structure(BEFORE), "1.1": structure(AFTER)}
+    known = {BEFORE_VERSION: structure(BEFORE), AFTER_VERSION: structure(AFTER)}
     seen: dict[str, object] = {}
     with stores(settings), patch.object(lakehouse, "versions", lambda: known):
-        with upgrading._spark(settings) as lake:
+        with patch.object(lakehouse, "VERSION", BEFORE_VERSION), upgrading._spark(settings) as lake:
             fill(lake)
             place_of_moving = backed_up_while_written(settings, lake)
         seen["restored"] = restored(place_of_moving)
@@ -197,12 +200,15 @@ def main() -> dict[str, object]:
         def is_as_before() -> bool:
             return not lies_by_day() and before == {name: rows(settings, table) for name, table in BEFORE.items()}
 
-        with patch.object(contract_versions, "VERSION", "0.9"):
+        with patch.object(contract_versions, "VERSION", ANCIENT):
             try:
                 upgrade(settings, place, Told(), BEFORE, known)
             except BackupError as error:
                 seen["newer"] = str(error)
-        with patch.object(contract_versions, "VERSION", "1.1"), patch.object(lakehouse, "VERSION", "1.1"):
+        with (
+            patch.object(contract_versions, "VERSION", AFTER_VERSION),
+            patch.object(lakehouse, "VERSION", AFTER_VERSION),
+        ):
             try:
                 upgrade(settings, place, Told(until="gold.other"), AFTER, known)
             except Killed:

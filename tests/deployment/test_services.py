@@ -61,3 +61,9 @@ def test_what_a_service_is_made_of_exists(service: Service) -> None:
 def test_each_prefix_that_a_service_reads_names_a_setting(service: Service) -> None:
     for prefix in service.reads:
         assert any(name.startswith(prefix) for name in Settings.model_fields), prefix
+
+
+@pytest.mark.parametrize("profile", ["8g", "6g"])
+def test_what_always_runs_fits_the_memory_of_its_profile(profile: str) -> None:
+    always = [service for service in TABLE if not service.only_with]
+    assert sum(service.memory_mb[profile == "6g"] for service in always) <= 1024 * int(profile[0])

@@ -105,11 +105,12 @@ def test_workers_can_be_scaled(containers: Containers) -> None:
         with urllib.request.urlopen(url, timeout=10) as answer:
             return sum(worker["state"] == "ALIVE" for worker in json.load(answer)["workers"])
 
-    before = closed(containers)
-    containers.compose("up", "--detach", "--no-recreate", "--scale", "spark-worker=3", "spark-worker")
+    before, running = closed(containers), set(containers.running())
+    containers.compose("up", "--detach", "--scale", "spark-worker=3")
+    assert running < set(containers.running()), "what ran was made anew"
     wait_for("three workers", lambda: alive() == 3)
     closed(containers, before)
-    containers.compose("up", "--detach", "--no-recreate", "--scale", "spark-worker=1", "spark-worker")
+    containers.compose("up", "--detach")
     wait_for("one worker", lambda: alive() == 1)
 
 

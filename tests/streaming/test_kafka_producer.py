@@ -120,17 +120,19 @@ def test_key_and_headers_arrive(
     assert kafka_server.read(topic, 1) == [(b"binance:trade", b"{}", [("replay", b"1")])]
 
 
-def test_topics_are_made_with_one_partition_and_two_days(
-    settings: Settings, flows: Callable[..., Flow], topic: str
+@pytest.mark.parametrize("is_elsewhere", [False, True])
+def test_topics_are_made_with_one_partition_and_in_another_kafka_than_ours_with_the_time_of_the_file(
+    settings: Settings, flows: Callable[..., Flow], topic: str, is_elsewhere: bool
 ) -> None:
-    flow = flows(settings, None)
+    theirs = settings.model_copy(update={"kafka_bootstrap_servers": settings.kafka if is_elsewhere else ""})
+    flow = flows(theirs, None)
     flow.producer.prepare([topic])
     admin = KafkaAdminClient(bootstrap_servers=settings.kafka)
     try:
         (described,) = admin.describe_topics([topic])
         assert len(described["partitions"]) == 1
         retention = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
-        assert "172800000" in str(retention)
+        assert ("172800000" in str(retention)) is is_elsewhere
     finally:
         admin.close()
 

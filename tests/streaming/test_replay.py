@@ -219,7 +219,7 @@ def test_an_unknown_pair_is_named(settings: Settings, minio_server: MinioServer)
 
 def test_without_servers_the_cure_is_named(settings: Settings, minio_server: MinioServer, symbol: Symbol) -> None:
     archived(settings, [(trade(symbol.symbol, 1), PAST, symbol.symbol)], lambda: len(minio_server.keys()) == 1)
-    with pytest.raises(ReplayError, match=r"Kafka at 127\.0\.0\.1:9 cannot be used"):
+    with pytest.raises(ReplayError, match=r"Kafka at 127\.0\.0\.1:9 does not answer .*: look whether it runs"):
         replay(settings.model_copy(update={"kafka_port": 9}), Range(PAST, PAST + HOUR), [symbol])
     with pytest.raises(ReplayError, match=r"cannot be read.*deploy\.sh"):
         replay(settings.model_copy(update={"minio_port": 9}), Range(PAST, PAST + HOUR), [symbol])

@@ -40,7 +40,7 @@ def test_without_kafka_the_service_waits_and_ends_when_it_is_told_to(
     log = tmp_path / "log"
     process = start(path, log)
     try:
-        until(lambda: b"cannot be used yet" in log.read_bytes(), 30)
+        until(lambda: b"look whether it runs; what comes waits in the spool" in log.read_bytes(), 30)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
     finally:
