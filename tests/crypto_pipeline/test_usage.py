@@ -107,7 +107,7 @@ def test_what_is_free_is_used_up_when_the_days_are_over(free: float, growing: li
         assert used(days) == pytest.approx(free, rel=1e-6, abs=1)
 
 
-@pytest.mark.parametrize("growing", [[], [Growth(0.0, 7)], [Growth(5.0, 7, 1.0)]])
+@pytest.mark.parametrize("growing", [[], [Growth(0.0, 7)], [Growth(5.0, 7, 1.0)], [Growth(5e-324, 7)]])
 def test_where_nothing_grows_for_long_the_disk_is_never_full(growing: list[Growth]) -> None:
     assert days_until_full(10, growing) is None
 
