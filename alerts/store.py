@@ -22,8 +22,8 @@ from shared.settings import Settings
 ALONE = 0x616C657274  # "alert"
 """The advisory lock of the one service that evaluates."""
 _LONGEST_COOL_DOWN = "7 days"
-_ROLE = "crypto_alerts"
-"""It may write the tables of alerts, and nothing else."""
+ROLE = "crypto_alerts"
+"""It may write the tables of alerts, and nothing else. Their migrations make it, and no `pg_dump` has it."""
 _APPLICATION = "crypto-alerts"
 
 
@@ -59,7 +59,7 @@ class Store:
     """The tables, by one connection of one thread. Every method raises `psycopg2.Error` where it is lost."""
 
     def __init__(self, settings: Settings) -> None:
-        self._connection = login(settings, _ROLE)
+        self._connection = login(settings, ROLE)
 
     def close(self) -> None:
         """Let go of the connection, and of being alone."""

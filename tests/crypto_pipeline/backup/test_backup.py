@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
+from alerts import schema
 from crypto_pipeline.backup import manifest, taking
 from crypto_pipeline.backup.manifest import BackupError
 from crypto_pipeline.backup.place import Folder, Place, PlaceError, Store, place_of
@@ -16,6 +17,7 @@ from crypto_pipeline.backup.restoring import restore, stores
 from deployment import start
 from deployment.stop import stop
 from deployment.supervise import Supervisor
+from serving.migrate import migrate
 from shared.markers import BEGUN, KAFKA_LEFT
 from shared.settings import Settings
 from streaming.ledger import Ledger
@@ -90,6 +92,8 @@ def here(minio_server: MinioServer, postgres_server: PostgresServer, home: Path)
             "s3_secret_key": ours.s3_secret_key,
         }
     )
+    schema.upgrade(made)
+    migrate(made)
     with login(made, "dagster") as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS runs (id int)")
         connection.execute("TRUNCATE runs")
