@@ -135,7 +135,7 @@ def test_where_a_run_of_the_table_came_between_it_is_compared_again_some_times(
         def note(self, _table: Any, _name: str) -> str | None:
             return next(notes)
 
-    def once(*arguments: Any) -> Compared:
+    def once(*arguments: Any, **_due: bool) -> Compared:
         compared_as_of.append(arguments[-1])
         return Compared(9, next(answers))
 
