@@ -26,7 +26,7 @@ from shared.settings import PROJECT, Settings, settings
 
 log = logging.getLogger(__name__)
 
-_MEMORY = {"6g": ("768m", "768m"), "8g": ("1g", "1g")}
+_MEMORY = {"6g": ("768m", "768m"), "8g": ("896m", "896m")}
 """Heap of the driver and of the executor by memory profile."""
 
 

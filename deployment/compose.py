@@ -7,7 +7,6 @@ from deployment import docker, env_file
 from deployment.given import settings_in_environment
 from deployment.messages import farewell
 from deployment.paths import PROJECT, set_environment, setting, state
-from deployment.services import TABLE
 from deployment.start import configured
 from deployment.stop import stop
 from shared.settings import Settings, SettingsError
@@ -16,8 +15,6 @@ from shared.yaml_file import YamlFileError
 CONFIG = PROJECT / "config"
 CONFIG_INSIDE = Path("/app/config")
 """Where `docker-compose.yml` mounts it."""
-MAKERS_MB = {"clickhouse": (1536, 1024), "grafana": (256, 192)}
-"""What may be taken with 8g and 6g by those that are no services of the table, but images of their makers."""
 
 
 def main() -> None:
@@ -31,7 +28,7 @@ def main() -> None:
         sys.exit(f"✗ {error}")
     for local in ("demo", "live"):
         stop(state(local), print)
-    given = memory_limits(settings.memory_profile) | {name: setting(name, "") for name in env_file.SECRETS}
+    given = {name: setting(name, "") for name in env_file.SECRETS}
     given["KAFKA_PASSWORD"] = settings.kafka_password.get_secret_value()
     # First for one service: an engine without BuildKit would build the image for all of them side by side.
     build = docker.run(mode, (), "build", "kafka", **given)
@@ -74,13 +71,6 @@ def files_as_seen_inside(settings: Settings) -> dict[str, str]:
             )
         inside[name.upper()] = str(CONFIG_INSIDE / value.resolve().relative_to(CONFIG))
     return inside
-
-
-def memory_limits(profile: str) -> dict[str, str]:
-    """The variables by which `docker-compose.yml` gets the memory limits of a profile."""
-    at = 0 if profile == "8g" else 1
-    limits = {service.name: service.memory_mb for service in TABLE} | MAKERS_MB
-    return {f"MEMORY_{name.upper().replace('-', '_')}": f"{limit[at]}m" for name, limit in limits.items()}
 
 
 def profiles(settings: Settings) -> list[str]:

@@ -62,7 +62,7 @@ def command(settings: "Settings") -> Command:
     config.write_text(properties(settings, TEMPLATE.read_text(encoding="utf-8")), encoding="utf-8")
     if not (folder / "data" / "meta.properties").exists():
         _format(config)
-    heap = "512m" if settings.memory_profile == "8g" else "320m"
+    heap = "384m" if settings.memory_profile == "8g" else "320m"
     return Command(
         (*_java(heap), "-XX:+UseG1GC", "-XX:+ExitOnOutOfMemoryError", *_classpath(), "kafka.Kafka", str(config))
     )

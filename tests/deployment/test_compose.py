@@ -103,11 +103,10 @@ def test_the_network_reaches_the_ports_of_one_container_alone_and_that_where_the
     assert compose.profiles(Settings(public_host="lake.example.org")) == [docker.MONITORING, docker.PUBLIC]
 
 
-def test_memory_limits_have_the_tables_defaults_and_variables(described: dict[str, Any]) -> None:
-    limits = compose.memory_limits("8g")
-    written = {one["mem_limit"] for one in described["services"].values()}
-    assert written == {f"${{{name}:-{limit}}}" for name, limit in limits.items()}
-    assert set(compose.memory_limits("6g")) == set(limits)
+def test_each_container_has_the_memory_limit_of_the_table(described: dict[str, Any]) -> None:
+    for service in TABLE:
+        assert described["services"][container(service.name)]["mem_limit"] == f"{service.memory_mb}m"
+    assert all(described["services"][name]["mem_limit"] for name in ALONE)
 
 
 def test_containers_find_kafka_where_it_listens_for_them(described: dict[str, Any]) -> None:
