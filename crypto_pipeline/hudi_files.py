@@ -15,6 +15,8 @@ _CLEARS = re.compile(r"\.(clean|rollback|savepoint|restore|indexing)\b")
 """What writes no rows. Its names stay in the timeline for longer than those of writes."""
 
 TIMELINE = ".hoodie/timeline/"
+METADATA = ".hoodie/metadata/"
+"""Hudi's table of a table's files, which none of ours has."""
 _NOT_OF_THE_TABLE = (".hoodie/.temp/", ".hoodie/.heartbeat/", ".hoodie/.locks/")
 """What a writer keeps in a table's folder while it writes."""
 
@@ -33,6 +35,8 @@ class FileName(NamedTuple):
 
 def parsed(path: str) -> FileName | None:
     """The name at the end of a path inside the table's folder; none where that is no file with rows."""
+    if path.startswith(".hoodie/"):  # the timeline's own history is in Parquet too
+        return None
     partition, _, name = path.rpartition("/")
     for is_base, form in ((True, _BASE), (False, _LOG)):
         if found := form.fullmatch(name):
@@ -134,8 +138,9 @@ def _writes(paths: Iterable[str]) -> dict[str, str]:
 
 
 def settled(paths: Iterable[str]) -> Iterator[tuple[str, FileName]]:
-    """The base files at rest of a table: no log file lies on them, and its timeline begins later.
+    """The base files at rest of a table: no log file is there of theirs, and its timeline begins later.
 
+    No log file at all: one that was asked for before the base file, and done after it, lies on it all the same.
     Hudi takes every file that is older than its timeline for that of a finished write.
     """
     paths = list(paths)
@@ -145,10 +150,10 @@ def settled(paths: Iterable[str]) -> Iterator[tuple[str, FileName]]:
         for path in paths
         if path.startswith(TIMELINE) and (found := _INSTANT.fullmatch(path.removeprefix(TIMELINE)))
     ]
-    there = [(path, name) for path in paths if path not in old and (name := parsed(path))]
+    there = [(path, name) for path in paths if (name := parsed(path))]
     logged = {(name.partition, name.file) for _, name in there if not name.is_base}
     for path, name in there:
-        if name.is_base and (name.partition, name.file) not in logged and begun:
+        if path not in old and name.is_base and (name.partition, name.file) not in logged and begun:
             younger = parsed(sorted_name(path))
             if younger and younger.instant < min(begun):
                 yield path, name

@@ -18,7 +18,7 @@ _MOST_RUNS = 20_000
 _PARTITION_TAGS = ("dagster/partition", "dagster/asset_partition_range_start")
 
 
-@dg.op(pool="retention", description="Lets go of what is old by config/retention.yaml and whose silver is verified.")
+@dg.op(pool="night", description="Lets go of what is old by config/retention.yaml and whose silver is verified.")
 def let_go(context: dg.OpExecutionContext, spark: SparkConnect) -> None:
     where, now = settings(), datetime.now(UTC)
     rules = _rules()
@@ -36,11 +36,11 @@ def let_go(context: dg.OpExecutionContext, spark: SparkConnect) -> None:
     )
 
 
-@dg.op(pool="retention", description="Lets go of Dagster's runs, and their logs, that are old by the same file.")
+@dg.op(pool="night", description="Lets go of Dagster's runs, and their logs, that are old by the same file.")
 def let_go_of_runs(context: dg.OpExecutionContext) -> None:
     before = datetime.now(UTC) - _rules().runs
     count = 0
-    for run_id in old_runs(context.instance, before):
+    for run_id in list(old_runs(context.instance, before)):  # a page begins after the last run of the one before
         context.instance.delete_run(run_id)
         context.instance.compute_log_manager.delete_logs(prefix=[run_id])
         count += 1
@@ -93,8 +93,8 @@ def retention() -> None:
     name="retention_each_night",
     job=retention,
     cron_schedule="23 3 * * *",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
+    default_status=dg.DefaultScheduleStatus.STOPPED,
 )
 def nightly(_context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """A run a night."""
+    """A run a night, where somebody has switched it on: it deletes."""
     return dg.RunRequest()

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from crypto_pipeline.hudi_files import parsed, replaced, settled, sorted_name
+from crypto_pipeline.hudi_files import METADATA, parsed, settled, sorted_name
 from crypto_pipeline.reader import object_store
 from crypto_pipeline.usage import Object, span_of
 from shared.settings import Settings
@@ -31,6 +31,8 @@ OVER_FOR = timedelta(days=1)
 """What comes late mostly comes within it."""
 READ_FOR = timedelta(hours=1)
 """So long a reader may still read the version that was replaced."""
+BUDGET = 4 << 30
+"""Bytes of a table that are sorted in one run: until the next, they take their room twice."""
 WORTH = 1 << 20
 """Bytes; smaller files are read whole in no time."""
 _ROWS = 500_000
@@ -65,16 +67,18 @@ def sort_closed(table: Table, settings: Settings, now: datetime) -> Done:
         for page in pages
         for each in page.get("Contents", [])
     ]
+    if any(file.path.startswith(METADATA) for file in files):
+        raise RuntimeError(f"{table.full_name} has Hudi's metadata table, which does not know of sorted files.")
     root = f"{settings.bucket}/{table.folder}"
-    unsorted = list(due(files, now))
-    for path in unsorted:
-        with tempfile.TemporaryDirectory() as folder:
-            made = Path(folder) / "sorted.parquet"
-            write_sorted(table, f"{root}/{path}", store, made, Path(sorted_name(path)).name)
-            client.upload_file(str(made), settings.bucket, f"{table.folder}/{sorted_name(path)}")
     old = list(outlived(files, now))
     for path in old:
         client.delete_object(Bucket=settings.bucket, Key=f"{table.folder}/{path}")
+    unsorted = list(within(BUDGET, due(files, now), {file.path: file.size for file in files}))
+    for path in unsorted:
+        with tempfile.TemporaryDirectory(dir=settings.state, prefix="sorting-") as folder:
+            made = Path(folder) / "sorted.parquet"
+            write_sorted(table, f"{root}/{path}", store, made, Path(sorted_name(path)).name)
+            client.upload_file(str(made), settings.bucket, f"{table.folder}/{sorted_name(path)}")
     return Done(len(unsorted), len(old))
 
 
@@ -95,19 +99,30 @@ def due(files: Iterable[Object], now: datetime) -> Iterator[str]:
             yield path
 
 
+def within(budget: int, paths: Iterable[str], sizes: Mapping[str, int]) -> Iterator[str]:
+    """The first of the paths, so many that their sizes stay within the budget, and one at least."""
+    used = 0
+    for path in paths:
+        if used and used + sizes[path] > budget:
+            return
+        used += sizes[path]
+        yield path
+
+
 def outlived(files: Iterable[Object], now: datetime) -> Iterator[str]:
-    """The versions of files that a sorted one has replaced for long enough. Hudi's cleaning looks only where something
-    was committed, and would leave them."""
+    """The base files whose rows a sorted copy has had for long enough. Hudi's cleaning looks only where something was
+    committed, and would leave them.
+
+    The very version that was sorted, and no log file: whatever else is under way, the copy has its rows.
+    """
     written = {file.path: file.at for file in files}
-    since: dict[tuple[str, str], datetime] = {}
+    copied = {parsed(path): at for path, at in written.items() if (name := parsed(path)) and name.is_sorted}
     for path in written:
-        if (name := parsed(path)) and name.is_sorted:
-            since[name.partition, name.file] = written[path]
-    for path in replaced(written):
         name = parsed(path)
-        at = since.get((name.partition, name.file)) if name else None
-        if at and at <= now - READ_FOR:
-            yield path
+        if name and name.is_base and not name.is_sorted:
+            at = copied.get(parsed(sorted_name(path)))
+            if at and at <= now - READ_FOR:
+                yield path
 
 
 def write_sorted(table: Table, source: str, store: "FileSystem", target: Path, name: str) -> None:

@@ -10,7 +10,7 @@ from shared.settings import settings
 
 
 @dg.op(
-    pool="sorting",
+    pool="night",
     description="Puts the rows of files that are over for a day in order; removes the versions that they replaced.",
 )
 def sort_closed_partitions(context: dg.OpExecutionContext) -> None:
@@ -30,7 +30,7 @@ def sort_closed_partitions(context: dg.OpExecutionContext) -> None:
 
 
 @dg.job(
-    tags={"dagster/priority": "-10", "dagster/max_runtime": str(6 * 3600)},
+    tags={"dagster/priority": "-10", "dagster/max_runtime": str(20 * 60)},
     executor_def=dg.in_process_executor,
     description="Makes reads of one symbol over years quick; run it again at any time, it goes on where it was.",
 )
@@ -41,7 +41,7 @@ def sorting() -> None:
 every_night = dg.ScheduleDefinition(
     name="sorting_every_night",
     job=sorting,
-    cron_schedule="23 3 * * *",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="The hours and months that are over for a day, and have become quiet.",
+    cron_schedule="41 4 * * *",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+    description="The hours and months that are over for a day, and have become quiet. Switched on by hand.",
 )

@@ -103,7 +103,7 @@ def upgrade(
     if not changes:
         return []
     place = place_of(address, settings)
-    made = back_up(settings, place, told, wait=0)
+    made = back_up(settings, place, told, keep=None, wait=0)
     marker.write_text(
         json.dumps({"place": str(place), "backup": made.made_at, "tables": [one.table.folder for one in changes]})
     )

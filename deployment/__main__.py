@@ -116,7 +116,7 @@ def _deploy(mode: str, local: bool, rotate: str | None) -> int:
             wanted = (*DEPLOYMENT, *(("public",) if public.is_wanted() else ()))
             install(steps(wanted) if local else (environment.STEP,), console, shell, after, watch)
             code = second[0].wait()
-            if code == 0 and rotate == "GRAFANA_ADMIN_PASSWORD" and not local:
+            if code == 0 and rotate == "GRAFANA_ADMIN_PASSWORD" and not local and docker.has_grafana():
                 code = docker.tell_grafana(mode)
         except (InstallError, KeyboardInterrupt) as error:
             shell.end()

@@ -4,10 +4,9 @@ import sys
 from pathlib import Path
 
 from deployment import docker, env_file
-from deployment.given import settings_in_environment
 from deployment.messages import farewell
 from deployment.paths import PROJECT, set_environment, setting, state
-from deployment.start import configured
+from deployment.start import DeployError, check_whole, configured
 from deployment.stop import stop
 from shared.settings import Settings, SettingsError
 from shared.yaml_file import YamlFileError
@@ -16,6 +15,9 @@ CONFIG = PROJECT / "config"
 CONFIG_INSIDE = Path("/app/config")
 """Where `docker-compose.yml` mounts it."""
 
+OF_THE_MACHINE = ("CRYPTO_MODE", "ENVIRONMENT", "SECRETS_DIR")
+"""Settings that the containers are told otherwise, or that say where others come from."""
+
 
 def main() -> None:
     """Make `.env` whole, build, start, and wait until all is healthy."""
@@ -23,18 +25,18 @@ def main() -> None:
     set_environment({"CRYPTO_MODE": mode})
     try:
         settings = configured(mode)
+        check_whole(state(mode))
         leave_given(settings, state(mode))
-    except (SettingsError, YamlFileError) as error:
+    except (SettingsError, YamlFileError, DeployError) as error:
         sys.exit(f"✗ {error}")
     for local in ("demo", "live"):
         stop(state(local), print)
     given = {name: setting(name, "") for name in env_file.SECRETS}
     given["KAFKA_PASSWORD"] = settings.kafka_password.get_secret_value()
+    chosen = profiles(settings)
     # First for one service: an engine without BuildKit would build the image for all of them side by side.
-    build = docker.run(mode, (), "build", "kafka", **given)
-    if build or docker.run(
-        mode, profiles(settings), "up", "--detach", "--build", "--wait", "--remove-orphans", **given
-    ):
+    steps = (((), ("build", "kafka")), (chosen, ("up", "--detach", "--build", "--wait", "--remove-orphans")))
+    if docker.remove_unchosen(mode, chosen) or any(docker.run(mode, some, *words, **given) for some, words in steps):
         sys.exit(
             "✗ Docker did not bring everything up: `docker compose ps` and `docker compose logs` show why. "
             "./deploy.sh --local does without it."
@@ -43,16 +45,22 @@ def main() -> None:
 
 
 def leave_given(settings: Settings, folder: Path) -> None:
-    """Leave what our environment gives, but for the secrets, in the file that `docker-compose.yml` reads last.
+    """Leave the settings that anybody gives, but for the secrets, in the file that `docker-compose.yml` reads last.
 
-    Raises `SettingsError` for a setting that names a file which the containers do not see.
+    As they were understood here: compose has rules of its own for quotes and `$` in `.env`. Raises `SettingsError` for
+    a setting that names a file which the containers do not see.
     """
-    given = settings_in_environment() | files_as_seen_inside(settings)
-    lines = [f"{name}={value}\n" for name, value in given.items() if name not in env_file.ALL]
+    names = {name: Settings.model_fields[name].alias or name.upper() for name in settings.model_fields_set}
+    given = {names[name]: _written(getattr(settings, name)) for name in sorted(names)} | files_as_seen_inside(settings)
+    lines = [f"{name}={value}\n" for name, value in given.items() if name not in {*env_file.ALL, *OF_THE_MACHINE}]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "docker.env"
     path.touch(mode=0o600)
     path.write_text("".join(lines), encoding="utf-8")
+
+
+def _written(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def files_as_seen_inside(settings: Settings) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """The Docker engine, where there is one. Standard library only."""
 
-import re
+import hashlib
 import subprocess
 from collections.abc import Iterable
 
@@ -12,9 +12,10 @@ CLICKHOUSE = ("clickhouse", "clickhouse-trades")
 """The profiles of our own ClickHouse, and of what brings the trades into it or another one."""
 MONITORING = "monitoring"
 """The profile of Grafana."""
-
 PUBLIC = "public"
 """The profile of what is open to a network."""
+OF_PROFILE = {"demo": "simulator", MONITORING: "grafana", PUBLIC: "public"} | {name: name for name in CLICKHOUSE}
+"""The container that belongs to each profile."""
 
 
 def engine_runs() -> bool:
@@ -24,8 +25,10 @@ def engine_runs() -> bool:
 
 def project() -> str:
     """What compose calls the deployment of this `CRYPTO_HOME`: one in another folder shares no container or volume."""
-    other = "" if home() == PROJECT else "-" + re.sub(r"[^a-z0-9_-]", "", home().name.lower())
-    return setting("COMPOSE_PROJECT_NAME", NAME + other)
+    if home() == PROJECT:
+        return setting("COMPOSE_PROJECT_NAME", NAME)
+    place = hashlib.sha256(str(home()).encode()).hexdigest()[:8]
+    return setting("COMPOSE_PROJECT_NAME", f"{NAME}-{place}")
 
 
 def compose(mode: str, profiles: Iterable[str] = ()) -> list[str]:
@@ -43,6 +46,18 @@ def run(mode: str, profiles: Iterable[str], *arguments: str, **env: str) -> int:
         CRYPTO_HOME=str(home()), COMPOSE_PROJECT_NAME=project(), ENVIRONMENT_FILE=str(ours), **env
     )
     return subprocess.run([*compose(mode, profiles), *arguments], env=environment, check=False).returncode
+
+
+def remove_unchosen(mode: str, profiles: Iterable[str]) -> int:
+    """Stop and remove the containers of the profiles that are not chosen now: compose leaves them as they were."""
+    chosen = {*profiles, mode}
+    names = [name for profile, name in OF_PROFILE.items() if profile not in chosen]
+    return run("demo", OF_PROFILE, "rm", "--stop", "--force", *names)
+
+
+def has_grafana() -> bool:
+    """Do the settings start it?"""
+    return setting("GRAFANA", "true").lower() not in ("false", "0", "no", "off")
 
 
 def tell_grafana(mode: str) -> int:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import shutil
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,7 +87,7 @@ def _spark_class() -> str:
 
 def _env(settings: "Settings") -> dict[str, str]:
     if settings.containers:  # on the volume: what `/tmp` holds there is memory
-        scratch = settings.state / "spark" / "scratch"
+        scratch = settings.state / "spark" / f"scratch-{socket.gethostname()}"  # workers share the volume
         shutil.rmtree(scratch, ignore_errors=True)
         local = {"SPARK_LOCAL_DIRS": str(scratch)}
     else:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from http.client import HTTPException
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 from xmlrpc.client import Fault
@@ -56,6 +57,17 @@ def main() -> None:
             stop(supervisor.state, lambda _line: None)
         sys.exit(130)
     say(messages.farewell(settings))
+
+
+def check_whole(folder: Path) -> None:
+    """Raises `DeployError` where a restore or an upgrade of a deployment was begun, and is not done."""
+    if (folder / BEGUN).exists():
+        raise DeployError(
+            f"A backup was being restored into {folder}, and it is not whole: run the same `crypto restore` "
+            "again, which goes on, or ./cleanup.sh to begin anew."
+        )
+    if (folder / UPGRADING).exists():
+        raise DeployError("An upgrade of the lake was interrupted: run `crypto upgrade`, which puts it right.")
 
 
 def say(text: str) -> None:
@@ -105,13 +117,7 @@ def _start(settings: Settings, supervisor: Supervisor) -> bool:
     if Supervisor(other).running() or processes.ours(other):
         say(f"Stopping the {other.name} deployment, which uses the same ports; its data stays.")
         stop(other, say)
-    if (begun := supervisor.state / BEGUN).exists():
-        raise DeployError(
-            f"A backup was being restored into {begun.parent}, and it is not whole: run the same `crypto restore` "
-            "again, which goes on, or ./cleanup.sh to begin anew."
-        )
-    if (supervisor.state / UPGRADING).exists():
-        raise DeployError("An upgrade of the lake was interrupted: run `crypto upgrade`, which puts it right.")
+    check_whole(supervisor.state)
     fresh = not supervisor.running()
     orphans = processes.ours(supervisor.state) if fresh else []
     if orphans:

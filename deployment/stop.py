@@ -13,7 +13,7 @@ def main() -> None:
     """Stop what runs, of either mode."""
     stopped = [stop(state, print) for state in (home() / "var" / "demo", home() / "var" / "live")]
     if docker.containers():
-        docker.run("demo", (*docker.CLICKHOUSE, docker.MONITORING), "down")
+        docker.run("demo", docker.OF_PROFILE, "down")
         stopped.append(True)
     if not any(stopped):
         print("Nothing is running.")

@@ -297,7 +297,7 @@ class Settings(BaseSettings):
     @property
     def is_kafka_elsewhere(self) -> bool:
         """Whether it is another one than ours."""
-        return bool(self.kafka_broker or self.kafka_bootstrap_servers)
+        return bool(self.kafka_broker or (self.kafka_bootstrap_servers and not self.containers))
 
     @property
     def broker(self) -> Broker:

@@ -219,8 +219,10 @@ def _secrets(place: Place, found: Manifest, folder: Path) -> list[str]:
                 notes.append(f"{path} is as it was: the backup's own was left alone.")
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch(mode=0o600)
-            path.write_bytes(_fetched(place, entry, folder).read_bytes())
+            made = path.with_name(f"{path.name}.new")
+            made.touch(mode=0o600)
+            made.write_bytes(_fetched(place, entry, folder).read_bytes())
+            made.rename(path)
     return notes
 
 
@@ -230,7 +232,7 @@ def _put_files(settings: Settings, place: Place, found: Manifest, folder: Path) 
         path.name: path
         for path in (
             settings.symbols_file, settings.indicators_file, settings.portfolio_file, settings.signals_file,
-            settings.alerts_file,
+            settings.alerts_file, settings.retention_file,
         )
     }  # fmt: skip
     others = []

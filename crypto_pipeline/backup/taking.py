@@ -29,6 +29,7 @@ from crypto_pipeline.hudi_files import Moment, moment
 from crypto_pipeline.reader import LakeError, keys_refused, not_running
 from deployment import probes
 from deployment.probes import UnhealthyError
+from shared.markers import BEGUN, UPGRADING
 from shared.settings import Settings, env_files
 from streaming.object_store import s3_client
 
@@ -84,12 +85,13 @@ def back_up(
     told: Told,
     *,
     with_secrets: bool = False,
-    keep: int = 7,
+    keep: int | None = 7,
     wait: float = PATIENCE_SECONDS,
 ) -> Manifest:
     """Make a backup; what the place has already is not copied again. Gives its manifest.
 
-    It waits for so many seconds at most until bronze has what Kafka has.
+    Of the backups there as many are kept, or all where `keep` is None. It waits for so many seconds at most until
+    bronze has what Kafka has.
 
     A killed one goes on where it was, for what is copied stays. Raises `BackupError`, `PlaceError` or `LakeError`.
     """
@@ -107,13 +109,18 @@ def back_up(
         with TemporaryDirectory(prefix="crypto-backup-") as folder:
             made = _made(settings, place, told, known, Path(folder), with_secrets=with_secrets, wait=wait)
         manifest.write(place, made)
-        _forget(place, keep)
+        if keep is not None:
+            _forget(place, keep)
         return made
 
 
 @contextmanager
 def _alone(settings: Settings) -> Iterator[None]:
+    """Raises `BackupError` beside another backup, and where the lake is half restored or half upgraded."""
     settings.state.mkdir(parents=True, exist_ok=True)
+    for marker, what in ((BEGUN, "restore"), (UPGRADING, "upgrade")):
+        if (settings.state / marker).exists():
+            raise BackupError(f"A `crypto {what}` was begun here, and the lake is not whole until it is done: run it.")
     with (settings.state / "backup.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -151,7 +158,7 @@ def _files(settings: Settings, folder: Path, *, with_secrets: bool) -> dict[str,
     """What lies in no database and no bucket, by the name in the backup."""
     found: dict[str, Path] = {}
     chosen = (settings.symbols_file, settings.indicators_file, settings.portfolio_file, settings.signals_file)
-    for path in (*chosen, settings.alerts_file, *settings.portfolio_file.parent.glob("*.csv")):
+    for path in (*chosen, settings.alerts_file, settings.retention_file, *settings.portfolio_file.parent.glob("*.csv")):
         if path.is_file():
             found[f"config/{path.name}"] = path
     if settings.mode == "demo":  # the exchange that the data are of

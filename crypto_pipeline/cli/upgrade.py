@@ -25,6 +25,7 @@ def upgrade(
     from crypto_pipeline.backup.restoring import stores
     from crypto_pipeline.cli._backup import copying
     from crypto_pipeline.upgrading import upgrade as upgraded
+    from deployment import docker
     from deployment.supervise import Supervisor
     from shared.settings import Settings, home
 
@@ -32,6 +33,8 @@ def upgrade(
     with copying() as told:
         if Supervisor(chosen.state).running():
             raise BackupError("The deployment runs: `./stop.sh` first, so that nothing writes meanwhile.")
+        if docker.volumes():
+            raise BackupError("The deployment here is in Docker, whose volumes `crypto upgrade` does not reach.")
         if not (chosen.s3_endpoint or (chosen.state / "minio").is_dir()):
             raise BackupError(
                 f"Nothing was ever deployed in {chosen.state}: ./deploy.sh makes the tables as they are to be."

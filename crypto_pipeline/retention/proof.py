@@ -27,6 +27,8 @@ _PROVEN = ("complete", "repaired", "not_expected")
 _ABOUT_CANDLES = frozenset({1, 2, 3, 4, 5, 6, 7, 10})
 """The promises that a day must keep; the others are of connections, and of how quick reads are."""
 _HOUR = timedelta(hours=1)
+_MINUTES = 1440
+"""Of a day."""
 
 
 def unproven(tables: Tables, lake: Lakehouse, record: Expired, units: Sequence[Unit]) -> dict[Unit, str]:
@@ -70,6 +72,8 @@ def incomplete(counts: Mapping[str, int]) -> str:
     """Why a day of a symbol is not complete; empty where it is."""
     if not counts:
         return "silver.completeness has no word on it"
+    if (known := sum(counts.values())) < _MINUTES:
+        return f"silver.completeness knows {known:,} of its {_MINUTES:,} minutes"
     bad = {status: count for status, count in sorted(counts.items()) if status not in _PROVEN}
     return f"of its minutes {', '.join(f'{count:,} are {status}' for status, count in bad.items())}" if bad else ""
 

@@ -95,3 +95,7 @@ def test_a_copy_has_what_the_timeline_no_longer_tells_of_and_nothing_that_a_writ
     assert seen.has(".hoodie/hoodie.properties")
     assert seen.has(f"{MONTH}/.hoodie_partition_metadata")
     assert not seen.has(".hoodie/.temp/30/x.marker.CREATE")
+
+
+def test_the_history_of_the_timeline_is_no_file_with_rows() -> None:
+    assert parsed(".hoodie/timeline/history/20261128022900123_20261128024100456_0.parquet") is None

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from benchmarks.export import DAY, decimals, filled, named, times
 from crypto_pipeline import contracts, sorting
 from crypto_pipeline.hudi_files import TIMELINE, sorted_name
-from crypto_pipeline.sorting import due, order_of, outlived, parts, row_groups, sort_closed, write_sorted
+from crypto_pipeline.sorting import due, order_of, outlived, parts, row_groups, sort_closed, within, write_sorted
 from crypto_pipeline.usage import Object
 from tests.crypto_pipeline.hudi_tables import put
 from tests.servers import MinioServer
@@ -70,11 +70,23 @@ def test_a_sorted_version_is_a_millisecond_younger_also_at_the_end_of_a_minute()
 
 
 def test_replaced_versions_go_when_no_reader_can_still_read_them() -> None:
-    paths = (BASE, a_log("20261201110000000"), sorted_name(BASE), BEGINS)
+    log = a_log("20261201110000000")  # Hudi's to clean: it may lie on another version
+    merged = BASE.replace("120000999", "130000000")
+    paths = (BASE, log, sorted_name(BASE), merged, BEGINS)
     assert list(outlived(files(*paths, at=NOW - timedelta(minutes=59)), NOW)) == []
-    assert set(outlived(files(*paths, at=NOW - timedelta(minutes=60)), NOW)) == set(paths[:2])
+    assert list(outlived(files(*paths, at=NOW - timedelta(minutes=60)), NOW)) == [BASE]
     unsorted = (BASE, BASE.replace("120000999", "130000000"))
     assert list(outlived(files(*unsorted, at=NOW - timedelta(days=9)), NOW)) == [], "these are Hudi's to clean"
+
+
+def test_in_one_run_no_more_is_sorted_than_its_budget_and_one_file_at_least() -> None:
+    sizes = {"a": 5, "b": 4, "c": 1}
+    assert list(within(9, sizes, sizes)) == ["a", "b"]
+    assert list(within(1, sizes, sizes)) == ["a"]
+
+
+def test_a_log_file_that_was_done_after_the_base_file_was_asked_for_keeps_it_unsorted() -> None:
+    assert list(due(files(BASE, BEGINS, a_log("20261201120000500")), NOW)) == []
 
 
 @given(st.dictionaries(st.text(min_size=1), st.integers(1, 1_000_000)))

@@ -51,12 +51,18 @@ def have() -> list[str]:
     """Have all base images in the engine; gives the names of those that are stand-ins of ours."""
     made = []
     for image in bases((PROJECT / "Dockerfile").read_text(encoding="utf-8")):
-        if _docker("image", "inspect", image) and _docker("pull", "--quiet", image):
+        is_there = not _docker("image", "inspect", image)
+        if (not is_there or is_stand_in(image)) and _docker("pull", "--quiet", image) and not is_there:
             make(image, STAND_INS[image.partition(":")[0]])
-        label = ["docker", "image", "inspect", "--format", '{{index .Config.Labels "stand-in"}}', image]
-        if subprocess.run(label, capture_output=True, text=True, check=True).stdout.strip() == "yes":
+        if is_stand_in(image):
             made.append(image)
     return made
+
+
+def is_stand_in(image: str) -> bool:
+    """Was an image that is there made by us?"""
+    label = ["docker", "image", "inspect", "--format", '{{index .Config.Labels "stand-in"}}', image]
+    return subprocess.run(label, capture_output=True, text=True, check=True).stdout.strip() == "yes"
 
 
 def make(image: str, what: StandIn) -> None:

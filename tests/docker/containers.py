@@ -54,7 +54,9 @@ class Containers:
     @staticmethod
     def crash(container: dict[str, Any]) -> None:
         """Kill what runs in it, as a crash would. After `docker kill` the engine would not start it again."""
-        os.kill(container["State"]["Pid"], signal.SIGKILL)
+        pid = int(container["State"]["Pid"])
+        assert pid > 1, f"{service(container)} does not run"
+        os.kill(pid, signal.SIGKILL)
 
 
 def service(container: dict[str, Any]) -> str:
