@@ -65,13 +65,16 @@ def worker(settings: "Settings") -> Command:
 
 def connect(settings: "Settings") -> Command:
     """The Connect server: the one long-lived driver. It listens when it is warm."""
-    (settings.state / "spark" / "work").mkdir(parents=True, exist_ok=True)
+    work = settings.state / "spark" / "work"
+    work.mkdir(parents=True, exist_ok=True)
     env = {
         "SPARK_JARS": str(jars.folder("spark")),
         "PYSPARK_PYTHON": sys.executable,
         "PYSPARK_DRIVER_PYTHON": sys.executable,
     }
-    return Command((sys.executable, "-m", "crypto_pipeline.connect_server"), {**_env(settings), **env})
+    # Spark makes a folder `artifacts` where it runs, which in a container must not be its read-only root.
+    folder = work if settings.containers else None
+    return Command((sys.executable, "-m", "crypto_pipeline.connect_server"), {**_env(settings), **env}, folder)
 
 
 def _home() -> Path:
