@@ -4,7 +4,7 @@
     python -m benchmarks.lake_years --months 6 --as-they-came   # before the files were sorted, too
 
 It starts a MinIO of its own and lays tables into it as Hudi does: candles in a file a month, trades of two symbols in a
-file an hour, sorted by symbol as the job `sorting` leaves what is closed. Spark has no part in it. Sorted, the other
+file an hour, sorted by symbol as `crypto_pipeline.sorting` does. Spark has no part in it. Sorted, the other
 symbols' candles are all alike, which makes the files in minutes, not hours: nobody reads them. Each time is that of a
 whole process, with the start of Python and all imports; beside it stand its CPU seconds, and DuckDB on the rows of that
 symbol alone in a plain Parquet file on the disk.

@@ -8,7 +8,7 @@ from crypto_pipeline import run_log
 
 run_log.set_up()
 
-from crypto_pipeline import history_job, pipeline, rebuild_job, retention_job, sorting_job
+from crypto_pipeline import history_job, pipeline, rebuild_job, retention_job
 from crypto_pipeline.assets import bronze_assets, gold_assets, report_assets, serving_assets, silver_assets
 from crypto_pipeline.spark import SparkConnect, session_url
 from shared.settings import settings
@@ -38,7 +38,6 @@ defs = dg.Definitions(
         history_job.repair_from_archives,
         rebuild_job.job,
         retention_job.retention,
-        sorting_job.sorting,
         report_assets.job,
     ],
     sensors=[pipeline.every_minute, pipeline.serving_when_due, history_job.history_of_new_symbols],
@@ -49,7 +48,6 @@ defs = dg.Definitions(
         pipeline.compaction,
         history_job.repairs,
         retention_job.nightly,
-        sorting_job.every_night,
         report_assets.schedule,
     ],
     # A step in a process of its own would cost more than its work: 7.8 s instead of 3.0 s for three trivial steps.

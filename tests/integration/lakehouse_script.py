@@ -4,15 +4,14 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from unittest.mock import patch
 
 from pyspark.sql import SparkSession
 
-from crypto_pipeline import lakehouse, reader, sorting
+from crypto_pipeline import lakehouse
 from crypto_pipeline.conflicts import is_conflict
 from crypto_pipeline.lakehouse import BEGINNING, Lakehouse, NeedsUpgradeError, NewerLakeError
-from shared.settings import Settings, settings
+from shared.settings import settings
 from shared.tables import Column, Table
 
 TABLE = Table(
@@ -47,11 +46,6 @@ HOURLY = replace(
     partitions=("date", "hour"),
 )
 NEWER = replace(TABLE, name="newer_probe")
-LISTED = replace(
-    MONTHLY,
-    name="sorted_probe",
-    columns=(*MONTHLY.columns, Column("levels", "array<struct<price:decimal(38,18)>>", "prices")),
-)
 JANUARY, FEBRUARY = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
 
 
@@ -139,53 +133,6 @@ def repeated(lake: Lakehouse) -> dict[str, object]:
     return seen
 
 
-def in_order(lake: Lakehouse, config: Settings) -> dict[str, object]:
-    """What Spark and hudi-rs read of a month that is sorted, and after late rows, and once those are merged."""
-    lake.create(LISTED)
-
-    def write(month: str, numbers: range, ordering: int) -> None:
-        rows = [(f"S{number % 7}", number, ordering, month, [(Decimal(number),)]) for number in numbers]
-        columns = ", ".join(f"{column.name} {column.type}" for column in LISTED.columns)
-        lake.write(LISTED, lake.spark.createDataFrame(rows, columns), {})
-
-    def read() -> list[list[tuple[object, ...]]]:
-        """By Spark, and by hudi-rs."""
-        names = [name for name in LISTED.column_names if name != "levels"]
-        spark = [(*(row[name] for name in names), row.levels[0].price) for row in lake.read(LISTED).collect()]
-        arrow = reader.read(LISTED, config).to_pylist()
-        return [sorted(spark), sorted((*(row[name] for name in names), row["levels"][0]["price"]) for row in arrow)]
-
-    write("2026-01", range(100), 1)
-    write("2026-01", range(50, 150), 2)
-    lake.compact(LISTED, datetime.now(UTC), everywhere=True, log_bytes=1)
-    for number in range(4):
-        write("2026-02", range(number, number + 3), number)
-    for call in (
-        "run_clean(table => '{}', retain_commits => 1, options => 'hoodie.metadata.enable=false')",
-        "archive_commits(table => '{}', min_commits => 2, max_commits => 3, retain_commits => 1, "
-        "enable_metadata => false)",
-    ):
-        lake.spark.sql(f"CALL {call.format(LISTED.full_name)}").collect()
-    before, mark = read(), lake.changes(LISTED, BEGINNING).until
-    sorting.WORTH = 0
-    now = datetime.now(UTC)
-    done = [sorting.sort_closed(LISTED, config.as_account("lake"), now)]
-    seen: dict[str, object] = {"in_order_same": before == read() and before[0] == before[1]}
-    done.append(sorting.sort_closed(LISTED, config.as_account("lake"), now + timedelta(hours=2)))
-    seen["in_order_done"] = [(each.sorted, each.removed) for each in done]
-    seen["in_order_alone"] = read() == before
-    seen["in_order_followed"] = lake.changes(LISTED, mark).rows.count()
-    write("2026-01", range(140, 170), 3)
-    kept = [row for row in before[0] if row[3] == "2026-02" or int(str(row[1])) < 140]
-    late = [(f"S{number % 7}", number, 3, "2026-01", Decimal(number)) for number in range(140, 170)]
-    expected = sorted([*kept, *late])
-    seen["in_order_late"] = read() == [expected, expected]
-    seen["in_order_late_followed"] = lake.changes(LISTED, mark).rows.count()
-    merged = lake.compact(LISTED, datetime.now(UTC), everywhere=True, log_bytes=1)
-    seen["in_order_merged"] = merged >= 2 and read() == [expected, expected]
-    return seen
-
-
 def main() -> None:
     """Write, follow, compact and widen a table, and print what was seen."""
     config = settings()
@@ -252,7 +199,6 @@ def main() -> None:
     seen |= filled(lake)
     seen |= compacted(lake)
     seen |= repeated(lake)
-    seen |= in_order(lake, config)
     lake.compact(wider, datetime.now(UTC), everywhere=True, log_bytes=1)
     lake.write(wider, lake.read(wider).limit(0), {})
     seen["note_after_an_import_after_a_compaction"] = lake.note(wider, "place")

@@ -119,18 +119,6 @@ def test_of_two_that_fill_a_month_at_once_one_is_refused(seen: dict[str, Any]) -
     assert seen["filled_twice"] == 0
 
 
-def test_a_month_that_was_sorted_has_the_rows_that_it_had_and_is_changed_like_any_other(seen: dict[str, Any]) -> None:
-    assert seen["in_order_done"] == [[2, 0], [0, 2]], "files sorted, and versions removed"
-    assert seen["in_order_same"], "while the version before is there"
-    assert seen["in_order_alone"], "once it is gone"
-    assert seen["in_order_late"], "with late rows in log files"
-    assert seen["in_order_merged"], "once they are merged"
-
-
-def test_sorting_brings_nothing_to_those_who_follow_a_table(seen: dict[str, Any]) -> None:
-    assert (seen["in_order_followed"], seen["in_order_late_followed"]) == (0, 30)
-
-
 def test_the_files_of_a_symbol_alone_are_read_and_hold_all_its_rows(system: System, seen: dict[str, Any]) -> None:
     snapshot = open_table(MONTHLY, system.settings())
     every = {tuple(row.values()) for row in snapshot.read().to_pylist()}
