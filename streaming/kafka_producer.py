@@ -297,10 +297,12 @@ class EventProducer:
             try:
                 while waiting:
                     one = waiting[0]
-                    if one.segment is None and not _is_taken_in(one):
-                        record = Record(topic, one.key, one.value, one.headers)
-                        segment = self._spool.append(record, taken=True, force=force)
-                        if one.mark:
+                    if one.segment is None:
+                        segment = None
+                        if not _is_taken_in(one):
+                            record = Record(topic, one.key, one.value, one.headers)
+                            segment = self._spool.append(record, taken=True, force=force)
+                        if one.mark:  # of what is taken in too: else what comes behind it is marked first
                             self._marks.append(one.mark)
                         one = one._replace(segment=segment, mark=None)
                     kept.append(one)

@@ -71,6 +71,8 @@ class Clock:
     """How far our clock was set since the start, as far as ticks tell."""
     _ticked: int = 0
     _counted: int = 0
+    _told: dict[str, int] = field(default_factory=dict)
+    """What exchanges said since the last tick."""
     _doubted: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Lags that only one kline has had so far, with the time that it told."""
 
@@ -88,10 +90,20 @@ class Clock:
             self.stepped += step
             self.lags = {exchange: lag + step for exchange, lag in self.lags.items()}
         self._ticked, self._counted = now, counted
+        for exchange, told in self._told.items():
+            self._compare(exchange, told, now)
+        self._told.clear()
 
-    def compare(self, exchange: str, told: int, received: int) -> None:
-        """An exchange told its time."""
-        lag = received - told
+    def tell(self, exchange: str, told: int) -> None:
+        """An exchange told its time.
+
+        It is compared at the next tick, and not with the moment it was received at: that was told by our clock of then,
+        which may have been set while this waited to be read.
+        """
+        self._told[exchange] = told
+
+    def _compare(self, exchange: str, told: int, now: int) -> None:
+        lag = now - told
         known = self.lags.get(exchange, self.stepped)
         doubted, told_then = self._doubted.get(exchange, (known, told))
         if abs(lag - known) <= STEP or (abs(lag - doubted) <= STEP and told != told_then):
@@ -568,7 +580,7 @@ class Klines(Series):
 
     def saw(self, event: Any) -> Sequence[Gap]:
         if event.received_at and event.published_at:
-            self._clock.compare(self._exchange, event.published_at, event.received_at)
+            self._clock.tell(self._exchange, event.published_at)
             self.is_covered = True
         if not event.is_closed:
             return ()

@@ -123,7 +123,7 @@ class Worker(threading.Thread):
 
     def _tick(self) -> None:
         self._next_tick = time.monotonic() + TICK_SECONDS
-        now = time.time_ns() // 1000
+        now, counted = time.time_ns() // 1000, time.clock_gettime_ns(COUNTING) // 1000
         if self._wanted and not self._followed.is_set():
             self._begin(self._wanted, now)
         for repairer in self.repairers.values():
@@ -144,7 +144,7 @@ class Worker(threading.Thread):
         if self._next_tick >= self._next_second:
             self._next_second = self._next_tick + SECOND
             self._feed.tick(now)
-            self._tell(self._gaps.tick(now, time.clock_gettime_ns(COUNTING) // 1000))
+            self._tell(self._gaps.tick(now, counted))
             for exchange, symbol in self._gaps.unknown(now):
                 if exchange in self.repairers:
                     self.repairers[exchange].seek(symbol)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from shared.events import Gap, GapCause, Trade
+from shared.events import Gap, GapCause, Kline, Trade
 from shared.symbol_manager import Symbol
 from streaming.gaps import LINGER, Gaps, SeriesKey
 from streaming.seams import Lost
@@ -46,6 +46,11 @@ class Told:
 
     def tick(self, now: int = START) -> list[Gap]:
         return self.note(self.gaps.tick(now))
+
+    def hear(self, kline: Kline) -> list[Gap]:
+        """A kline, and the tick that follows."""
+        assert kline.received_at is not None
+        return [*self.note(self.gaps.saw(kline)), *self.tick(kline.received_at)]
 
     def cut(self, *streams: str, at: int = START, cause: GapCause = "disconnect") -> list[Gap]:
         return self.note(self.gaps.outage("binance", [(BTC, s) for s in streams], at, "the socket broke", cause))
@@ -596,7 +601,7 @@ def open_ends(told: Told) -> list[Gap]:
 
 def test_a_minute_without_its_closed_kline_is_a_gap_after_ten_seconds() -> None:
     told = Told()
-    told.note(told.gaps.saw(kline_event(START)))
+    told.hear(kline_event(START))
     assert told.tick(START + 2 * MINUTE + 9 * SECOND) == []
     [row] = told.tick(START + 2 * MINUTE + 11 * SECOND)
     assert (row.gap_stream, row.first_missing, row.last_missing) == ("kline_1m", START + MINUTE, START + MINUTE)
@@ -605,14 +610,14 @@ def test_a_minute_without_its_closed_kline_is_a_gap_after_ten_seconds() -> None:
 
 def test_the_exchange_s_clock_decides_when_a_kline_is_late() -> None:
     told = Told()
-    told.note(told.gaps.saw(kline_event(START, lag=30 * SECOND)))
+    told.hear(kline_event(START, lag=30 * SECOND))
     assert told.tick(START + 2 * MINUTE + 35 * SECOND) == []
     assert len(told.tick(START + 2 * MINUTE + 41 * SECOND)) == 1
 
 
 def test_an_unfinished_kline_closes_nothing() -> None:
     told = Told()
-    told.note(told.gaps.saw(kline_event(START, is_closed=False)))
+    told.hear(kline_event(START, is_closed=False))
     assert len(told.tick(START + MINUTE + 11 * SECOND)) == 1
 
 
@@ -674,11 +679,11 @@ HOUR = 60 * MINUTE
 
 def test_a_clock_of_ours_that_is_set_forward_makes_no_minute_missing_before_the_exchange_says_so() -> None:
     told = Told()
-    told.note(told.gaps.saw(kline_event(START - MINUTE)))
+    told.hear(kline_event(START - MINUTE))
     told.tick(START + SECOND)
-    told.note(told.gaps.saw(kline_event(START)))
+    told.hear(kline_event(START))
     assert told.tick(START + 3 * HOUR + 62 * SECOND) == []
-    told.note(told.gaps.saw(kline_event(START + MINUTE, lag=3 * HOUR)))
+    told.hear(kline_event(START + MINUTE, lag=3 * HOUR))
     assert told.tick(START + 3 * HOUR + 2 * MINUTE + 62 * SECOND) == []
     [row] = told.tick(START + 3 * HOUR + 3 * MINUTE + 11 * SECOND)
     assert (row.first_missing, row.missing) == (START + 2 * MINUTE, 1)
@@ -688,17 +693,30 @@ def test_a_clock_of_ours_that_is_set_forward_makes_no_minute_missing_before_the_
 def test_a_clock_of_ours_that_is_set_by_seconds_makes_no_minute_missing_that_is_not_over(ahead: int) -> None:
     told = Told()
     told.note(told.gaps.saw(kline_event(START)))
-    at = START + MINUTE + 5 * SECOND
+    at = START + MINUTE + SECOND
     told.note(told.gaps.tick(at, SECOND))
     for second in range(1, 60):
         assert told.note(told.gaps.tick(at + ahead + second * SECOND, (1 + second) * SECOND)) == []
-    [row] = told.note(told.gaps.tick(at + ahead + 66 * SECOND, 67 * SECOND))
+    [row] = told.note(told.gaps.tick(at + ahead + 71 * SECOND, 72 * SECOND))
     assert (row.first_missing, row.missing) == (START + MINUTE, 1)
+
+
+@pytest.mark.parametrize("ahead", [90 * SECOND, -90 * SECOND])
+def test_klines_that_came_before_our_clock_was_set_and_are_read_after_it_say_nothing_of_the_new_one(ahead: int) -> None:
+    told = Told()
+    at = START + MINUTE + SECOND
+    told.note(told.gaps.saw(kline_event(START)))
+    told.note(told.gaps.tick(at, SECOND))
+    told.note(told.gaps.tick(at + ahead + 2 * SECOND, 3 * SECOND))
+    for second in range(3, 60):  # they have waited for five seconds, and were received by the clock of before
+        waited = replace(kline_event(START + second * SECOND, is_closed=False), open_time=START + MINUTE)
+        told.note(told.gaps.saw(waited))
+        assert told.note(told.gaps.tick(at + ahead + (second + 5) * SECOND, (second + 6) * SECOND)) == []
 
 
 def test_a_clock_of_ours_that_is_set_back_stops_no_judging() -> None:
     told = Told()
-    told.note(told.gaps.saw(kline_event(START)))
+    told.hear(kline_event(START))
     told.tick(START + MINUTE + 11 * SECOND)
     told.tick(START - 3 * HOUR)
     [row] = told.tick(START - 3 * HOUR + 61 * SECOND)
@@ -739,7 +757,7 @@ def test_a_minute_that_a_wrong_clock_had_missed_is_repaired_when_it_comes() -> N
     told = Told()
     ahead = [kline_event(START + HOUR + MINUTE * n, lag=-HOUR, is_closed=False) for n in range(2)]
     for event in ahead:
-        told.note(told.gaps.saw(event))
+        told.hear(event)
     told.tick(START + 2 * MINUTE + SECOND)
     assert len(told.missing("kline_1m")) > 50
     for minute in range(1, 5):

@@ -99,8 +99,14 @@ def numbers(server: KafkaServer, topic: str, count: int) -> list[int]:
 
 
 def test_what_is_sent_is_there_in_order_and_marked_once(
-    settings: Settings, kafka_server: KafkaServer, flows: Callable[..., Flow], topic: str, tmp_path: Path
+    settings: Settings,
+    kafka_server: KafkaServer,
+    flows: Callable[..., Flow],
+    topic: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(module, "AWAY_SECONDS", 60)  # a machine may stand still for longer than ours are patient
     flow = flows(settings, tmp_path)
     flow.producer.prepare([topic])
     flow.send(topic, range(5000))
@@ -108,6 +114,26 @@ def test_what_is_sent_is_there_in_order_and_marked_once(
     assert flow.marked == list(range(5000))
     assert numbers(kafka_server, topic, 5000) == list(range(5000))
     assert not list(tmp_path.glob("*.*")), "the spool was used without need"
+
+
+def test_what_kafka_takes_in_while_the_rest_is_put_into_the_spool_is_marked_in_its_turn(
+    settings: Settings, flows: Callable[..., Flow], topic: str, tmp_path: Path, paused: KafkaServer
+) -> None:
+    flow = flows(settings, tmp_path)
+    flow.producer.prepare([topic])
+    flow.send(topic, range(30))
+    paused.read(topic, 30)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flow.producer, "_collect", lambda: None)  # the answers come when it has just been looked for them
+        flow.settle(lambda: flow.producer._in_flight[topic][-1].future.is_done)
+        paused.pause()
+        flow.send(topic, range(30, 60))
+        patch.setattr(module, "AWAY_SECONDS", -1)
+        patch.setattr(module, "SYNC_SECONDS", -1)
+        flow.settle(lambda: flow.marked)
+    paused.resume()
+    flow.settle(flow.is_empty)
+    assert flow.marked == list(range(60))
 
 
 def test_key_and_headers_arrive(
