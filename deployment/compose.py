@@ -37,6 +37,7 @@ def main() -> None:
     # First for one service: an engine without BuildKit would build the image for all of them side by side.
     steps = (((), ("build", "kafka")), (chosen, ("up", "--detach", "--build", "--wait", "--remove-orphans")))
     if docker.remove_unchosen(mode, chosen) or any(docker.run(mode, some, *words, **given) for some, words in steps):
+        print(*docker.ailing(), sep="\n")
         sys.exit(
             "✗ Docker did not bring everything up: `docker compose ps` and `docker compose logs` show why. "
             "./deploy.sh --local does without it."

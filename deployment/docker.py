@@ -1,6 +1,7 @@
 """The Docker engine, where there is one. Standard library only."""
 
 import hashlib
+import json
 import subprocess
 from collections.abc import Iterable
 
@@ -71,6 +72,21 @@ def containers() -> list[str]:
     return _listed("ps", "--all", "--quiet", "--filter", _ours())
 
 
+def ailing() -> list[str]:
+    """What the containers of this project that are not healthy last said, and what their probes said of them."""
+    told = []
+    for container in containers():
+        state = json.loads(_printed("inspect", "--format", "{{json .State}}", container) or "{}")
+        health = state.get("Health", {})
+        if health.get("Status") == "healthy":
+            continue
+        name = _printed("inspect", "--format", "{{.Name}}", container).strip().lstrip("/")
+        probes = [probe["Output"].strip() for probe in health.get("Log", [])[-1:]]
+        said = _printed("logs", "--tail", "10", container, errors=subprocess.STDOUT).rstrip()
+        told.append("\n".join([f"— {name}: {health.get('Status', state.get('Status'))}", *probes, said]))
+    return told
+
+
 def volumes() -> list[str]:
     """The volumes of this project."""
     return _listed("volume", "ls", "--quiet", "--filter", _ours())
@@ -88,7 +104,11 @@ def _ours() -> str:
 def _listed(*arguments: str) -> list[str]:
     if tool("docker") is None or not _answers("info"):
         return []
-    return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False).stdout.split()
+    return _printed(*arguments).split()
+
+
+def _printed(*arguments: str, errors: int = subprocess.DEVNULL) -> str:
+    return subprocess.run(["docker", *arguments], stdout=subprocess.PIPE, stderr=errors, text=True, check=False).stdout
 
 
 def _answers(*arguments: str) -> bool:

@@ -122,7 +122,7 @@ def command(settings: "Settings") -> Command:
         *(f"--storage.tsdb.retention.{name}={value}" for name, value in RETENTION.items()),
         f"--web.listen-address={settings.bind_address}:{settings.prometheus_port}",
     )
-    return Command(argv, {"GOMEMLIMIT": "128MiB"})
+    return Command(argv, {"GOMEMLIMIT": "80MiB"})
 
 
 def alertmanager_command(settings: "Settings") -> Command:
@@ -135,7 +135,7 @@ def alertmanager_command(settings: "Settings") -> Command:
         f"--web.listen-address={settings.bind_address}:{settings.alertmanager_port}",
         "--cluster.listen-address=",
     )
-    return Command(argv, {"GOMEMLIMIT": "48MiB"})
+    return Command(argv, {"GOMEMLIMIT": "24MiB"})
 
 
 def _log_format(settings: "Settings") -> tuple[str, ...]:

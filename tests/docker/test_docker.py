@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 
 from crypto_pipeline.catalog import table_modules
+from deployment import docker
 from deployment.services import table
 from tests.docker.containers import Containers, service
 from tests.system import SYMBOLS, wait_for
@@ -73,6 +74,22 @@ def test_no_secret_stands_in_a_command_line_a_log_or_the_images_history(containe
     told.append(subprocess.run(history, capture_output=True, text=True, check=True).stdout)
     assert secrets
     assert not [secret[:4] for secret in secrets if any(secret in text for text in told)]
+
+
+def test_of_a_container_that_cannot_run_the_last_words_are_told(
+    containers: Containers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert containers.running()
+    project = f"{containers.project}-other"
+    monkeypatch.setenv("COMPOSE_PROJECT_NAME", project)
+    words = ["--name", f"{project}-1", "--label", f"com.docker.compose.project={project}", docker.NAME, "nonsense"]
+    assert subprocess.run(["docker", "run", *words], capture_output=True, check=False).returncode
+    try:
+        [told] = docker.ailing()
+    finally:
+        subprocess.run(["docker", "rm", f"{project}-1"], capture_output=True, check=True)
+    assert told.startswith(f"— {project}-1: exited")
+    assert "nonsense" in told
 
 
 def test_rows_come_from_the_simulator_to_gold(containers: Containers) -> None:
