@@ -89,7 +89,7 @@ def test_of_a_container_that_cannot_run_the_last_words_are_told(
     finally:
         subprocess.run(["docker", "rm", f"{project}-1"], capture_output=True, check=True)
     assert told.startswith(f"— {project}-1: exited")
-    assert "nonsense" in told
+    assert "Usage: python -m deployment.run" in told
 
 
 def test_rows_come_from_the_simulator_to_gold(containers: Containers) -> None:
