@@ -47,10 +47,15 @@ def bases(dockerfile: str) -> list[str]:
     return list(dict.fromkeys(name for name in re.findall(r"^FROM (\S+)", dockerfile, re.M) if name not in stages))
 
 
+def ours() -> list[str]:
+    """Those of our Dockerfile; the last is what our own image is."""
+    return bases((PROJECT / "Dockerfile").read_text(encoding="utf-8"))
+
+
 def have() -> list[str]:
     """Have all base images in the engine; gives the names of those that are stand-ins of ours."""
     made = []
-    for image in bases((PROJECT / "Dockerfile").read_text(encoding="utf-8")):
+    for image in ours():
         is_there = not _docker("image", "inspect", image)
         if (not is_there or is_stand_in(image)) and _docker("pull", "--quiet", image) and not is_there:
             make(image, STAND_INS[image.partition(":")[0]])

@@ -25,6 +25,7 @@ def containers() -> Iterator[Containers]:
     with engine.running():
         for stand_in in base_images.have():
             print(f"{stand_in} cannot be pulled here: a stand-in of Debian's packages serves")
+        engine.check_that_it_runs(base_images.ours()[-1])
         # Grafana's image can only be pulled.
         given = {**STREAMED_ALONE, "GRAFANA": "false", "MEMORY_PROFILE": "8g", "ALERTS_FILE": "config/alerts.yaml"}
         with deployed("--docker", **given) as system:

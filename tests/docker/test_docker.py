@@ -139,6 +139,7 @@ def test_after_a_restart_by_hand_the_stream_goes_on(containers: Containers) -> N
     closed(containers, before + 1)
 
 
+@pytest.mark.long
 def test_a_container_whose_process_is_killed_is_started_again(containers: Containers) -> None:
     for name in [one["Id"] for one in containers.inspected()]:
         [one] = [now for now in containers.inspected() if now["Id"] == name]
@@ -152,6 +153,7 @@ def restarted(containers: Containers, container: str, before: int) -> bool:
     return any(one["Id"] == container and one["RestartCount"] > before for one in containers.inspected())
 
 
+@pytest.mark.long
 def test_a_power_cut_loses_nothing_and_heals_without_a_hand(containers: Containers) -> None:
     system = containers.system
     before = {symbol: ids(containers, symbol) for symbol in SYMBOLS}

@@ -91,6 +91,7 @@ def writer_at_work(system: System) -> psutil.Process | None:
     return None
 
 
+@pytest.mark.long
 def test_late_data_comes_over_also_when_the_run_that_brings_it_is_killed(system: System) -> None:
     day = (datetime.now(UTC) - timedelta(days=1)).date().isoformat()
     done = system.crypto("backfill", "--kind", "klines", "--symbol", "XRPUSDT", "--from", day, "--to", day)

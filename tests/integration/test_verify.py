@@ -101,6 +101,7 @@ def python(system: System, script: str) -> str:
     return done.stdout.splitlines()[-1]
 
 
+@pytest.mark.long
 def test_a_rebuild_beside_the_pipeline_changes_nothing_and_loses_nothing(system: System) -> None:
     closed = candles_closed(system)
     before = marks(system)
