@@ -178,6 +178,7 @@ def ids(containers: Containers, symbol: str) -> set[int]:
     return set(found)
 
 
+@pytest.mark.long
 def test_after_down_and_up_the_data_is_there(containers: Containers) -> None:
     before = {symbol: ids(containers, symbol) for symbol in SYMBOLS}
     containers.system.script("stop.sh")
