@@ -1,63 +1,43 @@
-"""A whole system that is open to a network: 127.0.0.2 is its address there."""
+"""A whole system that is open to a network."""
 
-import base64
 import json
 import socket
 import ssl
 from collections.abc import Iterator
 from http.client import HTTPSConnection
+from pathlib import Path
 
-import psycopg
 import pytest
 from websockets.sync.client import connect
 
 from deployment import public
 from shared.settings import Settings
-from tests.servers import free_ports
-from tests.system import PATIENCE, System, deployed, wait_for
+from tests.opened import HOST, check_logins, check_pages, login, opening
+from tests.system import PATIENCE, System, deployed
 
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.long,
     pytest.mark.skipif(not public.is_installed(), reason="HAProxy and stunnel are not installed"),
 ]
-HOST = "127.0.0.2"
 
 
 @pytest.fixture(scope="module")
 def opened() -> Iterator[System]:
-    names = [name for name in Settings.model_fields if name.startswith("public_") and name.endswith("_port")]
-    ports = {name.upper(): str(port) for name, port in zip(names, free_ports(len(names)), strict=True)}
-    with deployed(PUBLIC_HOST=HOST, PUBLIC_ADDRESS=HOST, **ports) as system:
+    with deployed(**opening()) as system:
         yield system
 
 
+def authority(system: System) -> Path:
+    return system.home / "var" / "demo" / "public" / "ca.pem"
+
+
 def trusting(system: System) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=str(system.home / "var" / "demo" / "public" / "ca.pem"))
-
-
-def login(settings: Settings) -> dict[str, str]:
-    words = f"{settings.public_user}:{settings.public_password.get_secret_value()}"
-    return {"Authorization": "Basic " + base64.b64encode(words.encode()).decode()}
+    return ssl.create_default_context(cafile=str(authority(system)))
 
 
 def test_each_page_answers_to_who_has_the_login_and_sends_to_no_plain_one(opened: System) -> None:
-    settings = opened.settings()
-    for door in public.doors(settings):
-        port = getattr(settings, door.public_port)
-        place = f"{HOST}:{port}"
-        for headers in (login(settings), {}):
-            connection = HTTPSConnection(HOST, port, timeout=PATIENCE, context=trusting(opened))
-            connection.request("GET", "/", headers=headers)
-            answer = connection.getresponse()
-            answer.read()
-            connection.close()
-            if door.login and not headers:
-                assert answer.status == 401, door.name
-            elif door.name != "MinIO":  # which knows no page, and refuses who signs nothing
-                assert answer.status in (200, 302, 303, 307), (door.name, answer.status)
-                location = answer.getheader("Location") or "/"
-                assert location.startswith(("/", f"https://{place}")), (door.name, location)
+    check_pages(opened.settings(), authority(opened))
 
 
 def test_dagsters_page_follows_a_run_by_its_websocket(opened: System) -> None:
@@ -92,25 +72,7 @@ def test_the_dashboards_socket_and_its_api_are_reached(opened: System) -> None:
 
 
 def test_postgresql_and_kafka_know_their_logins_there(opened: System) -> None:
-    settings = opened.settings()
-    ca = opened.home / "var" / "demo" / "public" / "ca.pem"
-    with psycopg.connect(
-        host=HOST,
-        port=settings.public_postgres_port,
-        user=settings.serving_reader,
-        password=settings.serving_reader_password.get_secret_value(),
-        dbname=settings.serving_database,
-        sslmode="verify-full",
-        sslrootcert=str(ca),
-    ) as database:
-        assert database.execute("SELECT 7").fetchone() == (7,)
-    there = Settings(
-        kafka_broker=f"{HOST}:{settings.public_kafka_port}",
-        kafka_username=settings.public_user,
-        kafka_password=settings.public_kafka_password,
-        kafka_ca=ca,
-    )
-    wait_for("Kafka lets in", lambda: there.broker.ask(PATIENCE) is None)
+    check_logins(opened.settings(), authority(opened))
 
 
 def test_nothing_else_listens_anywhere_but_on_loopback(opened: System) -> None:
