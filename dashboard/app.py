@@ -222,5 +222,5 @@ async def _not_there(request: Request, fault: HTTPException) -> Response:
     if fault.status_code == 404 and not request.url.path.startswith(("/api", "/static")):
         return FileResponse(STATIC / "index.html", 404)
     if fault.status_code == 404:
-        return _failure(404, f"There is nothing at {request.url.path[:80]}: /docs lists what there is.")
+        return _failure(404, f"There is nothing at {request.url.path[:80]!r}: /docs lists what there is.")
     return _failure(fault.status_code, f"{fault.detail}.")

@@ -20,7 +20,7 @@ VICTIMS = (*SERVICES, *WORKERS)
 def kill(system: System, victim: str) -> int | None:
     """`kill -9` of one such process; its pid, or none where there is none now."""
     with suppress(psutil.Error):
-        process = _service(system, victim) if victim in SERVICES else _worker(system, victim)
+        process = _worker(system, victim) if victim in WORKERS else _service(system, victim)
         if process:
             process.kill()
             return process.pid
