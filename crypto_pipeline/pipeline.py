@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from crypto_pipeline.assets import served, serving_assets, specs
+from crypto_pipeline.assets import condition, served, serving_assets, specs
 from crypto_pipeline.catalog import table_modules, tables
 from crypto_pipeline.giving_way import FIRST
 from crypto_pipeline.gold import forecast_inputs, forecast_models
@@ -24,10 +24,11 @@ def _made_by(job: str) -> dg.AssetSelection:
 
 
 _EVIDENCE, _ANALYTICS, _TRAINING = _made_by("evidence"), _made_by("analytics"), _made_by("training")
+_CANDLES = dg.AssetSelection.groups("bronze", "silver") - _EVIDENCE
 
 pipeline = dg.define_asset_job(
     FIRST,
-    selection=dg.AssetSelection.groups("bronze", "silver", "gold") - _EVIDENCE - _ANALYTICS - _TRAINING,
+    selection=_CANDLES | dg.AssetSelection.groups("gold") - _ANALYTICS - _TRAINING,
     description="Candles, their indicators and the signals on them, from what is new in Kafka.",
     executor_def=dg.in_process_executor,
 )
@@ -93,6 +94,11 @@ def every_minute(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest 
         yield reason
         return
     context.update_cursor(minute)
+    if why := condition.why_gold_waits(context.instance, settings().gold_requires):
+        context.log.info(f"The signals are left as they are. {why}")
+        assert context.repository_def  # noqa: S101 (Dagster gives it to each of its sensors)
+        yield dg.RunRequest(asset_selection=sorted(_CANDLES.resolve(context.repository_def.asset_graph)))
+        return
     yield dg.RunRequest()  # without a run key: the minutes of a clock that was set back come twice
 
 
@@ -117,7 +123,10 @@ def gathering(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipR
 )
 def analysing(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """One run. While one is under way none is added: the next takes in all that has come."""
-    return _under_way(context.instance, analytics.name) or dg.RunRequest()
+    if reason := _under_way(context.instance, analytics.name):
+        return reason
+    why = condition.why_gold_waits(context.instance, settings().gold_requires)
+    return dg.SkipReason(why) if why else dg.RunRequest()
 
 
 @dg.schedule(

@@ -12,7 +12,7 @@ from crypto_pipeline import pipeline
 from crypto_pipeline.catalog import LAYERS
 from crypto_pipeline.definitions import defs
 from crypto_pipeline.gold import forecast_models
-from crypto_pipeline.pipeline import due_minute, every_minute, training_when_due
+from crypto_pipeline.pipeline import analysing, due_minute, every_minute, training_when_due
 from crypto_pipeline.reader import LakeError, arrow_schema
 from shared.settings import Settings
 from shared.tables import Table
@@ -30,6 +30,24 @@ def test_a_minute_that_comes_twice_as_the_clock_was_set_back_has_its_run_both_ti
         [request] = every_minute(dg.build_sensor_context(instance, cursor="2099-11-21T09:00"))
     assert isinstance(request, dg.RunRequest)
     assert request.run_key is None, "of a key that it knows Dagster makes no run"
+
+
+def test_while_gold_waits_for_better_data_the_candles_do_not_and_no_run_of_gold_begins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(pipeline, "settings", lambda: Settings(gold_requires="available"))
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        repository = defs.get_repository_def()
+        [request] = every_minute(dg.build_sensor_context(instance, cursor="", repository_def=repository))
+        skipped = analysing(dg.build_schedule_context(instance))
+    assert isinstance(request, dg.RunRequest)
+    assert request.asset_selection
+    made = {key.path[0] for key in request.asset_selection}
+    assert made == {"bronze", "silver"}
+    assert dg.AssetKey(["silver", "indicators"]) in request.asset_selection
+    assert dg.AssetKey(["silver", "completeness"]) not in request.asset_selection, "the evidence has a job of its own"
+    assert isinstance(skipped, dg.SkipReason)
+    assert "GOLD_REQUIRES is available" in str(skipped.skip_message)
 
 
 def test_models_are_trained_where_a_symbol_wants_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
