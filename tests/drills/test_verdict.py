@@ -71,12 +71,13 @@ def test_no_alert_is_lost_doubled_or_invented(judge: Judge, drills: Drills) -> N
                 select event_time, price, lag(price) over (order by trade_id) as before
                 from trades where symbol = 'BTCUSDT' and source = 'websocket'
             )
-            select event_time as at from seen
-            where before < {level} and price >= {level} and at > {drills.alerted_from} and at < {drills.until}""")
-        expected += [(rule, crossing["at"]) for crossing in found]
+            select event_time from seen
+            where before < {level} and price >= {level}
+            and event_time > {drills.alerted_from} and event_time < {drills.until}""")
+        expected += [(rule, crossing["event_time"]) for crossing in found]
     assert expected, "no level was crossed, so nothing was shown"
     fired = f"""
-        select rule, (extract(epoch from happened_at) * 1000000)::bigint as at from alerts.alerts
+        select rule, (extract(epoch from happened_at) * 1000000)::bigint from alerts.alerts
         where kind = 'price_crosses' and happened_at > to_timestamp({drills.alerted_from} / 1e6)
         and happened_at < to_timestamp({drills.until} / 1e6)"""
     assert Counter(rows(drills.system, fired)) == Counter(expected)
