@@ -1,6 +1,7 @@
 """Real servers for tests, as the deployment runs them, in folders and on ports of their own."""
 
 import io
+import os
 import random
 import shutil
 import signal
@@ -92,6 +93,8 @@ class Server:
     def pause(self) -> None:
         """Its sockets stay open, and nothing answers."""
         self._signal(signal.SIGSTOP)
+        if self._process is not None:  # on a busy machine some of its threads answer for a while yet
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
