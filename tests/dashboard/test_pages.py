@@ -196,6 +196,19 @@ def test_the_page_says_whether_the_rules_are_evaluated(served: Served, browser: 
         expect(page.locator(".tile").last).to_contain_text("not evaluated")
 
 
+def test_a_market_page_that_is_left_while_it_loads_draws_nothing_any_more(served: Served, browser: Browser) -> None:
+    with opened(browser, "about:blank") as page:
+        page.route("**/api/v1/about", lambda _: None)  # never answered: the page is left meanwhile
+        with page.expect_response("**/api/v1/symbols"):
+            page.goto(served.url)
+        expect(page.locator("h1")).to_be_visible()
+        page.keyboard.press("l")
+        expect(page.get_by_role("region", name="Past")).to_be_visible()
+        # Two frames: what was drawn into a chart that is gone would have failed by then.
+        page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        assert "symbol=" not in address(page)
+
+
 def test_past_alerts_are_filtered_and_come_in_pieces(served: Served, browser: Browser) -> None:
     with opened(browser, served.url) as page:
         page.keyboard.press("l")

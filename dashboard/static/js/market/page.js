@@ -143,6 +143,8 @@ class Page {
   }
 
   async choose(wish, { quiet = false } = {}) {
+    // What was asked for before the page was left may end after it: the chart is gone.
+    if (this.ending.signal.aborted) return;
     const { exchange = this.chosen.exchange, symbol = this.chosen.symbol, interval = this.chosen.interval } = wish;
     const from = quiet ? Number(wish.from) : NaN, to = quiet ? Number(wish.to) : NaN;
     this.asking?.abort();
