@@ -22,8 +22,6 @@ from shared.settings import Settings
 ALONE = 0x616C657274  # "alert"
 """The advisory lock of the one service that evaluates."""
 _LONGEST_COOL_DOWN = "7 days"
-ROLE = "crypto_alerts"
-"""It may write the tables of alerts, and nothing else. Their migrations make it, and no `pg_dump` has it."""
 _APPLICATION = "crypto-alerts"
 
 
@@ -41,17 +39,17 @@ class Delivery(NamedTuple):
     """Seconds until it is due; below 0: it is."""
 
 
-def login(settings: Settings, role: str = "") -> Any:
-    """A connection to the database; with `role`, as one that may do what that may. Raises `psycopg2.Error`."""
+def login(settings: Settings) -> Any:
+    """A connection as the role whose the tables of alerts are, and nothing else is. Raises `psycopg2.Error`."""
     return psycopg2.connect(
         host=settings.postgres_host,
         port=settings.postgres_port,
-        user=settings.postgres_user,
-        password=settings.postgres_password.get_secret_value(),
+        user=settings.serving_alerts,
+        password=settings.serving_alerts_password.get_secret_value(),
         dbname=settings.serving_database,
         connect_timeout=3,
         application_name=_APPLICATION,
-        options=f"-c timezone=UTC -c statement_timeout=10000{f' -c role={role}' * bool(role)}",
+        options="-c timezone=UTC -c statement_timeout=10000",
     )
 
 
@@ -59,7 +57,7 @@ class Store:
     """The tables, by one connection of one thread. Every method raises `psycopg2.Error` where it is lost."""
 
     def __init__(self, settings: Settings) -> None:
-        self._connection = login(settings, ROLE)
+        self._connection = login(settings)
 
     def close(self) -> None:
         """Let go of the connection, and of being alone."""

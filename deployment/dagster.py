@@ -79,8 +79,8 @@ def _env(settings: "Settings") -> dict[str, str]:
         "DAGSTER_CODE_PORT": str(settings.dagster_code_port),
         "POSTGRES_HOST": settings.postgres_host,
         "POSTGRES_PORT": str(settings.postgres_port),
-        "POSTGRES_USER": settings.postgres_user,
-        "POSTGRES_PASSWORD": settings.postgres_password.get_secret_value(),
+        "DAGSTER_ROLE": settings.dagster_role,
+        "DAGSTER_PASSWORD": settings.dagster_password.get_secret_value(),
         "POSTGRES_DATABASE": settings.postgres_database,
         # The code server starts another process for the code, and does not tell it.
         "DAGSTER_CLI_API_GRPC_LOG_FORMAT": "json" if settings.log_format == "json" else "colored",

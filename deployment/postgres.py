@@ -7,7 +7,7 @@ import re
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -139,36 +139,65 @@ def _make(found: Path, data: Path, settings: "Settings") -> None:
     ]
     asked = "SELECT 'database ' || datname FROM pg_database;\n\nSELECT 'role ' || rolname FROM pg_roles;\n\n"
     there = set(re.findall(r'"((?:database|role) [^"]+)"', _run([*single, "postgres"], asked)))
-    _run([*single, "postgres"], "\n\n".join(_statements(settings, there)) + "\n\n")
+    _run([*single, "postgres"], _script(_statements(settings, there)))
+    _run([*single, settings.postgres_database], _script(_handed_over(settings, "public", settings.dagster_role)))
+    alerts = (
+        f"CREATE SCHEMA IF NOT EXISTS alerts AUTHORIZATION {settings.serving_alerts};",
+        f"ALTER SCHEMA alerts OWNER TO {settings.serving_alerts};",
+        f"GRANT USAGE ON SCHEMA alerts TO {settings.serving_reader};",
+        *_handed_over(settings, "alerts", settings.serving_alerts),
+    )
+    _run([*single, settings.serving_database], _script(alerts))
+
+
+def _script(statements: Iterable[str]) -> str:
+    """Statements as single-user mode reads them: each ends with an empty line."""
+    return "".join(f"{statement}\n\n" for statement in statements)
 
 
 def _statements(settings: "Settings", there: set[str]) -> Iterator[str]:
     """What makes the databases and roles as they are to be, with the passwords of `.env`.
 
     `there` are those there are: `database dagster`, `role crypto`. Each may be repeated.
-    Only the superuser and the roles of the serving database come in, these into that alone.
+    Besides the superuser each role comes into one database: Dagster's into its own, the others into that of serving.
     """
     roles = {
         settings.postgres_user: settings.postgres_password,
+        settings.dagster_role: settings.dagster_password,
         settings.serving_owner: settings.serving_owner_password,
         settings.serving_writer: settings.serving_writer_password,
         settings.serving_reader: settings.serving_reader_password,
+        settings.serving_alerts: settings.serving_alerts_password,
     }
     for name, password in roles.items():
         if f"role {name}" not in there:
-            yield f"CREATE ROLE {_quoted(name, _NAME)} LOGIN;"
-        yield f"ALTER ROLE {_quoted(name, _NAME)} PASSWORD {_quoted(password.get_secret_value(), _TEXT)};"
+            yield f"CREATE ROLE {_quoted(name, _NAME)};"
+        yield f"ALTER ROLE {_quoted(name, _NAME)} LOGIN PASSWORD {_quoted(password.get_secret_value(), _TEXT)};"
     databases = (settings.postgres_database, settings.serving_database)
     for name in databases:
         if f"database {name}" not in there:
             yield f"CREATE DATABASE {_quoted(name, _NAME)};"
     for name in ("postgres", "template1", *databases):
         yield f"REVOKE ALL ON DATABASE {_quoted(name, _NAME)} FROM PUBLIC;"
+    yield f"ALTER DATABASE {_quoted(settings.postgres_database, _NAME)} OWNER TO {settings.dagster_role};"
     yield f"ALTER DATABASE {settings.serving_database} OWNER TO {settings.serving_owner};"
     yield f"GRANT CONNECT, TEMPORARY ON DATABASE {settings.serving_database} TO {settings.serving_writer};"
-    yield f"GRANT CONNECT ON DATABASE {settings.serving_database} TO {settings.serving_reader};"
+    for name in (settings.serving_reader, settings.serving_alerts):
+        yield f"GRANT CONNECT ON DATABASE {settings.serving_database} TO {name};"
     yield f"ALTER ROLE {settings.serving_reader} SET default_transaction_read_only = on;"
     yield f"ALTER ROLE {settings.serving_reader} SET statement_timeout = '{READER_SECONDS}s';"
+
+
+def _handed_over(settings: "Settings", schema: str, role: str) -> Iterator[str]:
+    """What gives a role all that the superuser has in a schema: it made that before the role had a login."""
+    ours = f"= '{schema}'::regnamespace AND {{}} = {_quoted(settings.postgres_user, _TEXT)}::regrole"
+    tables = f"SELECT oid::regclass FROM pg_class WHERE relkind IN ('r', 'p', 'v') AND relnamespace {ours}"  # noqa: S608 (of ours)
+    functions = f"SELECT oid::regprocedure FROM pg_proc WHERE pronamespace {ours}"  # noqa: S608 (of ours)
+    for kind, found in (("TABLE", tables.format("relowner")), ("FUNCTION", functions.format("proowner"))):
+        yield (
+            f"DO $$ DECLARE one text; BEGIN FOR one IN {found} LOOP "
+            f"EXECUTE 'ALTER {kind} ' || one || ' OWNER TO {role}'; END LOOP; END $$;"
+        )
 
 
 def _check_version(found: Path, data: Path) -> None:

@@ -74,18 +74,23 @@ def bucket(settings: Settings) -> None:
 
 
 def postgres(settings: Settings) -> None:
-    """The database lets us in: the superuser, or the role that reads where we know no more."""
+    """The database lets us in, as the first role whose password we were given."""
     import psycopg2
 
-    is_super = bool(settings.postgres_password.get_secret_value())
-    password = settings.postgres_password if is_super else settings.serving_reader_password
+    roles = (
+        (settings.postgres_user, settings.postgres_password, settings.postgres_database),
+        (settings.dagster_role, settings.dagster_password, settings.postgres_database),
+        (settings.serving_alerts, settings.serving_alerts_password, settings.serving_database),
+    )
+    reader = (settings.serving_reader, settings.serving_reader_password, settings.serving_database)
+    user, password, database = next((role for role in roles if role[1].get_secret_value()), reader)
     try:
         connection = psycopg2.connect(
             host=settings.postgres_host,
             port=settings.postgres_port,
-            user=settings.postgres_user if is_super else settings.serving_reader,
+            user=user,
             password=password.get_secret_value(),
-            dbname=settings.postgres_database if is_super else settings.serving_database,
+            dbname=database,
             connect_timeout=2,
         )
     except psycopg2.OperationalError as error:

@@ -129,9 +129,11 @@ TABLE = (
         reads=("postgres_",),
         secrets=(
             "POSTGRES_PASSWORD",
+            "DAGSTER_PASSWORD",
             "SERVING_OWNER_PASSWORD",
             "SERVING_WRITER_PASSWORD",
             "SERVING_READER_PASSWORD",
+            "SERVING_ALERTS_PASSWORD",
         ),
         stop_signal="INT",  # TERM would wait for the clients to go
     ),
@@ -212,7 +214,7 @@ TABLE = (
         ),
         secrets=(
             "KAFKA_PASSWORD",
-            "POSTGRES_PASSWORD",
+            "DAGSTER_PASSWORD",
             "SERVING_OWNER_PASSWORD",
             "SERVING_WRITER_PASSWORD",
             "CLICKHOUSE_WRITER_PASSWORD",
@@ -228,7 +230,7 @@ TABLE = (
         ports=("dagster_port",),
         code=_DAGSTER,
         reads=("postgres_", "dagster_"),
-        secrets=("POSTGRES_PASSWORD",),
+        secrets=("DAGSTER_PASSWORD",),
     ),
     Service(
         name="dagster-daemon",
@@ -238,7 +240,7 @@ TABLE = (
         needs=("postgres", "dagster-code"),
         code=_DAGSTER,
         reads=("postgres_", "dagster_"),
-        secrets=("POSTGRES_PASSWORD",),
+        secrets=("DAGSTER_PASSWORD",),
     ),
     Service(
         name="simulator",
@@ -282,7 +284,7 @@ TABLE = (
             "symbols_file",
             "active_symbols",
         ),
-        secrets=("KAFKA_PASSWORD", "POSTGRES_PASSWORD", "SERVING_READER_PASSWORD"),
+        secrets=("KAFKA_PASSWORD", "SERVING_READER_PASSWORD", "SERVING_ALERTS_PASSWORD"),
     ),
     Service(
         name="clickhouse-trades",

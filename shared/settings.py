@@ -179,6 +179,9 @@ class Settings(BaseSettings):
     postgres_user: str = "crypto"
     postgres_password: SecretStr = SecretStr("")
     postgres_database: str = "dagster"
+    dagster_role: ClassVar[str] = "crypto_dagster"
+    """Whom that database belongs to: Dagster's webserver, daemon and runs."""
+    dagster_password: SecretStr = SecretStr("")
     serving_database: ClassVar[str] = "lake"
     """Where the lake's tables stand for other tools, in the same PostgreSQL."""
     serving_owner: ClassVar[str] = "lake_owner"
@@ -190,6 +193,9 @@ class Settings(BaseSettings):
     serving_reader: ClassVar[str] = "lake_reader"
     """Who may read them, and nothing else: BI tools, the dashboard, `crypto query --engine postgres|clickhouse`."""
     serving_reader_password: SecretStr = SecretStr("")
+    serving_alerts: ClassVar[str] = "crypto_alerts"
+    """Whom its schema `alerts` belongs to. Not `alerts_…`, which a file of rules may ask for."""
+    serving_alerts_password: SecretStr = SecretStr("")
 
     clickhouse: bool = False
     """Serve the tables, and the trades from Kafka, in ClickHouse too: in Docker by a server of its own."""

@@ -276,6 +276,8 @@ class PostgresServer(Server):
             serving_owner_password=SecretStr("owner/s"),
             serving_writer_password=SecretStr("writer's"),
             serving_reader_password=SecretStr("reader@s"),
+            serving_alerts_password=SecretStr("alert's"),
+            dagster_password=SecretStr("dagster's"),
         )
         super().__init__(self._home, lambda: postgres.command(self.settings), lambda: probes.postgres(self.settings))
 

@@ -13,6 +13,5 @@ _engine = create_engine("postgresql+psycopg2://", creator=lambda: login(_setting
 
 with _engine.begin() as _connection:
     _connection.execute(text(f"select pg_advisory_xact_lock({_ONE_AT_A_TIME})"))
-    _connection.execute(text("create schema if not exists alerts"))
     context.configure(connection=_connection, version_table_schema="alerts")
     context.run_migrations()

@@ -5,9 +5,7 @@ import subprocess
 from pathlib import Path
 
 import psycopg
-from psycopg import sql
 
-from alerts.store import ROLE
 from crypto_pipeline.backup.manifest import BackupError
 from deployment import postgres
 from deployment.paths import child_environment
@@ -32,22 +30,10 @@ def dump(settings: Settings, database: str, path: Path) -> None:
 
 def restore(settings: Settings, database: str, path: Path) -> None:
     """Make a database what the file says, all of it or nothing; may be repeated. Raises `BackupError`."""
-    if database == settings.serving_database:
-        _have_role_of_alerts(settings)
-    whose = ("--no-owner", "--no-acl") if database == settings.postgres_database else ()  # else of the serving roles
+    all_of_one = ("--no-owner", "--no-acl", f"--role={settings.dagster_role}")
+    whose = all_of_one if database == settings.postgres_database else ()  # else of the serving roles
     whole = ("--clean", "--if-exists", "--single-transaction", "--exit-on-error", *whose)
     _run(["pg_restore", *whole, *_login(settings, database), str(path)], settings)
-
-
-def _have_role_of_alerts(settings: Settings) -> None:
-    """The one role that the dump names and `./deploy.sh` does not make beforehand."""
-    role = sql.Identifier(ROLE)
-    try:
-        with _connected(settings, settings.serving_database) as connection:
-            if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [ROLE]).fetchone():
-                connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(role))
-    except psycopg.Error as error:
-        raise BackupError(f"The role {ROLE} could not be made: {str(error).splitlines()[0]}.") from None
 
 
 def is_empty(settings: Settings, database: str) -> bool:

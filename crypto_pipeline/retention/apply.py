@@ -34,8 +34,8 @@ def alone(settings: Settings) -> Iterator[None]:
         connection = psycopg2.connect(
             host=settings.postgres_host,
             port=settings.postgres_port,
-            user=settings.postgres_user,
-            password=settings.postgres_password.get_secret_value(),
+            user=settings.dagster_role,
+            password=settings.dagster_password.get_secret_value(),
             dbname=settings.postgres_database,
             connect_timeout=3,
             application_name="crypto-retention",

@@ -152,7 +152,7 @@ class ServiceProcess:
             **{name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields},
             "CRYPTO_HOME": str(home), "CRYPTO_MODE": "demo", "PYTHONPATH": str(PROJECT),
             "ALERTS_FILE": str(self.file), "ALERTS_PORT": str(self.port), "KAFKA_PORT": str(settings.kafka_port),
-            "POSTGRES_PORT": str(settings.postgres_port), "POSTGRES_PASSWORD": "tester's",
+            "POSTGRES_PORT": str(settings.postgres_port), "SERVING_ALERTS_PASSWORD": "alert's",
         }  # fmt: skip
         self.process: subprocess.Popen[bytes] | None = None
 

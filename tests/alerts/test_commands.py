@@ -28,7 +28,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def deployed(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POSTGRES_PORT", str(database.settings.postgres_port))
-    monkeypatch.setenv("POSTGRES_PASSWORD", "tester's")
+    monkeypatch.setenv("SERVING_ALERTS_PASSWORD", "alert's")
 
 
 def crypto(*arguments: str) -> Result:

@@ -14,10 +14,11 @@ def test_the_tables_are_made_once(database: Database) -> None:
 
 
 def test_the_role_of_alerts_writes_nothing_else(database: Database) -> None:
-    connection = login(database.settings, "crypto_alerts")
-    with connection.cursor() as cursor, pytest.raises(psycopg2.errors.InsufficientPrivilege):
-        cursor.execute("create table public.elsewhere (a int)")
-    connection.close()
+    for deed in ("create table public.elsewhere (a int)", "create schema elsewhere", "select * from silver.fact_ohlcv"):
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            database.rows(deed)
+    with pytest.raises(psycopg2.OperationalError, match="permission denied for database"):
+        login(database.settings.model_copy(update={"serving_database": "dagster"}))
 
 
 def test_every_table_says_what_a_row_is(database: Database) -> None:

@@ -1,3 +1,5 @@
+import time
+
 import psycopg2
 import pytest
 
@@ -7,8 +9,9 @@ from alerts.kinds.disk import Disk
 from alerts.store import NotAloneError, Store
 from alerts.watch import Memory
 from tests.alerts.conftest import Database, until
-from tests.alerts.trades import START
 
+START = int(time.time()) // 60 * MINUTE
+"""A time of now: of what is long over no cool-down is kept."""
 RULE = Disk(name="disk", kind="disk", severity="critical", destinations=("team", "phone"), cool_down_minutes=10)
 FIRED = Fired(RULE, Finding("disk", True, START, 91.0, "It is full."))
 RESOLVED = Resolved(Key("disk", "disk"), START + MINUTE, "It is not full.")

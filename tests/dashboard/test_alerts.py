@@ -125,11 +125,11 @@ def test_the_reader_may_acknowledge_and_change_nothing_else(served: Served, numb
 
 def test_before_the_alerts_service_has_made_its_tables_the_api_says_so(served: Served) -> None:
     settings = served.postgres.settings
-    made_alerts.rows(settings, "alter schema alerts rename to away")
+    made_alerts.rows(settings, "alter table alerts.alerts rename to away")
     try:
         answer = served.get("alerts")
     finally:
-        made_alerts.rows(settings, "alter schema away rename to alerts")
+        made_alerts.rows(settings, "alter table alerts.away rename to alerts")
     assert answer.status_code == 503
     assert "the alerts service makes their tables when it starts" in answer.json()["error"]
     assert served.get("candles", symbol="BTCUSDT").status_code == 200

@@ -28,6 +28,7 @@ def demo(home: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
         monkeypatch.setenv(f"S3_{account}_SECRET_KEY", f"the-{account}-secret-key")
     monkeypatch.setenv("GRAFANA_ADMIN_PASSWORD", "the-admin's")
     monkeypatch.setenv("POSTGRES_PASSWORD", "the-password")
-    for role in ("owner", "writer", "reader"):
+    monkeypatch.setenv("DAGSTER_PASSWORD", "the-dagster's")
+    for role in ("owner", "writer", "reader", "alerts"):
         monkeypatch.setenv(f"SERVING_{role.upper()}_PASSWORD", f"the-{role}'s")
     return Settings.load()

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -19,6 +20,7 @@ from shared.settings import Settings
 
 pytestmark = pytest.mark.skipif(postgres.binaries() is None, reason="PostgreSQL is not installed here")
 DEADLINE = 60
+ROLES = ("owner", "writer", "reader", "alerts")
 
 
 @pytest.fixture
@@ -62,41 +64,106 @@ def test_the_server_lets_in_who_has_the_password_of_env_also_after_it_changed(
 
 
 def test_with_new_passwords_the_old_ones_let_nobody_in_and_the_rows_stay(settings: Settings) -> None:
-    names = ("serving_owner_password", "serving_writer_password", "serving_reader_password")
+    names = [f"{name}_password" for name in ("dagster", *(f"serving_{role}" for role in ROLES))]
     changed = settings.model_copy(update={name: SecretStr(f"a new {name}") for name in names})
     with serving(settings), psycopg.connect(settings.serving_owner_url, autocommit=True) as owner:
         owner.execute("CREATE TABLE kept AS SELECT 7 AS seven")
     with serving(changed):
         let_in(changed)
-        for url in (settings.serving_owner_url, settings.serving_writer_url, settings.serving_reader_url):
+        for login in logins(settings):
             with pytest.raises(psycopg.OperationalError, match="password authentication failed") as refused:
-                psycopg.connect(url)
+                psycopg.connect(**login)
             assert "the-" not in str(refused.value)
         with psycopg.connect(changed.serving_owner_url) as owner:
             assert owner.execute("SELECT seven FROM kept").fetchall() == [(7,)]
 
 
+def as_role(settings: Settings, role: str, database: str, password: SecretStr) -> dict[str, Any]:
+    return {
+        "host": settings.postgres_host,
+        "port": settings.postgres_port,
+        "user": role,
+        "dbname": database,
+        "password": password.get_secret_value(),
+    }
+
+
+def superuser(settings: Settings, database: str) -> dict[str, Any]:
+    return as_role(settings, settings.postgres_user, database, settings.postgres_password)
+
+
+def logins(settings: Settings) -> list[dict[str, Any]]:
+    """Each role of a service, with the database that it may come into."""
+    serving = [
+        (getattr(settings, f"serving_{role}"), settings.serving_database, getattr(settings, f"serving_{role}_password"))
+        for role in ROLES
+    ]
+    dagster = (settings.dagster_role, settings.postgres_database, settings.dagster_password)
+    return [as_role(settings, *one) for one in (dagster, *serving)]
+
+
 def let_in(settings: Settings) -> None:
-    for url in (settings.serving_owner_url, settings.serving_writer_url, settings.serving_reader_url):
-        psycopg.connect(url).close()
+    for login in logins(settings):
+        psycopg.connect(**login).close()
+
+
+def test_each_role_comes_into_its_own_database_alone_and_is_no_superuser(settings: Settings) -> None:
+    databases = ("postgres", "template1", settings.postgres_database, settings.serving_database)
+    with serving(settings):
+        for login in logins(settings):
+            for database in set(databases) - {login["dbname"]}:
+                with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+                    psycopg.connect(**login | {"dbname": database})
+            with psycopg.connect(**login, autocommit=True) as connection:
+                for deed in ("CREATE ROLE another", "CREATE DATABASE another", "SELECT pg_read_file('PG_VERSION')"):
+                    with pytest.raises(psycopg.DatabaseError, match=r"permission denied|read-only transaction"):
+                        connection.execute(deed)
 
 
 def test_a_cluster_from_before_gets_the_roles_and_the_database_of_the_served_tables(settings: Settings) -> None:
     before = settings.model_copy(update={"serving_reader_password": SecretStr("")})
-    with serving(before):
-        superuser = {"user": before.postgres_user, "password": before.postgres_password.get_secret_value()}
-        where = {"host": before.postgres_host, "port": before.postgres_port, "dbname": before.postgres_database}
-        with psycopg.connect(**superuser, **where, autocommit=True) as connection:
-            connection.execute("DROP DATABASE lake")
-            for role in ("lake_owner", "lake_writer", "lake_reader"):
-                connection.execute(f"DROP ROLE {role}".encode())
+    asked = superuser(before, before.postgres_database)
+    with serving(before), psycopg.connect(**asked, autocommit=True) as connection:
+        connection.execute("DROP DATABASE lake")
+        for role in ("lake_owner", "lake_writer", "lake_reader"):
+            connection.execute(f"DROP ROLE {role}".encode())
     with serving(settings):
         let_in(settings)
 
 
+def test_what_the_superuser_made_before_dagster_and_the_alerts_had_logins_is_theirs(settings: Settings) -> None:
+    made = {
+        settings.postgres_database: (
+            "CREATE TABLE runs (id serial PRIMARY KEY)",
+            'CREATE TABLE public."a table" AS SELECT 7 AS seven',
+            "ALTER DATABASE dagster OWNER TO crypto",
+        ),
+        settings.serving_database: (
+            "ALTER SCHEMA alerts OWNER TO crypto",
+            "ALTER ROLE crypto_alerts NOLOGIN",
+            "CREATE TABLE alerts.alerts (id bigint GENERATED ALWAYS AS IDENTITY, seen boolean)",
+            "CREATE FUNCTION alerts.seen(one bigint) RETURNS void LANGUAGE sql BEGIN ATOMIC "
+            "UPDATE alerts.alerts SET seen = true WHERE id = one; END",
+            "GRANT EXECUTE ON FUNCTION alerts.seen TO lake_reader",
+        ),
+    }
+    with serving(settings):
+        for database, statements in made.items():
+            with psycopg.connect(**superuser(settings, database), autocommit=True) as connection:
+                for statement in statements:
+                    connection.execute(statement.encode())
+    with serving(settings):
+        dagster, *_, alerts = logins(settings)
+        with psycopg.connect(**dagster) as connection:
+            connection.execute('INSERT INTO runs DEFAULT VALUES; ALTER TABLE "a table" ADD COLUMN more int')
+        with psycopg.connect(**alerts) as connection:
+            connection.execute("INSERT INTO alerts.alerts (seen) VALUES (false); ALTER TABLE alerts.alerts ADD b int")
+            connection.execute("ALTER FUNCTION alerts.seen SECURITY DEFINER; CREATE TABLE alerts.more (a int)")
+
+
 def test_no_password_is_on_the_command_line(settings: Settings) -> None:
     line = " ".join(postgres.command(settings).argv)
-    assert not any(secret in line for secret in ("the-password", "the-owner's", "the-writer's", "the-reader's"))
+    assert "the-" not in line
 
 
 def test_data_lies_in_the_state_folder_where_the_servers_user_can_get_there(settings: Settings) -> None:

@@ -160,7 +160,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
             "s3_secret_key": store.settings.s3_secret_key,
             "s3_bucket": store.settings.s3_bucket,
             "postgres_port": database.settings.postgres_port,
-            "postgres_password": database.settings.postgres_password,
+            "dagster_password": database.settings.dagster_password,
             "serving_reader_password": database.settings.serving_reader_password,
         }
     )

@@ -57,7 +57,7 @@ def test_a_changed_setting_changes_the_version_of_those_that_read_it_alone(demo:
 def test_a_changed_secret_changes_the_version_of_those_that_read_it(
     demo: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("POSTGRES_PASSWORD", "another")
+    monkeypatch.setenv("DAGSTER_PASSWORD", "another")
     changed = Settings.load()
     differ = {name for name, service in BY_NAME.items() if version(service, demo) != version(service, changed)}
     assert {"postgres", "dagster-code", "dagster-webserver", "dagster-daemon"} <= differ
@@ -80,7 +80,6 @@ def test_a_setting_of_runs_restarts_what_starts_them(
     assert version(BY_NAME["dagster-code"], demo) != version(BY_NAME["dagster-code"], Settings.load())
 
 
-POSTGRES = {"postgres", "dagster-code", "dagster-webserver", "dagster-daemon", "alerts"}
 USERS = {
     "S3_ACCESS_KEY": {"minio", "bucket"},
     "S3_SECRET_KEY": {"minio", "bucket"},
@@ -90,10 +89,12 @@ USERS = {
     "S3_LAKE_SECRET_KEY": {"bucket", "spark-connect", "dagster-code"},
     "S3_READER_ACCESS_KEY": {"bucket", "monitoring", "dashboard"},
     "S3_READER_SECRET_KEY": {"bucket", "monitoring", "dashboard"},
-    "POSTGRES_PASSWORD": POSTGRES,
+    "POSTGRES_PASSWORD": {"postgres"},
+    "DAGSTER_PASSWORD": {"postgres", "dagster-code", "dagster-webserver", "dagster-daemon"},
     "SERVING_OWNER_PASSWORD": {"postgres", "dagster-code"},
     "SERVING_WRITER_PASSWORD": {"postgres", "dagster-code"},
     "SERVING_READER_PASSWORD": {"postgres", "alerts", "monitoring", "dashboard"},
+    "SERVING_ALERTS_PASSWORD": {"postgres", "alerts"},
     "CLICKHOUSE_WRITER_PASSWORD": {"clickhouse-trades", "dagster-code"},
     "CLICKHOUSE_READER_PASSWORD": {"monitoring"},
     "GRAFANA_ADMIN_PASSWORD": set(),

@@ -1,4 +1,4 @@
-"""Alerts, what waits to be sent, how far Kafka was read, and the role that may write it all."""
+"""Alerts, what waits to be sent, and how far Kafka was read."""
 
 from pathlib import Path
 
@@ -11,5 +11,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make the tables and the role."""
+    """Make the tables."""
     op.execute(Path(__file__).with_suffix(".sql").read_text(encoding="utf-8"))

@@ -63,15 +63,4 @@ comment on table alerts.memories is 'What a rule on trades remembers of a market
 create table alerts.digests (day date primary key);
 comment on table alerts.digests is 'The UTC days whose digest was made.';
 
-do $$
-begin
-    if not exists (select from pg_roles where rolname = 'crypto_alerts') then
-        create role crypto_alerts nologin;
-    end if;
-end
-$$;
-grant crypto_alerts to current_user;
-grant usage on schema alerts to crypto_alerts;
-grant select, insert, update, delete on all tables in schema alerts to crypto_alerts;
-grant usage on schema alerts to lake_reader;
 grant select on all tables in schema alerts to lake_reader;

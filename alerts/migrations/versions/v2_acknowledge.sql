@@ -5,6 +5,5 @@ as $$
     returning acknowledged_at
 $$;
 comment on function alerts.acknowledge is 'A person has seen an alert: since when; null where there is none of this number.';
-alter function alerts.acknowledge owner to crypto_alerts;
 revoke execute on function alerts.acknowledge from public;
 grant execute on function alerts.acknowledge to lake_reader;

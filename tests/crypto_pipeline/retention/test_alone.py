@@ -10,7 +10,7 @@ from tests.servers import PostgresServer, free_ports
 
 @pytest.fixture(scope="module")
 def settings(postgres_server: PostgresServer) -> Settings:
-    return postgres_server.settings.model_copy(update={"postgres_database": "postgres"})
+    return postgres_server.settings
 
 
 def test_of_two_at_once_the_second_says_so_and_after_the_first_it_may(settings: Settings) -> None:
