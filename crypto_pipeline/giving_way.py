@@ -8,7 +8,10 @@ import dagster as dg
 FIRST = "pipeline"
 """The job that the others wait for."""
 GIVES_WAY = frozenset({"evidence", "analytics", "training"})
-"""Not maintenance: it holds one of the few places for runs, and what it does makes the others quick."""
+"""Not maintenance: what it does makes the others quick."""
+
+BESIDE = {"crypto/beside": FIRST}
+"""The tag of every job but the candles' and those that serve them: config/dagster.yaml leaves a place free of these."""
 
 _AT_WORK = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]  # one that is queued may wait for this very run
 

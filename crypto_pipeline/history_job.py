@@ -12,6 +12,7 @@ from typing import Any, Literal
 import dagster as dg
 
 from crypto_pipeline.bronze import selections
+from crypto_pipeline.giving_way import BESIDE
 from crypto_pipeline.history import backfill, repair
 from crypto_pipeline.history.fetch import Piece, Source
 from crypto_pipeline.history.layouts import period_of
@@ -29,7 +30,7 @@ MONTHS = dg.MonthlyPartitionsDefinition(start_date="2017-08-01", timezone="UTC",
 """From the month in which Binance opened to this one."""
 _PIECE = "crypto/history"
 """The tag that names what the sensor asked for."""
-_BEHIND_THE_PIPELINE = {"dagster/priority": "-10", "dagster/max_runtime": str(6 * 3600)}
+_BEHIND_THE_PIPELINE = {"dagster/priority": "-10", "dagster/max_runtime": str(6 * 3600), **BESIDE}
 _PATIENCE = timedelta(minutes=5)
 """How long after a run that failed it is asked for again, one series at a time."""
 _LONG_PATIENCE = timedelta(hours=1)

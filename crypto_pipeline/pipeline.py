@@ -7,7 +7,7 @@ import dagster as dg
 
 from crypto_pipeline.assets import condition, served, serving_assets, specs
 from crypto_pipeline.catalog import table_modules, tables
-from crypto_pipeline.giving_way import FIRST
+from crypto_pipeline.giving_way import BESIDE, FIRST
 from crypto_pipeline.gold import forecast_inputs, forecast_models
 from crypto_pipeline.gold._prices import SERIES
 from crypto_pipeline.reader import LakeError, read
@@ -30,25 +30,28 @@ pipeline = dg.define_asset_job(
     FIRST,
     selection=_CANDLES | dg.AssetSelection.groups("gold") - _ANALYTICS - _TRAINING,
     description="Candles, their indicators and the signals on them, from what is new in Kafka.",
+    tags={"dagster/priority": "10"},
     executor_def=dg.in_process_executor,
 )
 evidence = dg.define_asset_job(
     "evidence",
     selection=_EVIDENCE,
     description="Completeness, reconciliation, and the minutes of books and tickers: no candle waits for them.",
+    tags=BESIDE,
     executor_def=dg.in_process_executor,
 )
 analytics = dg.define_asset_job(
     "analytics",
     selection=_ANALYTICS,
     description="The tables of gold, but for the signals, which are of each minute.",
+    tags=BESIDE,
     executor_def=dg.in_process_executor,
 )
 training = dg.define_asset_job(
     "training",
     selection=_TRAINING,
     description="The models of forecasts: no other table of gold waits for them.",
-    tags={"dagster/priority": "-10"},
+    tags={"dagster/priority": "-10", **BESIDE},
     executor_def=dg.in_process_executor,
 )
 
@@ -226,7 +229,11 @@ def maintain_tables(context: dg.OpExecutionContext, config: MaintenanceConfig, s
         raise dg.Failure(f"{', '.join(failed)} could not be maintained; {name}: {first}") from first
 
 
-@dg.job(executor_def=dg.in_process_executor, description="Keeps reads quick; runs beside the pipeline, which goes on.")
+@dg.job(
+    tags=BESIDE,
+    executor_def=dg.in_process_executor,
+    description="Keeps reads quick; runs beside the pipeline, which goes on.",
+)
 def maintenance() -> None:
     maintain_tables()
 

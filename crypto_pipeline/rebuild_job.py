@@ -12,6 +12,7 @@ from crypto_pipeline.bronze import expired
 from crypto_pipeline.catalog import derived
 from crypto_pipeline.conflicts import ANOTHER_WRITER, conflicts_retried
 from crypto_pipeline.expired import NAMES, Expired
+from crypto_pipeline.giving_way import BESIDE
 from crypto_pipeline.lakehouse import Lakehouse, lies_by_time
 from crypto_pipeline.refresh import Refreshed, rebuild, steps
 from crypto_pipeline.spark import SparkConnect
@@ -126,7 +127,7 @@ def rebuilt(
 job = dg.define_asset_job(
     "rebuild",
     selection=dg.AssetSelection.assets(silver_again),
-    tags={"dagster/priority": "-10", "dagster/max_runtime": str(6 * 3600)},
+    tags={"dagster/priority": "-10", "dagster/max_runtime": str(6 * 3600), **BESIDE},
     executor_def=dg.in_process_executor,
     description="Makes silver again for any range of days, in one run; the pipeline goes on meanwhile.",
 )

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from crypto_pipeline.giving_way import BESIDE
 from crypto_pipeline.retention.apply import Retention, RetentionError, alone
 from crypto_pipeline.spark import SparkConnect
 from shared.retention import Rules, load_rules
@@ -80,7 +81,7 @@ def old_runs(instance: dg.DagsterInstance, before: datetime) -> Iterator[str]:
 
 
 @dg.job(
-    tags={"dagster/priority": "-10", "dagster/max_runtime": str(int(timedelta(hours=6).total_seconds()))},
+    tags={"dagster/priority": "-10", "dagster/max_runtime": str(int(timedelta(hours=6).total_seconds())), **BESIDE},
     executor_def=dg.in_process_executor,
     description="Lets go of what is older than config/retention.yaml keeps it, once its silver is verified.",
 )

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from crypto_pipeline.catalog import table_modules
+from crypto_pipeline.giving_way import BESIDE
 from crypto_pipeline.report.content import READS
 from shared.settings import Settings, settings
 
@@ -60,6 +61,7 @@ job = dg.define_asset_job(
     "reports",
     selection=dg.AssetSelection.assets(daily),
     description="The report of yesterday for each portfolio.",
+    tags=BESIDE,
     executor_def=dg.in_process_executor,
 )
 schedule = dg.ScheduleDefinition(

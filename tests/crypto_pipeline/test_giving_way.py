@@ -5,11 +5,26 @@ from collections.abc import Iterator
 
 import dagster as dg
 import pytest
+import yaml
 
 from crypto_pipeline.definitions import defs
-from crypto_pipeline.giving_way import GIVES_WAY, let_the_candles_pass
+from crypto_pipeline.giving_way import BESIDE, GIVES_WAY, let_the_candles_pass
+from shared.settings import PROJECT
 
 STARTED = dg.DagsterRunStatus.STARTED
+
+
+def test_a_place_for_runs_is_left_for_the_candles_and_those_who_serve_them() -> None:
+    runs = yaml.safe_load((PROJECT / "config" / "dagster.yaml").read_text())["concurrency"]["runs"]
+    [beside] = runs["tag_concurrency_limits"]
+    assert {beside["key"]} == BESIDE.keys()
+    assert beside["limit"] < runs["max_concurrent_runs"]
+
+
+@pytest.mark.parametrize("name", [job.name for job in defs.resolve_all_job_defs() if not job.name.startswith("__")])
+def test_no_other_job_takes_the_place_of_the_candles(name: str) -> None:
+    is_first = name in {"pipeline", "serving"}
+    assert (BESIDE.items() <= defs.resolve_job_def(name).tags.items()) is not is_first
 
 
 @pytest.fixture
