@@ -96,6 +96,9 @@ def command(settings: "Settings") -> Command:
         "unix_socket_directories": "",
         "shared_buffers": "64MB",
         "max_connections": 100,
+        # Nobody follows this server, so what is copied into a new table goes to the disk once.
+        "wal_level": "minimal",
+        "max_wal_senders": 0,
         "password_encryption": "scram-sha-256",
         "log_timezone": "UTC",
         "timezone": "UTC",

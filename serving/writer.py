@@ -79,7 +79,7 @@ def write(
     """
     with connection.transaction():
         if _is_empty(connection, table) and not table.prefers:
-            received = _copied(connection, table, _name(table), pieces)
+            received = _copied(connection, table, _name(table), pieces, months_whole=True)
             done = Written(received, received)
         else:
             connection.execute(SQL("CREATE TEMPORARY TABLE {} (LIKE {}) ON COMMIT DROP").format(_STAGED, _name(table)))
@@ -96,39 +96,72 @@ def _is_empty(connection: psycopg.Connection, table: Served) -> bool:
     return not has_rows
 
 
-def _copied(connection: psycopg.Connection, table: Served, target: Identifier, pieces: Iterable[pa.Table]) -> int:
-    """Copy the rows there, and give how many they were."""
+def _copied(
+    connection: psycopg.Connection,
+    table: Served,
+    target: Identifier,
+    pieces: Iterable[pa.Table],
+    *,
+    months_whole: bool = False,
+) -> int:
+    """Copy the rows there, and give how many they were.
+
+    `months_whole`: into a table a month instead, which gets its key once it is full, and belongs to the table then.
+    """
     received = 0
-    made: set[datetime] = set()
-    copying = SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(target, _columns(table.column_names))
-    for rows, text in _encoded(table, pieces):
-        for month in sorted(_months(table, rows) - made):
-            connection.execute("SELECT serving.make_month(%s)", [month])
-            made.add(month)
-        with connection.cursor() as cursor, cursor.copy(copying) as copy:
+    targets: dict[datetime | None, Identifier] = {None: target}
+    begun: list[datetime] = []
+    copying = SQL("COPY {} ({}) FROM STDIN (FORMAT csv)")
+    for month, count, text in _encoded(table, pieces):
+        if month is not None and month not in targets:
+            targets[month] = target
+            if months_whole and (name := _begun(connection, month)):
+                targets[month] = Identifier(table.layer, name)
+                begun.append(month)
+            else:
+                connection.execute("SELECT serving.make_month(%s)", [month])
+        whole = copying.format(targets[month], _columns(table.column_names))
+        with connection.cursor() as cursor, cursor.copy(whole) as copy:
             copy.write(text)
-        received += rows.num_rows
+        received += count
+    for month in begun:
+        connection.execute("SELECT serving.end_month(%s)", [month])
     return received
 
 
-def _encoded(table: Served, pieces: Iterable[pa.Table]) -> Iterator[tuple[pa.RecordBatch, bytes]]:
-    """The rows in batches, each with its text. The next is made while PostgreSQL takes one in."""
+def _begun(connection: psycopg.Connection, month: datetime) -> str | None:
+    """The name of the table that was made for a month; none where the month is there."""
+    found = connection.execute("SELECT serving.begin_month(%s)", [month]).fetchone()
+    return str(found[0]) if found and found[0] else None
+
+
+def _encoded(table: Served, pieces: Iterable[pa.Table]) -> Iterator[tuple[datetime | None, int, bytes]]:
+    """The rows in batches of one month each: that, how many, and their text.
+
+    The next text is made while PostgreSQL takes one in.
+    """
     with ThreadPoolExecutor(1) as other_thread:
-        ahead: tuple[pa.RecordBatch, Future[bytes]] | None = None
+        ahead: tuple[datetime | None, int, Future[bytes]] | None = None
         for piece in pieces:
             for batch in piece.select(table.column_names).to_batches(max_chunksize=_ROWS_AT_ONCE):
-                following = batch, other_thread.submit(as_csv, batch)
-                if ahead:
-                    yield ahead[0], ahead[1].result()
-                ahead = following
+                for month, rows in _by_month(table, batch):
+                    following = month, rows.num_rows, other_thread.submit(as_csv, rows)
+                    if ahead:
+                        yield ahead[0], ahead[1], ahead[2].result()
+                    ahead = following
         if ahead:
-            yield ahead[0], ahead[1].result()
+            yield ahead[0], ahead[1], ahead[2].result()
 
 
-def _months(table: Served, rows: pa.RecordBatch) -> set[datetime]:
+def _by_month(table: Served, rows: pa.RecordBatch) -> Iterator[tuple[datetime | None, pa.RecordBatch]]:
+    """The rows of each month, where the table lies by months."""
     if not table.month_of:
-        return set()
-    return set(pc.unique(pc.floor_temporal(rows[table.month_of], unit="month")).to_pylist())
+        yield None, rows
+        return
+    month_of = pc.floor_temporal(rows[table.month_of], unit="month")
+    months = pc.unique(month_of)
+    for month in months:
+        yield month.as_py(), rows if len(months) == 1 else rows.filter(pc.equal(month_of, month))
 
 
 def as_csv(rows: pa.RecordBatch) -> bytes:

@@ -117,6 +117,8 @@ def test_the_read_only_role_reads_every_table_and_writes_none(migrated: Settings
         "CREATE TEMPORARY TABLE mine (x int)",
         "CREATE SCHEMA mine",
         "SELECT serving.make_month(now())",
+        "SELECT serving.begin_month('2040-01-01')",
+        "SELECT serving.end_month(now())",
         "UPDATE serving.marks SET mark = '0'",
         "COPY silver.fact_ohlcv TO PROGRAM 'cat'",
     ],
