@@ -19,7 +19,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION serving.begin_month IS
-    'Makes a table for the UTC month of a time, not yet in silver.fact_ohlcv, and gives its name; null where it is there';
+    'Makes a table for the UTC month of a time, not in silver.fact_ohlcv yet, and gives its name; null where one is';
 REVOKE ALL ON FUNCTION serving.begin_month FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION serving.begin_month TO lake_writer;
 
