@@ -81,7 +81,7 @@ _IS_NOT_THERE = "need the existence of the base table"
 
 _FILES_OF_COMMITS = 40
 """Cleaning leaves the files that the latest so many commits need."""
-_COMMITS_KEPT = 100
+_COMMITS_KEPT, _COMMITS_AT_MOST = 100, 120
 """The timeline stays long enough to follow a table for an hour and a half of minute batches."""
 _STRATEGIES = "org.apache.hudi.table.action.compact.strategy"
 _AT_WORK = "HoodieLockException"
@@ -432,13 +432,13 @@ class Lakehouse:
     ) -> int:
         """Merge log files into base files where it is time; gives how many files were made anew.
 
-        Every file with `log_files` of them, or with `log_bytes` in them. By the hour also: every hour that is over and
-        has log files, so also one that late data came to. Only what was written since the last compaction is looked at,
-        but with `everywhere`. What another session merges now is left to it.
+        Every file with `log_files` of them, or with `log_bytes` in them; where a table lies by time also every hour,
+        day or month that is over and has log files, so also one that late data came to. Only what was written since the
+        last compaction is looked at, but with `everywhere`. What another session merges now is left to it.
         """
-        over = ("PartitionRegexBased", "partition.path.regex", _hours_that_are_over(now))
+        over = ("PartitionRegexBased", "partition.path.regex", _what_is_over(table, now))
         wanted = [
-            *([over] if _is_hourly(table) else []),
+            *([over] if lies_by_time(table) else []),
             ("LogFileNumBased", "logfile.num.threshold", str(log_files)),
             ("LogFileSizeBased", "logfile.size.threshold", str(log_bytes)),
         ]
@@ -482,7 +482,7 @@ class Lakehouse:
         ).collect()
         self.spark.sql(
             f"CALL archive_commits(table => '{table.full_name}', min_commits => {_COMMITS_KEPT}, "
-            f"max_commits => {_COMMITS_KEPT + 20}, retain_commits => {_FILES_OF_COMMITS}, enable_metadata => false)"
+            f"max_commits => {_COMMITS_AT_MOST}, retain_commits => {_FILES_OF_COMMITS}, enable_metadata => false)"
         ).collect()
         return sum(row.total_files_deleted for row in done)
 
@@ -543,18 +543,21 @@ def _partition_filter(table: Table, hours: Iterable[datetime]) -> Column:
     return condition
 
 
-def _is_hourly(table: Table) -> bool:
-    return table.partitions == ("date", "hour")
-
-
-def _hours_that_are_over(now: datetime) -> str:
-    """A pattern of the partitions of all hours but this one and those to come.
+def _what_is_over(table: Table, now: datetime) -> str:
+    """A pattern of a table's partitions of all times but that of now and the next.
 
     It bears neither comma nor equals sign, at which Hudi would cut it.
     """
-    first = now.replace(minute=0, second=0, microsecond=0)
-    to_come = "|".join((first + timedelta(hours=n)).strftime("date.%Y-%m-%d/hour.%H") for n in range(2))
-    return f"^(?!({to_come})$)"
+    following = {
+        "hour": now + timedelta(hours=1),
+        "date": now + timedelta(days=1),
+        "month": now.replace(day=1) + timedelta(days=31),
+    }[table.partitions[-1]]
+    to_come = {
+        "/".join(f"{name}.{time.strftime(_PARTITION_FORMATS.get(name, '[^/]+'))}" for name in table.partitions)
+        for time in (now, following)
+    }
+    return f"^(?!({'|'.join(sorted(to_come))})$)"
 
 
 def _pairs(options: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ from crypto_pipeline.giving_way import BESIDE, FIRST
 from crypto_pipeline.gold import forecast_inputs, forecast_models
 from crypto_pipeline.gold._prices import SERIES
 from crypto_pipeline.reader import LakeError, read
+from crypto_pipeline.sorting import Done, sort_closed
 from crypto_pipeline.spark import SparkConnect
 from shared.settings import Settings, settings
 
@@ -202,14 +203,16 @@ def requested(context: dg.SensorEvaluationContext, job: str, database: served.Da
 
 
 class MaintenanceConfig(dg.Config):
-    """`everywhere` looks at every partition, not only at what was written since the last compaction."""
+    """`everywhere` looks at every partition, not only at what was written since the last compaction, and sorts those
+    that are over for a day."""
 
     everywhere: bool = False
 
 
 @dg.op(
     pool="maintenance",
-    description="Merges the log files of hours that are over and of files that have many; removes what is replaced.",
+    description="Merges the log files of times that are over and of files that have many; removes what is replaced; "
+    "sorts closed partitions by symbol.",
 )
 def maintain_tables(context: dg.OpExecutionContext, config: MaintenanceConfig, spark: SparkConnect) -> None:
     now = datetime.now(UTC)
@@ -219,11 +222,14 @@ def maintain_tables(context: dg.OpExecutionContext, config: MaintenanceConfig, s
             try:
                 compacted = lake.compact(table, now, everywhere=config.everywhere)
                 removed = lake.clean(table)
+                done = sort_closed(table, settings(), now) if config.everywhere else Done()
             except Exception as error:  # noqa: BLE001 (the other tables are to be kept quick too)
                 failed[table.full_name] = error
                 context.log.warning(f"{table.full_name}: {error}")
             else:
-                context.log.info(f"{table.full_name}: {compacted} files compacted, {removed} removed")
+                removed += done.removed
+                said = f"{compacted} files compacted, {done.sorted} sorted, {removed} removed"
+                context.log.info(f"{table.full_name}: {said}")
     if failed:
         name, first = next(iter(failed.items()))
         raise dg.Failure(f"{', '.join(failed)} could not be maintained; {name}: {first}") from first

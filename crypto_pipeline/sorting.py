@@ -35,7 +35,7 @@ BUDGET = 4 << 30
 """Bytes of a table that are sorted in one run: until the next, they take their room twice."""
 WORTH = 1 << 20
 """Bytes; smaller files are read whole in no time."""
-_ROWS = 500_000
+_ROWS = 200_000
 """So many rows are held in memory, or those of one symbol."""
 _GROUP = 20_000
 """Rows at least of a row group; symbols with fewer share one."""
@@ -49,8 +49,8 @@ _DISTINCT = ("_hoodie_record_key", "_hoodie_commit_seqno")
 class Done:
     """What was done to a table: base files that were sorted, and older versions that were removed."""
 
-    sorted: int
-    removed: int
+    sorted: int = 0
+    removed: int = 0
 
 
 def sort_closed(table: Table, settings: Settings, now: datetime) -> Done:

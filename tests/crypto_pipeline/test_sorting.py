@@ -93,7 +93,7 @@ def test_a_log_file_that_was_done_after_the_base_file_was_asked_for_keeps_it_uns
 def test_each_symbol_is_in_one_part_and_no_part_of_several_is_too_large(counts: dict[str, int]) -> None:
     found = list(parts(counts))
     assert [symbol for part in found for symbol in part] == sorted(counts)
-    assert all(len(part) == 1 or sum(counts[symbol] for symbol in part) <= 500_000 for part in found)
+    assert all(len(part) == 1 or sum(counts[symbol] for symbol in part) <= sorting._ROWS for part in found)
 
 
 @given(st.lists(st.integers(1, 50_000), min_size=1, max_size=8))
