@@ -94,8 +94,8 @@ def retention() -> None:
     name="retention_each_night",
     job=retention,
     cron_schedule="23 3 * * *",
-    default_status=dg.DefaultScheduleStatus.STOPPED,
+    default_status=dg.DefaultScheduleStatus.RUNNING,
 )
 def nightly(_context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """A run a night, where somebody has switched it on: it deletes."""
+    """A run a night: else the disk fills. What is to stay for ever, config/retention.yaml says."""
     return dg.RunRequest()

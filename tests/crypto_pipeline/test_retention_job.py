@@ -97,7 +97,7 @@ def test_a_wrong_file_fails_the_run_with_its_sentence_before_anything_is_done(
     assert all(f"{file}:1:" in why for why in whys)
 
 
-def test_it_deletes_nothing_until_somebody_has_switched_it_on() -> None:
+def test_it_is_applied_each_night_without_being_switched_on() -> None:
     schedule = defs.resolve_schedule_def("retention_each_night")
-    assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
+    assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
     assert schedule.cron_schedule == "23 3 * * *"
