@@ -5,9 +5,10 @@
 
 It starts a MinIO of its own, and Spark with Hudi's jars in this process, set as the Connect server is. Each day's
 trades, books and klines come in one write, and go on to candles, indicators, completeness, minutes of books and the
-market overview. On the first, middle and last three days some more minutes come one by one, and are timed. Every third day the
-lake is maintained as each hour: merged, cleaned, sorted; and retention is applied, by which books go after ten days. A
-day has some four writes here, not 1440: so cleaning keeps the files of four, and the timeline eight to ten.
+market overview. On the first, middle and last three days some more minutes come one by one, and are timed. Every third
+day the lake is maintained as it is each hour: merged, cleaned, sorted; and retention is applied, by which books go
+after ten days. A day has some four writes here, not 1440: so cleaning keeps the files of four, and the timeline eight
+to ten.
 
 When two thirds are over `crypto du`'s own reckoning says what the lake will hold at the end. It ends with 1 where that
 is wrong by more than 10 %, where a partition has more files at the end than in the middle, or where a minute costs more
