@@ -177,7 +177,7 @@ def _writable(column: pa.Array) -> pa.Array:
     """The column in a type that Arrow can write as CSV, in PostgreSQL's spelling."""
     kind = column.type
     if pa.types.is_decimal(kind):
-        return column.cast(pa.string())
+        return _short(column.cast(pa.string())) if kind.scale > 0 else column.cast(pa.string())
     if pa.types.is_timestamp(kind):
         return column.cast(pa.timestamp("us"))  # without its zone, which is the session's, it takes Arrow a fifth
     if pa.types.is_list(kind) and pa.types.is_string(kind.value_type):
@@ -185,6 +185,12 @@ def _writable(column: pa.Array) -> pa.Array:
     if pa.types.is_nested(kind):
         return pa.array([None if value is None else json_text(value) for value in column.to_pylist()], pa.string())
     return column
+
+
+def _short(numbers: pa.Array) -> pa.Array:
+    """Decimals of some places without zeros at the end: to parse digits is what a row costs PostgreSQL most."""
+    is_near_zero = pc.match_substring(numbers, "E")  # Arrow writes them as 1.00E-10
+    return pc.if_else(is_near_zero, numbers, pc.ascii_rtrim(pc.ascii_rtrim(numbers, "0"), "."))
 
 
 def _array(values: Iterable[str | None]) -> str:
