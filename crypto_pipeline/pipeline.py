@@ -62,7 +62,7 @@ serving = dg.define_asset_job(
     "serving",
     selection=dg.AssetSelection.assets(serving_assets.serving),
     description="The tables in PostgreSQL, from what is new in the lake.",
-    tags=FIRST_LOAD,
+    tags={**FIRST_LOAD, "dagster/priority": "20"},  # where a place is free, the next minute's candles can wait for it
     executor_def=dg.in_process_executor,
 )
 
@@ -167,10 +167,16 @@ def _under_way(instance: dg.DagsterInstance, job: str) -> dg.SkipReason | None:
     return dg.SkipReason(f"Run {runs[0].dagster_run.run_id[:8]} is under way.") if runs else None
 
 
+def _has_ended_since(instance: dg.DagsterInstance, job: str, moment: float) -> bool:
+    """A run of a job brought what it could, though the next may be under way: on two cores they follow each other."""
+    ended = dg.RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE])
+    return any((one.end_time or 0.0) > moment for one in instance.get_run_records(ended, limit=1))
+
+
 _SERVED_APART = 50
 """Seconds at least from one request of a serving job to the next, also while its database is down."""
 _SERVED_WITHIN = 120
-"""Seconds after which it no longer waits for the pipeline to end."""
+"""Seconds after which it no longer waits for the first run of the pipeline since to end."""
 
 
 @dg.sensor(
@@ -187,12 +193,12 @@ def serving_when_due(context: dg.SensorEvaluationContext) -> dg.SensorResult:
 
 def requested(context: dg.SensorEvaluationContext, job: str, database: served.Database) -> dg.SensorResult:
     """The run of a job that fills a database, where it is to have one now."""
-    now = datetime.now(UTC).timestamp()
-    since = abs(now - float(context.cursor or 0))  # also where the clock was set back
+    now, last = datetime.now(UTC).timestamp(), float(context.cursor or 0)
+    since = abs(now - last)  # also where the clock was set back
     if since < _SERVED_APART:
         return dg.SensorResult(skip_reason=f"A run was requested {since:.0f} s ago.")
     skipped = _under_way(context.instance, job)
-    if not skipped and since < _SERVED_WITHIN:
+    if not skipped and since < _SERVED_WITHIN and not _has_ended_since(context.instance, pipeline.name, last):
         skipped = _under_way(context.instance, pipeline.name)
     if skipped:
         return dg.SensorResult(skip_reason=skipped)

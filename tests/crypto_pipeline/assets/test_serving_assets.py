@@ -82,6 +82,17 @@ def test_it_waits_for_the_pipeline_but_not_for_ever(instance: dg.DagsterInstance
     assert requested(instance, seconds_ago=121) == [CANDLES]
 
 
+def test_what_a_run_of_the_pipeline_has_brought_does_not_wait_for_the_end_of_the_next(
+    instance: dg.DagsterInstance,
+) -> None:
+    was_made(instance, "silver/ohlcv")
+    run = instance.create_run_for_job(defs.resolve_job_def("pipeline"), status=dg.DagsterRunStatus.STARTED)
+    assert requested(instance, seconds_ago=60) is None
+    instance.report_run_failed(run)
+    run_of(instance, "pipeline")
+    assert requested(instance, seconds_ago=60) == [CANDLES]
+
+
 def test_no_run_is_added_while_one_is_under_way(instance: dg.DagsterInstance) -> None:
     was_made(instance, "silver/ohlcv")
     run_of(instance, "serving")
