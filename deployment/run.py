@@ -21,8 +21,6 @@ from shared.settings import Settings, SettingsError
 log = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
-LETS_OTHERS_FIRST = 10
-"""The niceness of what computes: against what does not it has a ninth of a core that both want."""
 SAY_EVERY = 15
 """Seconds between two lines about what is waited for."""
 
@@ -52,8 +50,6 @@ def main() -> None:
         log.error("%s", error)  # noqa: TRY400 (a sentence for the user)
         sys.exit(1)
     log.info("starting %s: %s", service.name, command.argv[0])
-    if service.computes:
-        os.nice(LETS_OTHERS_FIRST)
     if command.folder:
         os.chdir(command.folder)
     os.execvpe(command.argv[0], command.argv, {**theirs, **command.env})  # noqa: S606 (that is what we are for)

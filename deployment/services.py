@@ -49,8 +49,6 @@ class Service:
     """What the settings must say for it to be started; in Docker it has a profile of its own name."""
     can_be_had: Callable[[], bool] = lambda: True
     """Is it there, or to be installed? Where neither, the others go on without it."""
-    computes: bool = False
-    """It takes what processor it gets, and lets those go first whom people and exchanges wait for."""
     stop_signal: str = "TERM"
     stop_seconds: int = 20
 
@@ -154,7 +152,6 @@ TABLE = (
         command=spark.worker,
         probe=probes.spark_worker,
         memory_mb=2032,
-        computes=True,
         needs=("spark-master",),
         ports=("spark_worker_ui_port",),
         code=("config/spark", "requirements.lock", "deployment/spark.py"),
@@ -166,7 +163,6 @@ TABLE = (
         command=spark.connect,
         probe=probes.spark_connect,
         memory_mb=1600,
-        computes=True,
         needs=("bucket", "spark-master", "spark-worker"),
         installs=lambda: jars.folder("spark").is_dir(),
         ports=("spark_connect_port", "spark_ui_port"),
@@ -189,7 +185,6 @@ TABLE = (
         prepare=dagster.migrate,
         probe=probes.dagster_code,
         memory_mb=1520,
-        computes=True,
         needs=("postgres",),
         ports=("dagster_code_port",),
         code=(

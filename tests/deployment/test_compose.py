@@ -109,13 +109,6 @@ def test_each_container_has_the_memory_limit_of_the_table(described: dict[str, A
     assert all(described["services"][name]["mem_limit"] for name in ALONE)
 
 
-def test_containers_that_compute_let_the_others_go_first(described: dict[str, Any]) -> None:
-    """As niceness does it on the machine itself; without a word a container has 1024 shares."""
-    for service in TABLE:
-        shares = described["services"][container(service.name)].get("cpu_shares", 1024)
-        assert shares == (112 if service.computes else 1024), service.name
-
-
 def test_containers_find_kafka_where_it_listens_for_them(described: dict[str, Any]) -> None:
     assert described["x-environment"]["KAFKA_BOOTSTRAP_SERVERS"] == f"kafka:{kafka.CONTAINER_PORT}"
 

@@ -4,7 +4,6 @@ import json
 import subprocess
 import urllib.request
 from collections import Counter
-from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -14,8 +13,6 @@ from kafka import KafkaConsumer, TopicPartition
 
 from crypto_pipeline.catalog import table_modules
 from crypto_pipeline.silver.candles import INTERVALS
-from deployment.run import LETS_OTHERS_FIRST
-from deployment.services import table
 from shared.symbol_manager import topic
 from tests.system import PROJECT, SYMBOLS, System, wait_for
 
@@ -256,14 +253,3 @@ def test_evidence_of_every_symbol_is_gathered(system: System, table: str) -> Non
         lambda: {row["symbol"] for row in system.query(sql)} >= set(SYMBOLS),
         every=5,
     )
-
-
-def test_what_computes_lets_those_go_first_whom_people_wait_for(system: System) -> None:
-    for name, service in table(system.settings()).items():
-        mine = psutil.Process(system.supervisor().processes()[name]["pid"])
-        niceness = {mine.nice()}
-        ours = psutil.Process().nice()
-        for process in mine.children(recursive=True):  # executors and runs
-            with suppress(psutil.NoSuchProcess):
-                niceness.add(process.nice())
-        assert niceness == {min(ours + LETS_OTHERS_FIRST, 19) if service.computes else ours}, name
