@@ -432,13 +432,13 @@ class Lakehouse:
     ) -> int:
         """Merge log files into base files where it is time; gives how many files were made anew.
 
-        Every file with `log_files` of them, or with `log_bytes` in them; where a table lies by time also every hour,
-        day or month that is over and has log files, so also one that late data came to. Only what was written since the
-        last compaction is looked at, but with `everywhere`. What another session merges now is left to it.
+        Every file with `log_files` of them, or with `log_bytes` in them. By the hour also: every hour that is over and
+        has log files, so also one that late data came to; `everywhere` such days and months too. Only what was written
+        since the last compaction is looked at, but with `everywhere`. What another session merges now is left to it.
         """
-        over = ("PartitionRegexBased", "partition.path.regex", _what_is_over(table, now))
+        is_by_time = "hour" in table.partitions or (everywhere and lies_by_time(table))
         wanted = [
-            *([over] if lies_by_time(table) else []),
+            *([("PartitionRegexBased", "partition.path.regex", _what_is_over(table, now))] if is_by_time else []),
             ("LogFileNumBased", "logfile.num.threshold", str(log_files)),
             ("LogFileSizeBased", "logfile.size.threshold", str(log_bytes)),
         ]

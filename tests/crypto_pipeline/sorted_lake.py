@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from crypto_pipeline import lakehouse, sorting
+from crypto_pipeline.bronze import expired
 from crypto_pipeline.lakehouse import Lakehouse
 from crypto_pipeline.reader import open_table
 from crypto_pipeline.silver import ohlcv_1m
@@ -71,11 +72,14 @@ def main(server: MinioServer) -> dict[str, Any]:
     # In place of what takes two hours of a minute's commits.
     lakehouse._FILES_OF_COMMITS, lakehouse._COMMITS_KEPT, lakehouse._COMMITS_AT_MOST, sorting.WORTH = 1, 2, 3, 1
     lake = Lakehouse(spark_on(server), server.settings.bucket, 1)
-    lake.create_database(TABLE.layer)
+    for layer in (expired.TABLE.layer, TABLE.layer):
+        lake.create_database(layer)
     lake.create(TABLE)
+    lake.create(expired.TABLE)
+    seen: dict[str, Any] = {"of_no_time": lake.compact(expired.TABLE, NOW, everywhere=True)}
     candles(lake, OLD, MINUTES)
     candles(lake, OLD + timedelta(minutes=5), 3, "2.5")
-    seen: dict[str, Any] = {"at_first": [files(server, "2026-09"), files(server, "2026-10")]}
+    seen["at_first"] = [files(server, "2026-09"), files(server, "2026-10")]
     seen["too_early"] = sorting.sort_closed(TABLE, server.settings, NOW)
     kept(lake, 0)
     kept(lake, 1)

@@ -1,12 +1,16 @@
 """The pure parts of the lakehouse; the rest is tested on the real one in tests/integration."""
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 
+import pytest
 from pyspark.sql import SparkSession
 
+from crypto_pipeline import contracts
 from crypto_pipeline.bronze import klines, trades
-from crypto_pipeline.lakehouse import _partition_filter, hours_between
+from crypto_pipeline.lakehouse import _partition_filter, _what_is_over, hours_between, lies_by_time
 from crypto_pipeline.silver import ohlcv
+from shared.tables import Table
 
 NEW_YEAR = hours_between(datetime(2025, 12, 31, 23, 30, tzinfo=UTC), datetime(2026, 1, 1, 1, tzinfo=UTC))
 
@@ -34,3 +38,20 @@ def test_a_table_by_month_is_read_by_month_whatever_its_other_partitions(spark: 
 
 def test_no_hours_are_no_rows(spark: SparkSession) -> None:
     assert kept(spark, _partition_filter(klines.TABLE, []), "month string", [("2026-01",)]) == []
+
+
+@pytest.mark.parametrize(
+    "table", [one for one in contracts.tables().values() if lies_by_time(one)], ids=lambda one: one.full_name
+)
+def test_what_is_over_is_every_time_but_that_of_now_and_the_next(table: Table) -> None:
+    now = datetime(2026, 12, 31, 23, 30, tzinfo=UTC)
+    pattern = re.compile(_what_is_over(table, now))
+
+    def partition(at: datetime) -> str:
+        times = {"date": f"{at:%Y-%m-%d}", "hour": f"{at:%H}", "month": f"{at:%Y-%m}"}
+        return "/".join(f"{name}={times.get(name, '5m')}" for name in table.partitions)
+
+    assert not pattern.search(partition(now))
+    assert not pattern.search(partition(now + timedelta(hours=1)))
+    assert pattern.search(partition(now - timedelta(days=31)))
+    assert not {",", "="} & set(pattern.pattern), "Hudi would cut it there"

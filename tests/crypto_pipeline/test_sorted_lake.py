@@ -32,6 +32,7 @@ def test_a_month_with_log_files_or_of_which_the_timeline_tells_is_left_alone(see
 
 def test_the_log_files_of_a_month_that_is_over_are_merged_however_few(seen: dict[str, Any]) -> None:
     assert seen["merged"] == [["base"], ["base"]]
+    assert seen["of_no_time"] == 0, "a table that does not lie by time"
 
 
 def test_months_that_are_over_are_sorted_and_the_current_one_is_not(seen: dict[str, Any]) -> None:
