@@ -352,7 +352,7 @@ def _asked(question: Callable[[], Answer], table: Table, settings: Settings) -> 
             f"{table.full_name} is not there yet, in bucket {settings.bucket}: ./deploy.sh makes the tables, and the "
             "first rows come about two minutes later."
         )
-    if "privileges" in text or "403" in text:
+    if "privileges" in text or "403 Forbidden" in text:  # "403" alone is also in "in 5.403123s, after 10 retries"
         why = keys_refused(settings)
     elif "error sending request" in text or "Generic S3 error" in text:
         why = not_running(settings)

@@ -112,6 +112,28 @@ def test_where_no_lake_answers_the_error_names_the_cure_and_no_secret() -> None:
     assert "hunter2" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("answered", "told"),
+    [
+        (
+            "Generic S3 error: Error performing GET in 5.403123s, after 10 retries - HTTP error: error sending request",
+            "deploy",
+        ),
+        (
+            "Generic S3 error: Error performing GET in 1ms - Server returned non-2xx status code: 403 Forbidden",
+            "refuses",
+        ),
+        ("The operation lacked the necessary privileges to complete", "refuses"),
+    ],
+)
+def test_a_store_that_does_not_answer_is_told_from_one_that_refuses_us(answered: str, told: str) -> None:
+    def asked() -> None:
+        raise ValueError(answered)
+
+    with pytest.raises(LakeError, match=told):
+        reader._asked(asked, TABLE, Settings(S3_ENDPOINT="http://127.0.0.1:1"))  # type: ignore[call-arg]
+
+
 def test_a_commit_is_done_when_its_file_says_so_not_when_it_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [
         "20261125100000000_20261125100009000.deltacommit",  # asked for first, done last
