@@ -25,7 +25,7 @@ from shared.settings import Settings
 from shared.symbol_manager import DEAD_LETTERS, topic
 from shared.tables import OFFSETS
 
-PATIENCE_SECONDS = 2.5
+PATIENCE_SECONDS = 6.0
 """After so long the parts that have not answered are left out."""
 SAMPLE_SECONDS = 1.0
 """Between the two readings of the counters that make a rate."""

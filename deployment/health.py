@@ -29,7 +29,7 @@ class ServiceHealth:
 
 
 def services(settings: Settings) -> list[ServiceHealth]:
-    """Every service of this deployment, in the order of the table. Takes at most two seconds or so."""
+    """Every service of this deployment, in the order of the table. What hangs costs some seconds, what is down none."""
     wanted = table(settings).values()
     processes = Supervisor(settings.state).processes()
     with ThreadPoolExecutor(len(wanted)) as pool:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from shared.broker import BrokerAway, LoginRefused
 from shared.settings import Settings
 
-PATIENCE = 1.5
+PATIENCE = 4.0
 """Seconds that a probe waits for its answer."""
 HEARTBEAT_SECONDS = 90
 """Dagster's daemons report every 30 s."""

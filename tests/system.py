@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -108,6 +109,24 @@ class System:
         finally:
             start = f"mutation {{ startSensor(sensorSelector: {selector}) {{ __typename }} }}"
             probes.graphql(self.settings(), start, PATIENCE)
+
+    @contextmanager
+    def nothing_launched(self) -> Iterator[None]:
+        """The run under way ends, and no other begins: Dagster's daemon is halted, as one that hangs."""
+        daemon = psutil.Process(self.supervisor().processes()["dagster-daemon"]["pid"])
+        halted = [daemon, *daemon.children(recursive=True)]
+        for process in halted:
+            process.send_signal(signal.SIGSTOP)
+        try:
+            wait_for("no run is under way", lambda: not self.runs())
+            yield
+        finally:
+            for process in halted:
+                process.send_signal(signal.SIGCONT)
+
+    def runs(self) -> list[psutil.Process]:
+        """The processes of runs."""
+        return [process for process, line in self.asked(psutil.Process.cmdline) if "--multiprocessing-fork" in line]
 
     def launch(self, job: str, config: dict[str, Any], tags: dict[str, str]) -> str:
         """Have Dagster run a job, as its UI does; gives the run's id."""

@@ -12,7 +12,6 @@ from crypto_pipeline import contracts
 from crypto_pipeline.backup.restoring import stores
 from crypto_pipeline.reader import read
 from shared.settings import Settings
-from tests.integration.test_replay import nothing_launched
 from tests.system import STREAMED_ALONE, SYMBOLS, System, deployed, undeployed, wait_for
 
 pytestmark = pytest.mark.long
@@ -79,7 +78,7 @@ def test_a_deployment_that_holds_something_is_refused(system: System, place: Pat
 
 
 def test_elsewhere_there_is_what_was_here(system: System, place: Path) -> None:
-    with nothing_launched(system):
+    with system.nothing_launched():
         done = system.crypto("backup", "--to", str(place), "--wait", "0")  # for nothing is taken in now
         assert done.returncode == 0, done.stderr
         here = system.settings()

@@ -9,7 +9,6 @@ import pytest
 
 from crypto_pipeline.reader import open_table
 from tests.integration.lakehouse_script import HOURLY, MONTHLY
-from tests.integration.test_replay import nothing_launched
 from tests.system import PROJECT, System
 
 
@@ -18,7 +17,7 @@ def seen(system: System) -> dict[str, Any]:
     """What lakehouse_script.py saw on a table of its own."""
     script = Path(__file__).with_name("lakehouse_script.py")
     command = [str(PROJECT / ".venv" / "bin" / "python"), str(script)]
-    with nothing_launched(system):  # it takes half the time
+    with system.nothing_launched():  # it takes half the time
         done = subprocess.run(command, env=system.environment, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -12,7 +12,6 @@ import pytest
 from crypto_pipeline.reader import WRITTEN_BY, open_table
 from crypto_pipeline.silver import indicators, ohlcv, ohlcv_1m
 from shared.tables import Table
-from tests.integration.test_replay import nothing_launched
 from tests.system import System
 
 pytestmark = pytest.mark.long
@@ -42,7 +41,7 @@ def streamed(system: System, table: Table, of: Collection[str]) -> int:
 @pytest.fixture(scope="module", autouse=True)
 def _nothing_else_writes(system: System) -> Iterator[None]:
     """What comes into a table while these tests run is theirs: the pipeline waits."""
-    with nothing_launched(system):
+    with system.nothing_launched():
         yield
 
 

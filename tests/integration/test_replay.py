@@ -1,12 +1,8 @@
 """The raw archive brings again what Kafka dropped unread, and changes nothing of what is there."""
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-import psutil
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
@@ -32,26 +28,6 @@ class Dropped(NamedTuple):
     begin: int
     end: int
     """Offsets; the hole begins at `begin` or earlier, and ends before `end`."""
-
-
-@contextmanager
-def nothing_launched(system: System) -> Iterator[None]:
-    """The run under way ends, and no other begins."""
-    daemon = psutil.Process(system.supervisor().processes()["dagster-daemon"]["pid"])
-    halted = [daemon, *daemon.children(recursive=True)]
-    for process in halted:
-        process.send_signal(signal.SIGSTOP)
-    try:
-        wait_for("no run is under way", lambda: not runs(system))
-        yield
-    finally:
-        for process in halted:
-            process.send_signal(signal.SIGCONT)
-
-
-def runs(system: System) -> list[psutil.Process]:
-    """The processes of runs."""
-    return [process for process, line in system.asked(psutil.Process.cmdline) if "--multiprocessing-fork" in line]
 
 
 def trade_ids(system: System, symbol: str) -> list[int]:
@@ -88,7 +64,7 @@ def some_minutes(system: System) -> None:
 @pytest.fixture(scope="module")
 def dropped(system: System) -> Dropped:
     """Messages that bronze has not read are gone from Kafka."""
-    with nothing_launched(system):
+    with system.nothing_launched():
         before = trade_ids(system, DROPPED)
         since = datetime.now(UTC) - timedelta(minutes=15)  # long before what the last run has read
         begin, end = dropped_by_kafka(system, DROPPED)

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from tests.integration.test_pipeline import candles_closed
-from tests.integration.test_replay import nothing_launched
 from tests.system import PROJECT, SYMBOLS, System, wait_for
 
 
@@ -40,7 +39,7 @@ def some_minutes(system: System) -> None:
 
 
 def test_no_promise_is_broken_and_everything_there_is_was_looked_at(system: System) -> None:
-    with nothing_launched(system):  # it takes half the time; without Spark it looks beside the pipeline below
+    with system.nothing_launched():  # it takes half the time; without Spark it looks beside the pipeline below
         code, verdict = looked(system)
     assert not told(verdict)
     assert (code, verdict["broken"]) == (0, [])
