@@ -42,11 +42,7 @@ class Delivery(NamedTuple):
 def login(settings: Settings) -> Any:
     """A connection as the role whose the tables of alerts are, and nothing else is. Raises `psycopg2.Error`."""
     return psycopg2.connect(
-        host=settings.postgres_host,
-        port=settings.postgres_port,
-        user=settings.serving_alerts,
-        password=settings.serving_alerts_password.get_secret_value(),
-        dbname=settings.serving_database,
+        settings.alerts_url,
         connect_timeout=3,
         application_name=_APPLICATION,
         options="-c timezone=UTC -c statement_timeout=10000",

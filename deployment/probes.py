@@ -78,21 +78,13 @@ def postgres(settings: Settings) -> None:
     import psycopg2
 
     roles = (
-        (settings.postgres_user, settings.postgres_password, settings.postgres_database),
-        (settings.dagster_role, settings.dagster_password, settings.postgres_database),
-        (settings.serving_alerts, settings.serving_alerts_password, settings.serving_database),
+        (settings.postgres_password, settings.superuser_url(settings.postgres_database)),
+        (settings.dagster_password, settings.dagster_url),
+        (settings.serving_alerts_password, settings.alerts_url),
     )
-    reader = (settings.serving_reader, settings.serving_reader_password, settings.serving_database)
-    user, password, database = next((role for role in roles if role[1].get_secret_value()), reader)
+    address = next((url for password, url in roles if password.get_secret_value()), settings.serving_reader_url)
     try:
-        connection = psycopg2.connect(
-            host=settings.postgres_host,
-            port=settings.postgres_port,
-            user=user,
-            password=password.get_secret_value(),
-            dbname=database,
-            connect_timeout=2,
-        )
+        connection = psycopg2.connect(address, connect_timeout=2)
     except psycopg2.OperationalError as error:
         raise UnhealthyError(str(error).strip().splitlines()[0]) from None
     connection.close()

@@ -346,20 +346,34 @@ class Settings(BaseSettings):
 
     @property
     def serving_owner_url(self) -> str:
-        return self._serving_url(self.serving_owner, self.serving_owner_password)
+        return self._postgres_url(self.serving_owner, self.serving_owner_password, self.serving_database)
 
     @property
     def serving_writer_url(self) -> str:
-        return self._serving_url(self.serving_writer, self.serving_writer_password)
+        return self._postgres_url(self.serving_writer, self.serving_writer_password, self.serving_database)
 
     @property
     def serving_reader_url(self) -> str:
         """The address of the serving database with its read-only role, as libpq and SQLAlchemy take it."""
-        return self._serving_url(self.serving_reader, self.serving_reader_password)
+        return self._postgres_url(self.serving_reader, self.serving_reader_password, self.serving_database)
 
-    def _serving_url(self, role: str, password: SecretStr) -> str:
-        secret = quote(password.get_secret_value(), safe="")
-        return f"postgresql://{role}:{secret}@{self.postgres_host}:{self.postgres_port}/{self.serving_database}"
+    @property
+    def alerts_url(self) -> str:
+        """The address of the serving database with the role whose the tables of alerts are."""
+        return self._postgres_url(self.serving_alerts, self.serving_alerts_password, self.serving_database)
+
+    @property
+    def dagster_url(self) -> str:
+        """The address of Dagster's database with its role."""
+        return self._postgres_url(self.dagster_role, self.dagster_password, self.postgres_database)
+
+    def superuser_url(self, database: str) -> str:
+        """The address of a database with PostgreSQL's superuser."""
+        return self._postgres_url(self.postgres_user, self.postgres_password, database)
+
+    def _postgres_url(self, role: str, password: SecretStr, database: str) -> str:
+        login = f"{quote(role, safe='')}:{quote(password.get_secret_value(), safe='')}"
+        return f"postgresql://{login}@{self.postgres_host}:{self.postgres_port}/{quote(database, safe='')}"
 
     @property
     def has_clickhouse(self) -> bool:

@@ -40,21 +40,11 @@ def is_empty(settings: Settings, database: str) -> bool:
     """No table is in it. Raises `BackupError`."""
     asked = "SELECT NOT EXISTS (SELECT FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema'))"
     try:
-        with _connected(settings, database) as connection:
+        with psycopg.connect(settings.superuser_url(database)) as connection:
             row = connection.execute(asked).fetchone()
     except psycopg.Error as error:
         raise BackupError(f"PostgreSQL's database {database} cannot be asked: {str(error).splitlines()[0]}.") from None
     return bool(row and row[0])
-
-
-def _connected(settings: Settings, database: str) -> psycopg.Connection:
-    return psycopg.connect(
-        host=settings.postgres_host,
-        port=settings.postgres_port,
-        user=settings.postgres_user,
-        password=settings.postgres_password.get_secret_value(),
-        dbname=database,
-    )
 
 
 def _login(settings: Settings, database: str) -> list[str]:

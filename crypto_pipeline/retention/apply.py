@@ -31,15 +31,7 @@ class RetentionError(Exception):
 def alone(settings: Settings) -> Iterator[None]:
     """While this lasts no other retention is applied: whoever is killed lets go of it. Raises `RetentionError`."""
     try:
-        connection = psycopg2.connect(
-            host=settings.postgres_host,
-            port=settings.postgres_port,
-            user=settings.dagster_role,
-            password=settings.dagster_password.get_secret_value(),
-            dbname=settings.postgres_database,
-            connect_timeout=3,
-            application_name="crypto-retention",
-        )
+        connection = psycopg2.connect(settings.dagster_url, connect_timeout=3, application_name="crypto-retention")
     except psycopg2.Error:
         raise RetentionError(
             f"PostgreSQL, which sees to it that retention is applied once at a time, does not let us in at "

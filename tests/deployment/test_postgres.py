@@ -8,7 +8,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -72,49 +71,33 @@ def test_with_new_passwords_the_old_ones_let_nobody_in_and_the_rows_stay(setting
         let_in(changed)
         for login in logins(settings):
             with pytest.raises(psycopg.OperationalError, match="password authentication failed") as refused:
-                psycopg.connect(**login)
+                psycopg.connect(login)
             assert "the-" not in str(refused.value)
         with psycopg.connect(changed.serving_owner_url) as owner:
             assert owner.execute("SELECT seven FROM kept").fetchall() == [(7,)]
 
 
-def as_role(settings: Settings, role: str, database: str, password: SecretStr) -> dict[str, Any]:
-    return {
-        "host": settings.postgres_host,
-        "port": settings.postgres_port,
-        "user": role,
-        "dbname": database,
-        "password": password.get_secret_value(),
-    }
-
-
-def superuser(settings: Settings, database: str) -> dict[str, Any]:
-    return as_role(settings, settings.postgres_user, database, settings.postgres_password)
-
-
-def logins(settings: Settings) -> list[dict[str, Any]]:
-    """Each role of a service, with the database that it may come into."""
-    serving = [
-        (getattr(settings, f"serving_{role}"), settings.serving_database, getattr(settings, f"serving_{role}_password"))
-        for role in ROLES
+def logins(settings: Settings) -> list[str]:
+    """The address of each role of a service, with the database that it may come into."""
+    return [
+        settings.dagster_url,
+        *(getattr(settings, f"{role if role == 'alerts' else f'serving_{role}'}_url") for role in ROLES),
     ]
-    dagster = (settings.dagster_role, settings.postgres_database, settings.dagster_password)
-    return [as_role(settings, *one) for one in (dagster, *serving)]
 
 
 def let_in(settings: Settings) -> None:
     for login in logins(settings):
-        psycopg.connect(**login).close()
+        psycopg.connect(login).close()
 
 
 def test_each_role_comes_into_its_own_database_alone_and_is_no_superuser(settings: Settings) -> None:
     databases = ("postgres", "template1", settings.postgres_database, settings.serving_database)
     with serving(settings):
         for login in logins(settings):
-            for database in set(databases) - {login["dbname"]}:
+            for database in set(databases) - {login.rpartition("/")[2]}:
                 with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
-                    psycopg.connect(**login | {"dbname": database})
-            with psycopg.connect(**login, autocommit=True) as connection:
+                    psycopg.connect(login, dbname=database)
+            with psycopg.connect(login, autocommit=True) as connection:
                 for deed in ("CREATE ROLE another", "CREATE DATABASE another", "SELECT pg_read_file('PG_VERSION')"):
                     with pytest.raises(psycopg.DatabaseError, match=r"permission denied|read-only transaction"):
                         connection.execute(deed)
@@ -122,8 +105,8 @@ def test_each_role_comes_into_its_own_database_alone_and_is_no_superuser(setting
 
 def test_a_cluster_from_before_gets_the_roles_and_the_database_of_the_served_tables(settings: Settings) -> None:
     before = settings.model_copy(update={"serving_reader_password": SecretStr("")})
-    asked = superuser(before, before.postgres_database)
-    with serving(before), psycopg.connect(**asked, autocommit=True) as connection:
+    asked = before.superuser_url(before.postgres_database)
+    with serving(before), psycopg.connect(asked, autocommit=True) as connection:
         connection.execute("DROP DATABASE lake")
         for role in ("lake_owner", "lake_writer", "lake_reader"):
             connection.execute(f"DROP ROLE {role}".encode())
@@ -149,14 +132,14 @@ def test_what_the_superuser_made_before_dagster_and_the_alerts_had_logins_is_the
     }
     with serving(settings):
         for database, statements in made.items():
-            with psycopg.connect(**superuser(settings, database), autocommit=True) as connection:
+            with psycopg.connect(settings.superuser_url(database), autocommit=True) as connection:
                 for statement in statements:
                     connection.execute(statement.encode())
     with serving(settings):
         dagster, *_, alerts = logins(settings)
-        with psycopg.connect(**dagster) as connection:
+        with psycopg.connect(dagster) as connection:
             connection.execute('INSERT INTO runs DEFAULT VALUES; ALTER TABLE "a table" ADD COLUMN more int')
-        with psycopg.connect(**alerts) as connection:
+        with psycopg.connect(alerts) as connection:
             connection.execute("INSERT INTO alerts.alerts (seen) VALUES (false); ALTER TABLE alerts.alerts ADD b int")
             connection.execute("ALTER FUNCTION alerts.seen SECURITY DEFINER; CREATE TABLE alerts.more (a int)")
 

@@ -40,13 +40,7 @@ def rows(settings: Settings, name: str) -> list[str]:
 
 def counted(settings: Settings, database: str, table: str) -> Any:
     """How many rows a table of PostgreSQL has."""
-    with psycopg.connect(
-        host=settings.postgres_host,
-        port=settings.postgres_port,
-        user=settings.postgres_user,
-        password=settings.postgres_password.get_secret_value(),
-        dbname=database,
-    ) as connection:
+    with psycopg.connect(settings.superuser_url(database)) as connection:
         return connection.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()
 
 

@@ -15,15 +15,7 @@ EVENTS = 20
 
 def sessions(system: System) -> int:
     """How many connections Dagster's database has ever had."""
-    settings = system.settings()
-    opened = psycopg2.connect(
-        host=settings.postgres_host,
-        port=settings.postgres_port,
-        user=settings.postgres_user,
-        password=settings.postgres_password.get_secret_value(),
-        dbname=settings.postgres_database,
-    )
-    with closing(opened) as connection:
+    with closing(psycopg2.connect(system.settings().dagster_url)) as connection:
         cursor = connection.cursor()
         cursor.execute("select sessions from pg_stat_database where datname = current_database()")
         return int(cursor.fetchone()[0])

@@ -104,13 +104,7 @@ def here(minio_server: MinioServer, postgres_server: PostgresServer, home: Path)
 
 
 def login(settings: Settings, database: str) -> psycopg.Connection:
-    return psycopg.connect(
-        host=settings.postgres_host,
-        port=settings.postgres_port,
-        user=settings.postgres_user,
-        password=settings.postgres_password.get_secret_value(),
-        dbname=database,
-    )
+    return psycopg.connect(settings.superuser_url(database))
 
 
 def write(server: MinioServer, asked: int, finished: int | None) -> None:

@@ -22,23 +22,13 @@ def test_of_two_at_once_the_second_says_so_and_after_the_first_it_may(settings: 
 
 def test_whoever_is_killed_lets_go(settings: Settings) -> None:
     with alone(settings):
-        with psycopg2.connect(settings_dsn(settings)) as other, other.cursor() as cursor:
+        with psycopg2.connect(settings.superuser_url(settings.postgres_database)) as other, other.cursor() as cursor:
             cursor.execute(
                 "select pg_terminate_backend(pid, 5000) from pg_stat_activity "
                 "where application_name = 'crypto-retention'"
             )
         with alone(settings):
             pass
-
-
-def settings_dsn(settings: Settings) -> str:
-    return psycopg2.extensions.make_dsn(
-        host=settings.postgres_host,
-        port=settings.postgres_port,
-        user=settings.postgres_user,
-        password=settings.postgres_password.get_secret_value(),
-        dbname=settings.postgres_database,
-    )
 
 
 def test_where_no_database_answers_it_is_said() -> None:
