@@ -79,10 +79,8 @@ def test_with_new_passwords_the_old_ones_let_nobody_in_and_the_rows_stay(setting
 
 def logins(settings: Settings) -> list[str]:
     """The address of each role of a service, with the database that it may come into."""
-    return [
-        settings.dagster_url,
-        *(getattr(settings, f"{role if role == 'alerts' else f'serving_{role}'}_url") for role in ROLES),
-    ]
+    serving = (settings.serving_owner_url, settings.serving_writer_url, settings.serving_reader_url)
+    return [settings.dagster_url, *serving, settings.alerts_url]
 
 
 def let_in(settings: Settings) -> None:
