@@ -102,6 +102,7 @@ def test_a_run_killed_with_its_commit_in_flight_is_made_good_by_the_next(system:
     wait_for("the runs after it go on", lambda: candles_closed(system) > closed)
 
 
+@pytest.mark.long  # its start and the passes after it are those of JVMs that compile anew: eight minutes on two cores
 def test_after_all_was_killed_at_once_in_the_middle_of_a_run_a_start_makes_it_go_on(system: System) -> None:
     wait_for("a run that writes", lambda: run_under_way(system), every=0.02)
     closed = candles_closed(system)
