@@ -96,7 +96,8 @@ def test_rows_come_from_the_simulator_to_gold(containers: Containers) -> None:
     system = containers.system
     assert closed(containers, 1)
     assert all(ids(containers, symbol) for symbol in SYMBOLS)
-    system.run("analytics", {}, {}, 1500)
+    with system.no_new_minute():
+        system.run("analytics", {}, {}, 1500)
     for name in GOLD:
         system.query(f"select count(*) as n from {name}")
     assert {row["symbol"] for row in system.query("select symbol from gold.market_overview")} == set(SYMBOLS)
