@@ -12,7 +12,7 @@ from crypto_pipeline.catalog import table_modules
 from deployment import docker
 from deployment.services import table
 from tests.docker.containers import Containers, service
-from tests.system import SYMBOLS, wait_for
+from tests.system import PATIENCE, SYMBOLS, wait_for
 
 GOLD = [name for name, module in table_modules().items() if getattr(module, "JOB", "") == "analytics"]
 WITHIN_MB = 8192
@@ -26,7 +26,7 @@ def closed(containers: Containers, beyond: int = 0) -> int:
         found = int(containers.system.query(sql)[0]["n"])
         return found if found > beyond else None
 
-    return int(wait_for(f"more than {beyond} minutes", counted))
+    return int(wait_for(f"more than {beyond} minutes", counted, 2 * PATIENCE))
 
 
 def test_every_service_is_a_healthy_container(containers: Containers) -> None:
