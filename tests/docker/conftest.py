@@ -28,7 +28,7 @@ def containers() -> Iterator[Containers]:
         engine.check_that_it_runs(base_images.ours()[-1])
         # Grafana's image can only be pulled.
         given = {**STREAMED_ALONE, "GRAFANA": "false", "MEMORY_PROFILE": "8g", "ALERTS_FILE": "config/alerts.yaml"}
-        # The candles go first, as by default: with three cold runs at once on two cores there was no second minute in ten.
+        # The candles go first, as by default: of three cold runs at once on two cores none made a second minute in ten.
         del given["CANDLES_FIRST_SECONDS"]
         with deployed("--docker", **given) as system:
             with system.its_environment():
