@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,9 @@ OWNER = "postgres"
 """Who runs the server when we are root, whom PostgreSQL refuses; Debian's package makes this user."""
 READER_SECONDS = 60
 """How long a statement of the read-only role may take, unless its session asks for more."""
+FROM_A_NETWORK = "127.0.0.2"
+"""Whence what comes from a network comes to the server; in Docker from a container."""
+ROUTES = Path("/proc/net/route")
 _NAME, _TEXT = '"', "'"
 """The quotes of a name and of a text in SQL."""
 
@@ -118,17 +122,14 @@ def _make(found: Path, data: Path, settings: "Settings") -> None:
         if os.geteuid() == 0:
             owner = pwd.getpwnam(OWNER)
             os.chown(made, owner.pw_uid, owner.pw_gid)
-        # Nobody comes in over a local socket; over TCP only with the password, which is set below.
         arguments = [
             "--pgdata", str(made), "--username", settings.postgres_user, "--encoding", "UTF8", "--locale", "C.UTF-8",
-            "--auth-local", "reject", "--auth-host", "scram-sha-256", "--no-instructions",
+            "--auth", "reject", "--no-instructions",
         ]  # fmt: skip
         _run([*unprivileged(), str(found / "initdb"), *arguments], "")
-        if settings.containers:  # the other containers come over a private network
-            with (made / "pg_hba.conf").open("a") as rules:
-                rules.write("host all all all scram-sha-256\n")
         made.rename(data)
     _check_version(found, data)
+    (data / "pg_hba.conf").write_text("".join(f"{rule}\n" for rule in _rules(settings)))
     # Single-user mode reads one statement a line from its input, so the passwords show nowhere.
     single = [
         *unprivileged(),
@@ -151,6 +152,32 @@ def _make(found: Path, data: Path, settings: "Settings") -> None:
         *_handed_over(settings, "alerts", settings.serving_alerts),
     )
     _run([*single, settings.serving_database], _script(alerts))
+
+
+def _rules(settings: "Settings") -> Iterator[str]:
+    """Who may come in from where, all by a password; the first that fits counts. The superuser does not come in by what
+    is open to a network."""
+    superuser = f"host all {_quoted(settings.postgres_user, _NAME)}"
+    if not settings.containers:
+        yield f"{superuser} {FROM_A_NETWORK}/32 reject"
+        yield "host all all 127.0.0.0/8 scram-sha-256"
+        yield "host all all ::1/128 scram-sha-256"
+        return
+    yield f"{superuser} samehost scram-sha-256"
+    if machine := _gateway(ROUTES.read_text(encoding="ascii")):
+        yield f"{superuser} {machine}/32 scram-sha-256"
+    yield f"{superuser} samenet reject"  # the other containers, of which one is open to a network
+    yield "host all all all scram-sha-256"
+
+
+def _gateway(routes: str) -> str:
+    """Where the machine's own programs come from, as a container sees them; empty where no route leads out.
+
+    `routes` is the kernel's table, with addresses in hexadecimal, the last byte first.
+    """
+    lines = (line.split() for line in routes.splitlines()[1:])
+    out = next((line[2] for line in lines if line[1] == "00000000"), "")
+    return str(IPv4Address(bytes.fromhex(out)[::-1])) if out else ""
 
 
 def _script(statements: Iterable[str]) -> str:

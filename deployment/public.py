@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deployment import debian
+from deployment import debian, postgres
 from deployment.command import Command
 from deployment.paths import PROJECT, setting, tool
 from deployment.prometheus import POLICY, UNITS, services_off
@@ -126,6 +126,7 @@ def stunnel(settings: "Settings", certificate: Path) -> str:
         place=f"{settings.public_address}:{settings.public_postgres_port}",
         certificate=certificate,
         behind=f"{settings.postgres_host}:{settings.postgres_port}",
+        source="" if settings.containers else f"local = {postgres.FROM_A_NETWORK}",
     )
 
 

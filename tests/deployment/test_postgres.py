@@ -101,6 +101,36 @@ def test_each_role_comes_into_its_own_database_alone_and_is_no_superuser(setting
                         connection.execute(deed)
 
 
+def test_a_cluster_from_before_gets_the_rules_of_who_comes_in_from_where(settings: Settings) -> None:
+    with serving(settings):
+        pass
+    rules = postgres.data_dir(settings.state) / "pg_hba.conf"
+    made = rules.read_text()
+    rules.write_text("host all all 0.0.0.0/0 scram-sha-256\n")
+    with serving(settings):
+        assert rules.read_text() == made
+
+
+def test_in_a_container_the_superuser_comes_from_it_and_from_the_machine_alone(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    routes = tmp_path / "route"
+    routes.write_text(
+        "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
+        "eth0\t00000000\t010012AC\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"
+        "eth0\t000012AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n"
+    )
+    monkeypatch.setattr(postgres, "ROUTES", routes)
+    with serving(settings.model_copy(update={"containers": True})):
+        rules = (postgres.data_dir(settings.state) / "pg_hba.conf").read_text()
+    assert rules.splitlines() == [
+        'host all "crypto" samehost scram-sha-256',
+        'host all "crypto" 172.18.0.1/32 scram-sha-256',
+        'host all "crypto" samenet reject',
+        "host all all all scram-sha-256",
+    ]
+
+
 def test_a_cluster_from_before_gets_the_roles_and_the_database_of_the_served_tables(settings: Settings) -> None:
     before = settings.model_copy(update={"serving_reader_password": SecretStr("")})
     asked = before.superuser_url(before.postgres_database)

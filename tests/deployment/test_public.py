@@ -160,6 +160,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
             "s3_secret_key": store.settings.s3_secret_key,
             "s3_bucket": store.settings.s3_bucket,
             "postgres_port": database.settings.postgres_port,
+            "postgres_password": database.settings.postgres_password,
             "dagster_password": database.settings.dagster_password,
             "serving_reader_password": database.settings.serving_reader_password,
         }
@@ -306,16 +307,14 @@ def test_objects_are_read_and_written_over_tls_with_the_buckets_own_keys(opened:
     assert opened.ask("minio_console")[0] == 200  # its page asks who it is
 
 
+def from_a_network(opened: Opened, login: str, **options: object) -> psycopg.Connection:
+    """A connection by the public port, with the role, password and database of an address."""
+    port = opened.settings.public_postgres_port
+    return psycopg.connect(login, host=HOST, port=port, connect_timeout=PATIENCE, **options)
+
+
 def reader(opened: Opened, **options: object) -> psycopg.Connection:
-    return psycopg.connect(
-        host=HOST,
-        port=opened.settings.public_postgres_port,
-        user=opened.settings.serving_reader,
-        password=opened.settings.serving_reader_password.get_secret_value(),
-        dbname=opened.settings.serving_database,
-        connect_timeout=PATIENCE,
-        **options,
-    )
+    return from_a_network(opened, opened.settings.serving_reader_url, **options)
 
 
 def test_postgresql_lets_in_over_tls_and_refuses_without(opened: Opened) -> None:
@@ -326,6 +325,14 @@ def test_postgresql_lets_in_over_tls_and_refuses_without(opened: Opened) -> None
         reader(opened, sslmode="disable")
     with pytest.raises(psycopg.OperationalError, match="certificate"):
         reader(opened, sslmode="verify-full", sslrootcert="system")
+
+
+def test_postgresqls_superuser_does_not_come_in_from_a_network(opened: Opened) -> None:
+    for database in ("postgres", opened.settings.postgres_database, opened.settings.serving_database):
+        login = opened.settings.superuser_url(database)
+        psycopg.connect(login).close()
+        with pytest.raises(psycopg.OperationalError, match="rejects connection"):
+            from_a_network(opened, login, sslmode="require")
 
 
 def test_a_new_certificate_is_shown_without_a_restart(opened: Opened) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import urllib.request
 from functools import partial
 
+import psycopg
 import pytest
 
 from crypto_pipeline.catalog import table_modules
@@ -90,6 +91,15 @@ def test_of_a_container_that_cannot_run_the_last_words_are_told(
         subprocess.run(["docker", "rm", f"{project}-1"], capture_output=True, check=True)
     assert told.startswith(f"— {project}-1: exited")
     assert "Usage: python -m deployment.run" in told
+
+
+def test_postgresqls_superuser_comes_in_from_the_machine_and_from_no_other_container(containers: Containers) -> None:
+    settings = containers.system.settings()
+    psycopg.connect(settings.superuser_url(settings.serving_database)).close()
+    inside = settings.model_copy(update={"postgres_host": "postgres"}).superuser_url(settings.serving_database)
+    ask = "import os, psycopg2\ntry: psycopg2.connect(os.environ['ASKED'])\nexcept Exception as error: print(error)"
+    told = containers.compose("exec", "-T", "-e", f"ASKED={inside}", "dagster-webserver", "python", "-c", ask)
+    assert "rejects connection" in told
 
 
 def test_rows_come_from_the_simulator_to_gold(containers: Containers) -> None:
