@@ -1,10 +1,14 @@
+import socket
+import struct
+from contextlib import ExitStack
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
-from deployment import kafka
+from deployment import kafka, probes
 from shared.settings import Settings
+from tests.servers import KafkaServer
 
 
 def properties(settings: Settings) -> dict[str, str]:
@@ -57,3 +61,16 @@ def test_a_cluster_whose_id_begins_with_a_dash_is_formatted(demo: Settings, monk
     monkeypatch.setattr(kafka.uuid, "uuid4", lambda: UUID(int=0xF8 << 120))  # `-AAA...`: one in 64
     kafka.command(demo)
     assert list(demo.state.rglob("meta.properties"))
+
+
+def test_long_requests_that_are_announced_and_never_come_do_not_fill_the_brokers_memory(
+    kafka_server: KafkaServer,
+) -> None:
+    longest = int(properties(kafka_server.settings)["socket.request.max.bytes"])
+    place = ("127.0.0.1", kafka_server.settings.kafka_port)
+    with ExitStack() as held:
+        for announced in (100 * 2**20, *[longest] * 400):
+            connection = held.enter_context(socket.create_connection(place, timeout=10))
+            connection.sendall(struct.pack(">ihh", announced, 3, 9))
+    probes.kafka(kafka_server.settings)
+    assert not kafka_server.has_ended()

@@ -12,14 +12,10 @@ from crypto_pipeline import contracts
 from crypto_pipeline.backup.restoring import stores
 from crypto_pipeline.reader import read
 from shared.settings import Settings
-from tests.system import STREAMED_ALONE, SYMBOLS, System, deployed, undeployed, wait_for
+from tests.deployments.test_restore import CANDLES, TRADES
+from tests.system import STREAMED_ALONE, SYMBOLS, System, undeployed, wait_for
 
 pytestmark = pytest.mark.long
-
-TRADES = """
-    select symbol, count(*) as rows, max(trade_id) - min(trade_id) + 1 as ids, max(trade_id) as last
-    from bronze.trades group by 1 order by 1"""
-CANDLES = "select symbol, max(last_trade_id) as last from silver.ohlcv_1m group by 1 order by 1"
 
 
 @contextmanager
@@ -83,24 +79,3 @@ def test_elsewhere_there_is_what_was_here(system: System, place: Path) -> None:
             for database, table in (("dagster", "runs"), ("dagster", "event_logs"), ("lake", "silver.fact_ohlcv")):
                 assert counted(there, database, table) == counted(here, database, table), table
             assert there.s3_secret_key != here.s3_secret_key, "the passwords are in the backup"
-
-
-def test_a_restored_deployment_goes_on(place: Path) -> None:
-    with deployed(**STREAMED_ALONE) as one:
-        wait_for("candles of each symbol", lambda: len(one.query(CANDLES)) == len(SYMBOLS))
-        done = one.crypto("backup", "--to", str(place))
-        assert done.returncode == 0, done.stderr
-    with undeployed(**STREAMED_ALONE) as other:
-        assert other.crypto("restore", "--from", str(place)).returncode == 0
-        with other.its_environment(), stores(other.settings()):
-            before = {row["symbol"]: row["last"] for row in other.query(TRADES)}
-        other.script("deploy.sh", "--demo", "--local", seconds=1500)
-
-        def goes_on() -> bool:
-            now = {row["symbol"]: row["last"] for row in other.query(CANDLES)}
-            return all(now.get(symbol, 0) > before[symbol] for symbol in SYMBOLS)
-
-        wait_for("candles of trades that came after it", goes_on)
-        lost = other.query("select distinct exchange, status from bronze.gaps where cause = 'offsets_expired'")
-        assert lost == [{"exchange": "kafka", "status": "lost"}]
-        wait_for("what was missed meanwhile", lambda: all(row["rows"] == row["ids"] for row in other.query(TRADES)))

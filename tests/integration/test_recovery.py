@@ -92,8 +92,7 @@ def run_under_way(system: System) -> psutil.Process | None:
     """The process of the run that writes now, if one does."""
     if not writing(system):  # asked again and again, and much cheaper than to look through all processes
         return None
-    runs = [process for process, line in system.asked(psutil.Process.cmdline) if "--multiprocessing-fork" in line]
-    return runs[0] if runs else None
+    return next(iter(system.runs()), None)
 
 
 def test_a_run_killed_with_its_commit_in_flight_is_made_good_by_the_next(system: System) -> None:

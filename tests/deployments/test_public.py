@@ -15,11 +15,7 @@ from shared.settings import Settings
 from tests.opened import HOST, check_logins, check_pages, login, opening
 from tests.system import PATIENCE, System, deployed
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.long,
-    pytest.mark.skipif(not public.is_installed(), reason="HAProxy and stunnel are not installed"),
-]
+pytestmark = pytest.mark.skipif(not public.is_installed(), reason="HAProxy and stunnel are not installed")
 
 
 @pytest.fixture(scope="module")
