@@ -2,17 +2,22 @@
 
 A code server reports a run whose process ended. Where both were ended together (power loss, a container that was
 killed, a stop that could not wait) nobody does: the run stayed `STARTED`, and in the pool of one no other began until
-`max_runtime_seconds` were over.
+`max_runtime_seconds` were over. So it was with one that was under way in a backup, and restored where the code server
+has another address.
 """
 
+import json
 import time
 
 from dagster import DagsterRun
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher import DefaultRunLauncher
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
+from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 from dagster._serdes import deserialize_value
+
+from shared.settings import Settings
 
 QUIET_SECONDS = 60
 """A run that its code server does not know may go on under the server of before "Reload": while it says something."""
@@ -28,6 +33,10 @@ class WatchedRunLauncher(DefaultRunLauncher):
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
         """Running, or not found. While the code server does not answer nobody knows, and only the run's age counts."""
+        if self._is_elsewhere(run):
+            if self._quiet_for(run) < QUIET_SECONDS:
+                return CheckRunHealthResult(WorkerStatus.RUNNING)
+            return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "it was begun by a code server of another address")
         client = self._get_grpc_client_for_termination(run.run_id)  # type: ignore[no-untyped-call]
         if client is None:  # it has ended since, or was never handed to a code server
             return CheckRunHealthResult(WorkerStatus.RUNNING)
@@ -38,6 +47,13 @@ class WatchedRunLauncher(DefaultRunLauncher):
         if deserialize_value(answer, CanCancelExecutionResult).can_cancel or self._quiet_for(run) < QUIET_SECONDS:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "its process ended together with the code server")
+
+    def _is_elsewhere(self, run: DagsterRun) -> bool:
+        """It was handed to another code server than ours: of before a restore, or of other settings."""
+        given = json.loads(run.tags.get(GRPC_INFO_TAG, "{}"))
+        chosen = Settings.load()
+        ours = {"host": chosen.host("dagster-code"), "port": chosen.dagster_code_port}
+        return bool(given) and {name: given.get(name) for name in ours} != ours
 
     def _quiet_for(self, run: DagsterRun) -> float:
         """Seconds since its last event."""

@@ -94,7 +94,8 @@ class Part:
         if self.subjects:
             holds.append(reduce(or_, [pc.field(name) == self.symbol for name in self.subjects]))
         if self.times:
-            at = pc.coalesce(*map(pc.field, self.times))
+            first, *others = map(pc.field, self.times)
+            at = pc.coalesce(first, *others) if others else first  # of a column alone a file's statistics tell
             holds += [at >= self.span.start] if self.span.start else []
             holds += [at < self.span.end] if self.span.end else []
         if self.is_choosy:

@@ -18,7 +18,9 @@ from shared.settings import Settings
 from shared.tables import BUCKETS, NOTE_PREFIX, Column, Notes, Table
 
 if TYPE_CHECKING:
+    from pyarrow.dataset import ParquetFileFragment
     from pyarrow.fs import S3FileSystem
+    from pyarrow.parquet import RowGroupMetaData
 
 Filter = tuple[str, str, str]
 """A condition on a partition column: `("month", "=", "2026-11")`, `("hour", "IN", "08,09")`.
@@ -43,6 +45,8 @@ WRITTEN_BY = Column("_hoodie_commit_time", "string", "the commit that wrote the 
 """A column that Hudi adds to each table; a contract with it, as `dataclasses.replace` makes it, reads it too."""
 _AT_ONCE = 8
 """So many files are read side by side."""
+_HOLE = 2**20
+"""So many bytes that nobody asked for are read rather than asking a second time."""
 _DONE = re.compile(r"(\d+)_(\d+)\.deltacommit")
 """How Hudi names the file of a finished write: when it was asked for, and when it was done."""
 
@@ -80,8 +84,8 @@ class Snapshot:
     ) -> pa.Table:
         """The rows, with these columns of the contract (none: all) and of these partitions.
 
-        `where` is asked of each file's rows, so that others need not be in memory together; it is on these columns and
-        those of `where_on`.
+        `where` is asked of each file's rows, so that others need not be in memory together; it is on `where_on`, or
+        where that is not given on these columns.
         """
         wanted = arrow_schema(self.table, columns)
 
@@ -110,7 +114,8 @@ class Snapshot:
             if piece.has_log_files():
                 merged = pa.Table.from_batches([files.read_file_slice(piece, options)])
                 return _shaped(merged, needed, where).select(wanted.names)
-            return _parquet(f"{root}/{piece.base_file_relative_path()}", store, wanted, where)
+            path = f"{root}/{piece.base_file_relative_path()}"
+            return _parquet(path, piece.base_file_size, store, wanted, where, where_on or wanted.names)
 
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             return list(pool.map(read, pieces))
@@ -177,19 +182,49 @@ def object_store(settings: Settings) -> "S3FileSystem":
     )
 
 
-def _parquet(path: str, store: "S3FileSystem", wanted: pa.Schema, where: pc.Expression | None) -> pa.Table:
+def _parquet(
+    path: str,
+    size: int,
+    store: "S3FileSystem",
+    wanted: pa.Schema,
+    where: pc.Expression | None,
+    on: Collection[str],
+) -> pa.Table:
     """The rows of a base file to which no log file adds any. hudi-rs reads it whole; Arrow the columns and row groups
     that are needed. A column that the table got after it is null.
     """
     import pyarrow.dataset as ds  # it takes a while
 
+    at_once = ds.ParquetFragmentScanOptions(cache_options=pa.CacheOptions(hole_size_limit=_HOLE))
     # A fragment keeps the footer that its schema was read from; a dataset of the path would fetch it once more.
-    file = ds.ParquetFileFormat().make_fragment(path, store)
+    file = ds.ParquetFileFormat(default_fragment_scan_options=at_once).make_fragment(path, store, file_size=size)
     there = [name for name in wanted.names if name in file.physical_schema.names]
+    if where is not None:
+        file, where = _pruned(file, where, on)
     rows = file.to_table(columns=there, filter=where)
     for name in set(wanted.names) - set(there):
         rows = rows.append_column(name, pa.nulls(rows.num_rows, wanted.field(name).type))
     return _shaped(rows, wanted)
+
+
+def _pruned(
+    file: "ParquetFileFragment", where: pc.Expression, on: Collection[str]
+) -> tuple["ParquetFileFragment", pc.Expression | None]:
+    """The row groups that may hold such rows by their statistics, and what is still to be asked of these: nothing where
+    all their rows are such, of which the columns of `where`, which are `on`, need not be read then.
+    """
+    may = file.subset(where)
+    may_not = {group.id for group in file.subset(~where).row_groups}
+    groups = (file.metadata.row_group(group.id) for group in may.row_groups if group.id not in may_not)
+    is_sure = sum(_has_all(group, on) for group in groups) == len(may.row_groups)
+    return may, None if is_sure else where
+
+
+def _has_all(group: "RowGroupMetaData", names: Collection[str]) -> bool:
+    """None of these columns has a null in it: of which a condition is neither true nor false."""
+    told = (group.column(number) for number in range(group.num_columns))
+    nulls = {one.path_in_schema: one.statistics and one.statistics.null_count for one in told}
+    return all(nulls.get(name) == 0 for name in names)
 
 
 def bucket_of(value: str, buckets: int) -> int:
@@ -284,11 +319,17 @@ def as_floats(values: pa.Table) -> pa.Table:
 
     Arrow's own cast from decimal is off by one in the last place now and then, and would print 63000.119999999995.
     """
-    for index, field in enumerate(values.schema):
-        plain = floats(field.type)
-        if plain != field.type:
-            values = values.set_column(index, field.name, _as_floats(values.column(index), plain))
-    return values
+    plain = [floats(field.type) for field in values.schema]
+    if plain == values.schema.types:
+        return values
+
+    def made(index: int) -> pa.ChunkedArray:
+        column = values.column(index)
+        return column if column.type == plain[index] else _as_floats(column, plain[index])
+
+    with ThreadPoolExecutor() as pool:
+        columns = list(pool.map(made, range(values.num_columns)))
+    return pa.table(columns, values.column_names)
 
 
 _PLACES = 8

@@ -1,6 +1,8 @@
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
@@ -100,9 +102,48 @@ def test_of_a_parquet_file_come_the_wanted_rows_and_columns_and_a_later_column_i
     )
     pq.write_table(written, tmp_path / "base.parquet")
     wanted = pa.schema([("bids", pa.list_(level)), ("added", pa.float64()), ("symbol", pa.string())])
-    read = reader._parquet(str(tmp_path / "base.parquet"), LocalFileSystem(), wanted, pc.field("symbol") == "ETHUSDT")
+    file, where = tmp_path / "base.parquet", pc.field("symbol") == "ETHUSDT"
+    read = reader._parquet(str(file), file.stat().st_size, LocalFileSystem(), wanted, where, ["symbol"])
     assert read.schema == wanted
     assert read.to_pylist() == [{"bids": [{"price": Decimal(2)}], "added": None, "symbol": "ETHUSDT"}]
+
+
+PLACED = pa.schema(
+    [("symbol", pa.string()), ("status", pa.string()), ("at", pa.timestamp("us", "UTC")), ("number", pa.int64())]
+)
+ROWS = st.tuples(
+    st.sampled_from(["A", "A", "A", "B", None]),
+    st.sampled_from(["complete", "complete", "repaired", "partial", None]),
+    st.sampled_from([*range(12), None]),
+)
+
+
+@given(groups=st.lists(st.lists(ROWS, min_size=1, max_size=4), min_size=1, max_size=5))
+def test_of_a_file_come_the_rows_for_which_the_condition_is_true_whatever_its_statistics_tell(
+    groups: list[list[tuple[str | None, str | None, int | None]]],
+) -> None:
+    every = [row for group in groups for row in group]
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, PLACED) as writer:
+        for group in groups:
+            columns = zip(*group, strict=True)
+            writer.write_table(pa.table([*columns, [every.index(row) for row in group]], schema=PLACED))
+    where = (pc.field("symbol") == "A") & pc.field("status").isin(["complete", "repaired"])
+    where &= (pc.field("at") >= datetime.fromtimestamp(0, UTC) + timedelta(microseconds=2)) & (
+        pc.field("at") < datetime.fromtimestamp(0, UTC) + timedelta(microseconds=9)
+    )
+    wanted = [
+        every.index(row)
+        for row in every
+        if row[0] == "A" and row[1] in ("complete", "repaired") and row[2] is not None and 2 <= row[2] < 9
+    ]
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "base.parquet"
+        file.write_bytes(sink.getvalue())
+        number = pa.schema([PLACED.field("number")])
+        on = ("symbol", "status", "at")
+        read = reader._parquet(str(file), file.stat().st_size, LocalFileSystem(), number, where, on)
+    assert read["number"].to_pylist() == wanted
 
 
 def test_where_no_lake_answers_the_error_names_the_cure_and_no_secret() -> None:
