@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from crypto_pipeline import utc
-from streaming.simulator.messages import MICROSECOND, Form, json_text, text_frame
+from streaming.simulator.messages import MICROSECOND, Form, json_text, text_frames
 
 Row = Mapping[str, Any]
 TIMES = ("received_at", "published_at", "event_time")
@@ -65,7 +65,7 @@ def frames(messages: Iterable[Message], streams: Container[str], form: Form) -> 
     bodies = [message.body if form.is_combined else _data(message) for message in wanted]
     if form.unit != MICROSECOND:
         bodies = _in_milliseconds(bodies)
-    return b"".join(map(text_frame, bodies))
+    return text_frames(bodies)
 
 
 def _data(message: Message) -> bytes:

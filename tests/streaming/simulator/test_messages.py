@@ -25,6 +25,7 @@ from streaming.simulator.messages import (
     price_text,
     quote_text,
     text_frame,
+    text_frames,
     ticker_payload,
     ticker_row,
     trade_frames,
@@ -79,6 +80,12 @@ def _first(recorded: Path, key: str, text: str) -> Any:
 @pytest.mark.parametrize("length", [0, 125, 126, 65_535, 65_536])
 def test_a_frame_of_any_length_can_be_read(length: int) -> None:
     assert _payloads(text_frame(b"x" * length)) == [b"x" * length]
+
+
+@given(st.lists(st.integers(0, 5000) | st.just(65_536), max_size=5))
+def test_frames_together_are_those_one_by_one(lengths: list[int]) -> None:
+    payloads = [b"x" * length for length in lengths]
+    assert text_frames(payloads) == b"".join(map(text_frame, payloads))
 
 
 def test_a_trade_has_the_fields_of_a_recorded_one(recorded: Path) -> None:
