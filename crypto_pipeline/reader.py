@@ -106,6 +106,7 @@ class Snapshot:
         if any(_bucket(piece) for piece in pieces) and (buckets := self._buckets()):
             holding = {bucket_of(value, buckets) for value in asked}
             pieces = [piece for piece in pieces if _bucket(piece) in holding]
+        pieces = sorted(pieces, key=lambda piece: (piece.partition_path, piece.file_id))  # of time: mostly in order then
         files = self._hudi.create_file_group_reader_with_options(options)
         store = object_store(self.settings)
         root = f"{self.settings.bucket}/{self.table.folder}"
@@ -214,7 +215,7 @@ def _pruned(
     all their rows are such, of which the columns of `where`, which are `on`, need not be read then.
     """
     may = file.subset(where)
-    may_not = {group.id for group in file.subset(~where).row_groups}
+    may_not = {group.id for group in may.subset(~where).row_groups}
     groups = (file.metadata.row_group(group.id) for group in may.row_groups if group.id not in may_not)
     is_sure = sum(_has_all(group, on) for group in groups) == len(may.row_groups)
     return may, None if is_sure else where
