@@ -7,8 +7,8 @@ import pytest
 
 from tests.system import STREAMED_ALONE, System, deployed
 
-LAST = ("test_dashboard", "test_alerts", "test_recovery")
-"""What waits for evidence, which is gathered each five minutes; what leaves holes; and what kills."""
+LAST = ("test_dashboard", "test_alerts", "test_bad_input", "test_recovery")
+"""What waits for evidence, which is gathered each five minutes; leaves holes; keeps all busy; and kills."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
