@@ -19,6 +19,10 @@ class BackupError(Exception):
     """A backup cannot be made or used; the message says why, and the cure."""
 
 
+class DamagedError(BackupError):
+    """A manifest is not what was written."""
+
+
 class Entry(msgspec.Struct, frozen=True, array_like=True):
     """A file of the backup, or an object of the bucket."""
 
@@ -76,7 +80,7 @@ def write(place: Place, manifest: Manifest) -> None:
 
 
 def read(place: Place, name: str) -> Manifest:
-    """A backup by its name. Raises `BackupError` where it is not there, or is not what was written."""
+    """A backup by its name. Raises `BackupError` where it is not there, `DamagedError` where it is not as written."""
     with TemporaryDirectory() as folder:
         path = Path(folder, "manifest")
         try:
@@ -88,12 +92,23 @@ def read(place: Place, name: str) -> Manifest:
         try:
             found = msgspec.json.decode(gzip.decompress(path.read_bytes()), type=Manifest)
         except (OSError, EOFError, msgspec.MsgspecError) as error:
-            raise BackupError(
+            raise DamagedError(
                 f"The manifest of the backup {name} in {place} is damaged ({error}): take another."
             ) from None
     if found.format != FORMAT:
         raise BackupError(f"The backup {name} in {place} was made by a newer version of this project: update it first.")
     return found
+
+
+def whole(place: Place) -> tuple[list[Manifest], list[str]]:
+    """The backups whose manifests can be read, the newest first, and the names of the others."""
+    found, damaged = [], []
+    for name in made(place):
+        try:
+            found.append(read(place, name))
+        except DamagedError:
+            damaged.append(name)
+    return found, damaged
 
 
 def is_begun(place: Place) -> bool:

@@ -68,7 +68,7 @@ class Folder:
 
     def put(self, name: str, path: Path) -> None:
         target = self._path(name)
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(target.parent)
         made = target.with_name(target.name + _PART)
         try:
             shutil.copyfile(path, made)
@@ -91,6 +91,13 @@ class Folder:
         if parts.is_absolute() or ".." in parts.parts:
             raise PlaceError(f"{name!r} would lie outside of {self._root}: this backup is not ours.")
         return self._root / name
+
+
+def _make(folder: Path) -> None:
+    """Make a folder, and those above it, for us alone: `mkdir` gives its mode to the last one only."""
+    if not folder.exists():
+        _make(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 class Store:

@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
+import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from crypto_pipeline import catalog, kafka_source, monitoring
@@ -96,7 +97,7 @@ def back_up(
     A killed one goes on where it was, for what is copied stays. Raises `BackupError`, `PlaceError` or `LakeError`.
     """
     with _alone(settings):
-        earlier = [manifest.read(place, name) for name in manifest.made(place)]
+        earlier, damaged = manifest.whole(place)
         if earlier and (earlier[0].mode, earlier[0].bucket) != (settings.mode, settings.bucket):
             raise BackupError(
                 f"{place} has backups of the bucket {earlier[0].bucket} ({earlier[0].mode}), and this is "
@@ -108,6 +109,8 @@ def back_up(
             known.checksums |= {manifest.object_name(entry): entry.sha256 for entry in one.objects}
         with TemporaryDirectory(prefix="crypto-backup-") as folder:
             made = _made(settings, place, told, known, Path(folder), with_secrets=with_secrets, wait=wait)
+        lost = [f"The manifest of the backup {name} is damaged: it cannot be restored." for name in damaged]
+        made = msgspec.structs.replace(made, warnings=[*made.warnings, *lost])
         manifest.write(place, made)
         if keep is not None:
             _forget(place, keep)
@@ -326,11 +329,13 @@ def side_by_side(work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
 
 
 def _forget(place: Place, keep: int) -> None:
-    """Keep so many backups, and of all else nothing."""
-    names = manifest.made(place)
-    for name in names[keep:]:
+    """Keep so many backups, and of all else nothing; but all while one of them is damaged, whose files nobody knows."""
+    for name in manifest.made(place)[keep:]:
         manifest.remove(place, name)
-    needed = {name for one in names[:keep] for name in manifest.read(place, one).names()}
+    kept, damaged = manifest.whole(place)
+    if damaged:
+        return
+    needed = {name for one in kept for name in one.names()}
     for name in (*place.names("objects/"), *place.names("files/")):
         if name not in needed:
             place.remove(name)

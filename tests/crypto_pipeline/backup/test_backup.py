@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -24,7 +25,9 @@ from streaming.ledger import Ledger
 from streaming.object_store import s3_client
 from tests.crypto_pipeline.hudi_tables import FILE, put
 from tests.servers import MinioServer, PostgresServer, free_ports
+from tests.system import wait_for
 
+NAME = "%Y%m%dT%H%M%SZ"
 TIMELINE = "bronze/trades/.hoodie/timeline"
 DATA = "bronze/trades/date=2026-11-20/hour=08"
 
@@ -229,6 +232,29 @@ def test_only_so_many_backups_stay_and_what_they_need(
     last = back_up(here, place, keep=1)
     assert manifest.made(place) == [last.made_at]
     assert set(place.names("objects/")) | set(place.names("files/")) == last.names()
+
+
+def test_a_damaged_manifest_is_told_and_stops_no_further_backup(here: Settings, tmp_path: Path) -> None:
+    place = Folder(tmp_path / "place")
+    broken = back_up(here, place)
+    (tmp_path / "place" / "manifests" / f"{broken.made_at}.json.gz").write_bytes(b"?")
+    wait_for(
+        "a second, which names a backup, is over", lambda: f"{datetime.now(UTC):{NAME}}" > broken.made_at, every=0.1
+    )
+    made = back_up(here, place, keep=2)
+    assert any(broken.made_at in warning and "is damaged" in warning for warning in made.warnings)
+    assert set(place.names("objects/")) | set(place.names("files/")) >= broken.names()
+    last = back_up(here, place, keep=1)
+    assert manifest.made(place) == [last.made_at]
+    assert set(place.names("objects/")) | set(place.names("files/")) == last.names()
+
+
+def test_a_folder_of_backups_is_for_its_owner_alone(here: Settings, tmp_path: Path) -> None:
+    root = tmp_path / "place"
+    back_up(here, Folder(root))
+    found = {path.stat().st_mode & 0o777 for path in (root, *root.rglob("*")) if path.is_dir()}
+    assert found == {0o700}
+    assert {path.stat().st_mode & 0o777 for path in root.rglob("*") if path.is_file()} == {0o600}
 
 
 def test_an_object_store_keeps_them_too(here: Settings, minio_server: MinioServer) -> None:
