@@ -62,8 +62,7 @@ def test_whatever_a_client_says_others_are_answered(looked: Look, playing: Playi
             async with aiohttp.ClientSession() as session, session.ws_connect(f"ws://{address}/ws") as socket:
                 for text in texts:
                     await (socket.send_str(text) if isinstance(text, str) else socket.send_bytes(text))
-            with urlopen(f"http://{address}/api/v3/ping") as answered:
-                assert answered.status == 200
+            assert status(f"http://{address}/api/v3/ping") in (200, 429)  # 6,000 requests a minute are Binance's limit
 
         for_a_while(
             fuzz_seconds, st.lists(JSON | BYTES, min_size=1, max_size=5), lambda texts: asyncio.run(said(texts))
