@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 
 from deployment import given
 from deployment.paths import child_environment, set_environment, setting, state
@@ -21,6 +22,8 @@ from shared.settings import Settings, SettingsError
 log = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
+FIRST = -10
+"""The niceness of what goes first: with that of Spark, a page waited for seconds while two cores computed."""
 SAY_EVERY = 15
 """Seconds between two lines about what is waited for."""
 
@@ -49,6 +52,9 @@ def main() -> None:
     except (SettingsError, InstallError) as error:
         log.error("%s", error)  # noqa: TRY400 (a sentence for the user)
         sys.exit(1)
+    if service.goes_first:
+        with suppress(PermissionError):  # who is not root may not; in Docker `cpu_shares` says it
+            os.setpriority(os.PRIO_PROCESS, 0, FIRST)
     log.info("starting %s: %s", service.name, command.argv[0])
     if command.folder:
         os.chdir(command.folder)

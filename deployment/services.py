@@ -49,6 +49,8 @@ class Service:
     """What the settings must say for it to be started; in Docker it has a profile of its own name."""
     can_be_had: Callable[[], bool] = lambda: True
     """Is it there, or to be installed? Where neither, the others go on without it."""
+    goes_first: bool = False
+    """People wait for its answers, which cost little: it goes before what computes, where we may say so."""
     stop_signal: str = "TERM"
     stop_seconds: int = 20
 
@@ -123,6 +125,7 @@ TABLE = (
         command=postgres.command,
         probe=probes.postgres,
         memory_mb=208,
+        goes_first=True,
         installs=lambda: postgres.binaries() is not None,
         ports=("postgres_port",),
         code=("deployment/postgres.py",),
@@ -358,6 +361,7 @@ TABLE = (
         command=_module("dashboard"),
         probe=probes.dashboard,
         memory_mb=272,
+        goes_first=True,
         needs=("kafka", "postgres"),
         ports=("dashboard_port",),
         code=("alerts", "config/indicators.yaml", "crypto_pipeline", "dashboard", "deployment", *_PYTHON),

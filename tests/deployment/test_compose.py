@@ -109,6 +109,11 @@ def test_each_container_has_the_memory_limit_of_the_table(described: dict[str, A
     assert all(described["services"][name]["mem_limit"] for name in ALONE)
 
 
+def test_what_goes_first_has_more_of_a_busy_processor(described: dict[str, Any]) -> None:
+    first = {name for name, made in described["services"].items() if made.get("cpu_shares", 1024) > 1024}
+    assert first == {container(service.name) for service in TABLE if service.goes_first}
+
+
 def test_containers_find_kafka_where_it_listens_for_them(described: dict[str, Any]) -> None:
     assert described["x-environment"]["KAFKA_BOOTSTRAP_SERVERS"] == f"kafka:{kafka.CONTAINER_PORT}"
 

@@ -1,6 +1,7 @@
 """From the simulated exchange to gold, on the real Kafka, MinIO, PostgreSQL, Spark, Hudi and Dagster."""
 
 import json
+import os
 import subprocess
 import urllib.request
 from collections import Counter
@@ -13,6 +14,8 @@ from kafka import KafkaConsumer, TopicPartition
 
 from crypto_pipeline.catalog import table_modules
 from crypto_pipeline.silver.candles import INTERVALS
+from deployment.run import FIRST
+from deployment.services import TABLE
 from shared.symbol_manager import topic
 from tests.system import PROJECT, SYMBOLS, System, wait_for
 
@@ -45,6 +48,13 @@ def test_it_says_that_it_is_healthy(system: System) -> None:
         return found if found["healthy"] else None
 
     assert wait_for("crypto status says healthy", status)["mode"] == "demo"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may have something go first")
+def test_what_people_wait_for_goes_before_what_computes(system: System) -> None:
+    pids = {service.name: service.pid for service in system.services()}
+    niceness = {one.name: psutil.Process(pids[one.name]).nice() for one in TABLE if pids.get(one.name)}
+    assert {name for name, nice in niceness.items() if nice == FIRST} == {one.name for one in TABLE if one.goes_first}
 
 
 def test_every_trade_that_the_simulator_sent_is_in_bronze_once(system: System) -> None:
