@@ -168,8 +168,11 @@ def restarted(containers: Containers, container: str, before: int) -> bool:
 def test_a_power_cut_loses_nothing_and_heals_without_a_hand(containers: Containers) -> None:
     system = containers.system
     before = {symbol: ids(containers, symbol) for symbol in SYMBOLS}
-    for one in containers.inspected():
+    cut = containers.inspected()
+    for one in cut:
         containers.crash(one)
+    for one in cut:  # until then the engine has not seen it, and calls it healthy
+        wait_for(f"{service(one)} is started again", partial(restarted, containers, one["Id"], one["RestartCount"]))
     wait_for("all are healthy again", lambda: containers.unhealthy() == [])
     closed(containers, closed(containers) + 1)
     for symbol in SYMBOLS:
