@@ -64,6 +64,15 @@ def wait_for(what: str, condition: Callable[[], Any], seconds: float = PATIENCE,
         time.sleep(every)
 
 
+def mark_long(items: list[pytest.Item], folder: Path) -> None:
+    """Of the tests in a folder: they take minutes each, of a deployed system of their own."""
+    for item in items:
+        if folder in item.path.parents:
+            item.add_marker(pytest.mark.integration)
+            item.add_marker(pytest.mark.long)
+            item.add_marker(pytest.mark.timeout(2400))
+
+
 @dataclass(frozen=True)
 class System:
     """The deployed system, used as a person would: by its scripts, its command and its addresses."""

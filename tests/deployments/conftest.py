@@ -1,14 +1,12 @@
-"""They take minutes each, of a deployed system."""
+"""Each of these tests deploys a system of its own."""
 
 from pathlib import Path
 
 import pytest
 
+from tests.system import mark_long
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks them so."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.integration)
-            item.add_marker(pytest.mark.long)
-            item.add_marker(pytest.mark.timeout(2400))
+    """All tests of this folder are long."""
+    mark_long(items, Path(__file__).parent)

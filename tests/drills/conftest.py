@@ -15,7 +15,7 @@ from tests.chaos.settling import now, unsettled_after, wait_for_a_clean_minute
 from tests.disasters import Disk, disk
 from tests.drills.disasters import KAFKA_DISK_MEGABYTES, lend
 from tests.integration.test_alerts import Told, receiving
-from tests.system import PATIENCE, STREAMED_ALONE, SYMBOLS, System, deployed, wait_for
+from tests.system import PATIENCE, STREAMED_ALONE, SYMBOLS, System, deployed, mark_long, wait_for
 
 RATE = "40"
 """Trades a second of the busiest symbol, of all five 118; with all else that they bring, some 350 messages a second."""
@@ -25,12 +25,8 @@ ALERT = {"kind": "price_crosses", "symbols": ["BTCUSDT"], "cool_down_minutes": 0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """They take minutes each, of a deployed system."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.integration)
-            item.add_marker(pytest.mark.long)
-            item.add_marker(pytest.mark.timeout(2400))
+    """All tests of this folder are long."""
+    mark_long(items, Path(__file__).parent)
 
 
 @dataclass
