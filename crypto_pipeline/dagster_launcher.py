@@ -33,20 +33,21 @@ class WatchedRunLauncher(DefaultRunLauncher):
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
         """Running, or not found. While the code server does not answer nobody knows, and only the run's age counts."""
-        if self._is_elsewhere(run):
-            if self._quiet_for(run) < QUIET_SECONDS:
+        why = "it was begun by a code server of another address"
+        if not self._is_elsewhere(run):
+            client = self._get_grpc_client_for_termination(run.run_id)  # type: ignore[no-untyped-call]
+            if client is None:  # it has ended since, or was never handed to a code server
                 return CheckRunHealthResult(WorkerStatus.RUNNING)
-            return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "it was begun by a code server of another address")
-        client = self._get_grpc_client_for_termination(run.run_id)  # type: ignore[no-untyped-call]
-        if client is None:  # it has ended since, or was never handed to a code server
+            try:
+                answer = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id))
+            except DagsterUserCodeUnreachableError:
+                return CheckRunHealthResult(WorkerStatus.RUNNING)
+            if deserialize_value(answer, CanCancelExecutionResult).can_cancel:
+                return CheckRunHealthResult(WorkerStatus.RUNNING)
+            why = "its process ended together with the code server"
+        if self._quiet_for(run) < QUIET_SECONDS:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
-        try:
-            answer = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id))
-        except DagsterUserCodeUnreachableError:
-            return CheckRunHealthResult(WorkerStatus.RUNNING)
-        if deserialize_value(answer, CanCancelExecutionResult).can_cancel or self._quiet_for(run) < QUIET_SECONDS:
-            return CheckRunHealthResult(WorkerStatus.RUNNING)
-        return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "its process ended together with the code server")
+        return CheckRunHealthResult(WorkerStatus.NOT_FOUND, why)
 
     def _is_elsewhere(self, run: DagsterRun) -> bool:
         """It was handed to another code server than ours: of before a restore, or of other settings."""
