@@ -51,6 +51,8 @@ _GUARDS = {
     "hoodie.logfile.data.block.max.size": str(16 * _MEGABYTE),
     # With gzip, Hudi's own, a merge takes about twice as long (docs/decisions/hudi.md).
     "hoodie.parquet.compression.codec": "zstd",
+    # 430 kB in each base file, for an index that we do not have: sixteen times the rows of a quiet hour.
+    "hoodie.parquet.bloom.filter.enabled": "false",
     **_MERGED_IN_MEMORY,
 }
 """What every writer says, compaction too."""

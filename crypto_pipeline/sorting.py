@@ -41,6 +41,8 @@ _GROUP = 20_000
 """Rows at least of a row group; symbols with fewer share one."""
 _LONGEST = 1 << 17
 """Rows at most of one."""
+_FOOTER_NOT_KEPT = {b"ARROW:schema", b"org.apache.hudi.bloomfilter", b"hoodie_bloom_filter_type_code"}
+"""The filter is for an index that the tables do not have; files of before `lakehouse` said so bear 430 kB of it."""
 _DISTINCT = ("_hoodie_record_key", "_hoodie_commit_seqno")
 """Columns of text of which no value comes twice."""
 
@@ -143,7 +145,7 @@ def write_sorted(table: Table, source: str, store: "FileSystem", target: Path, n
             runs = pc.run_end_encode(some[table.bucket].cast(pa.string()).combine_chunks())
             for start, length in row_groups(runs.run_ends.to_pylist()):
                 writer.write_table(some.slice(start, length).cast(schema), row_group_size=_LONGEST)
-        writer.add_key_value_metadata({key: value for key, value in footer.items() if key != b"ARROW:schema"})
+        writer.add_key_value_metadata({key: footer[key] for key in footer.keys() - _FOOTER_NOT_KEPT})
     written = pq.read_metadata(target).num_rows
     if written != file.metadata.num_rows:
         raise RuntimeError(f"{source} has {file.metadata.num_rows} rows, and sorted it would have {written}.")

@@ -343,12 +343,13 @@ def _growth(opened: _Opened, name: str, prefix: str, objects: Sequence[Object], 
     table = contracts.tables().get(name)
 
     def begins() -> datetime:
-        """When a table's data begin: by the statistics of its first partition's files, else when it was made."""
+        """When a table's data begin: by the statistics of its first partition's files, else when it was made, or that
+        partition ended, where the lake was copied here."""
         if table is None:
             return min(held).start
         first = [one for one in objects if table.time and _is_base(one.path) and span_of(one.path) == min(held)]
         told = [_earliest(opened.file(prefix, one), str(table.time)) for one in first]
-        return min((moment for moment in told if moment), default=min(one.at for one in objects))
+        return min((moment for moment in told if moment), default=min(min(held).end, *(one.at for one in objects)))
 
     return growth(held, now, begins)
 

@@ -12,10 +12,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from crypto_pipeline import lakehouse, sorting
 from crypto_pipeline.bronze import expired
 from crypto_pipeline.lakehouse import Lakehouse
-from crypto_pipeline.reader import open_table
+from crypto_pipeline.reader import object_store, open_table
 from crypto_pipeline.silver import ohlcv_1m
 from tests.crypto_pipeline.retention.real_lake import spark_on
 from tests.servers import MinioServer
@@ -59,6 +61,14 @@ def files(server: MinioServer, month: str) -> list[str]:
     return sorted("log" if ".log." in name else "sorted" if "_sorted_" in name else "base" for name in names)
 
 
+def footer_keys(server: MinioServer) -> list[str]:
+    """What the base files note in their footers beside rows."""
+    bucket, names = server.settings.bucket, [name for name in server.keys(TABLE.folder) if name.endswith(".parquet")]
+    store = object_store(server.settings)
+    footers = [pq.read_metadata(f"{bucket}/{name}", filesystem=store).metadata or {} for name in names]
+    return sorted({key.decode() for footer in footers for key in footer})
+
+
 def kept(lake: Lakehouse, hours: int) -> None:
     """Some minutes' writes and their maintenance, so many hours after now."""
     for minute in range(4):
@@ -85,6 +95,7 @@ def main(server: MinioServer) -> dict[str, Any]:
     kept(lake, 1)
     kept(lake, 2)
     seen["merged"] = [files(server, "2026-09"), files(server, "2026-10")]
+    seen["footer_keys"] = footer_keys(server)
     before, read = by_spark(lake), without_spark(server)
     mark = lake.commits(TABLE)[0].completed
 

@@ -35,6 +35,11 @@ def test_the_log_files_of_a_month_that_is_over_are_merged_however_few(seen: dict
     assert seen["of_no_time"] == 0, "a table that does not lie by time"
 
 
+def test_a_base_file_bears_no_filter_of_its_keys_which_no_index_of_ours_reads(seen: dict[str, Any]) -> None:
+    assert not [key for key in seen["footer_keys"] if "bloom" in key]
+    assert "parquet.avro.schema" in seen["footer_keys"], "they are Hudi's own"
+
+
 def test_months_that_are_over_are_sorted_and_the_current_one_is_not(seen: dict[str, Any]) -> None:
     assert seen["done"] == "Done(sorted=2, removed=0)"
     assert seen["sorted"][:2] == [["base", "sorted"]] * 2

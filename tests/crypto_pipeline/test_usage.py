@@ -184,6 +184,20 @@ class TestLake:
         assert candles.bytes_a_day == pytest.approx(sizes["candles"] / 10)
         assert found["staging"] is None
 
+    def test_a_table_without_a_time_grows_since_its_first_hour_also_where_its_files_were_copied_here_later(
+        self, minio_server: MinioServer, sizes: Sizes
+    ) -> None:
+        assert sizes
+        day = "bronze/depth/date=2026-11-21"
+        base_file(minio_server, f"{day}/hour=08", {"BTCUSDT": 90}, at=NOW, time="received_at")  # put there today
+        log_file(minio_server, f"{day}/hour=11", 400, instant=20)
+        [folder] = usage.collect(minio_server.settings, "bronze.depth", NOW).folders
+        for key in minio_server.keys("bronze/depth/"):
+            minio_server.client.delete_object(Bucket=minio_server.settings.bucket, Key=key)
+        assert folder.growth
+        assert folder.growth.days == pytest.approx(3 / 24)
+        assert folder.growth.bytes_a_day == pytest.approx(400 * 8)
+
     def test_the_disk_is_full_when_the_growth_of_all_tables_has_filled_it(
         self, minio_server: MinioServer, sizes: Sizes
     ) -> None:
