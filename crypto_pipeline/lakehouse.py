@@ -494,10 +494,11 @@ def marks(changes: Mapping[str, Changes]) -> str:
     return json.dumps({name: change.until for name, change in changes.items()}, sort_keys=True)
 
 
-def hours_between(start: datetime, end: datetime) -> Sequence[datetime]:
-    """Every hour that `[start, end]` touches."""
+def hours_between(start: datetime, end: datetime, step: int = 1) -> Sequence[datetime]:
+    """Every hour that `[start, end]` touches; with `step` the first, the last, and each so many hours between them."""
     first = start.replace(minute=0, second=0, microsecond=0)
-    return [first + timedelta(hours=n) for n in range(int((end - first).total_seconds() // 3600) + 1)]
+    last = int((end - first).total_seconds() // 3600)
+    return [first + timedelta(hours=n) for n in [*range(0, last, step), last]] if last >= 0 else []
 
 
 def _day_before(mark: str) -> str:

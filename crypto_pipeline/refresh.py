@@ -155,7 +155,7 @@ def built(
                 return
             windows = _windows(lake, module.SOURCES, spans)
             own = [span for span in spans if span.source == table.full_name] or spans
-            reach = _hours(own) if table.partitions else set()
+            reach = _hours(table, own) if table.partitions else set()
             is_there = not table.partitions or (hours and min(hours) <= min(reach) and max(reach) <= max(hours))
             if anew:
                 known: AbstractContextManager[DataFrame] = nullcontext(lake.no_rows(table))
@@ -211,15 +211,18 @@ def _window(lake: Lakehouse, source: Table, spans: Sequence[Row]) -> DataFrame:
         by_interval.setdefault(span.interval, []).append(span)
     # One scan for all intervals: each of several would have its files looked for by itself.
     wanted = [
-        (of_hours(source, list(_hours(spans))) if source.partitions else F.lit(True))
+        (of_hours(source, list(_hours(source, spans))) if source.partitions else F.lit(True))
         & (F.lit(True) if interval is None else F.col("interval") == interval)
         for interval, spans in by_interval.items()
     ]
     return lake.read(source).filter(reduce(lambda left, right: left | right, wanted))
 
 
-def _hours(spans: Iterable[Row]) -> set[datetime]:
-    return {hour for span in spans for hour in hours_between(_utc(span.start), _utc(span.end))}
+def _hours(table: Table, spans: Iterable[Row]) -> set[datetime]:
+    """The hours of the spans; of a table that does not lie by the hour one of each day, with the first and the last."""
+    step = 1 if "hour" in table.partitions else 24
+    ranges = {(_utc(span.start), _utc(span.end)) for span in spans}
+    return {hour for start, end in ranges for hour in hours_between(start, end, step)}
 
 
 def _utc(moment: datetime) -> datetime:

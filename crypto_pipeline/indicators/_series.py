@@ -41,7 +41,7 @@ def over_series(rows: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     places = _places(candles, quiet)
     values = compute(_filled(candles, places), plan.of(symbol, interval))
 
-    reach = places.of[min(np.searchsorted(starts, last), len(starts) - 1)] + lookback
+    reach = _shows_until(places.of, starts, last) + lookback
     is_wanted = (starts >= first) & (places.of <= reach)
     if not np.isnat(until):
         is_wanted &= starts < until
@@ -73,9 +73,15 @@ def places_around(rows: pd.DataFrame) -> pd.DataFrame:
     else:
         places, starts = _places(candles, quiet).of, candles["interval_start"]
         first = places[max(starts.searchsorted(stretch["wanted_from"], side="right") - 1, 0)]
-        last = places[min(starts.searchsorted(stretch["last_changed"]), len(places) - 1)]
+        last = _shows_until(places, starts.to_numpy(), stretch["last_changed"].to_datetime64())
         counts = {"before": first, "after": places[-1] - last}
     return pd.DataFrame([{name: stretch[name] for name in (*SERIES, "stretch")} | counts])
+
+
+def _shows_until(places: NDArray[np.int64], starts: Moments, changed: np.datetime64) -> int:
+    """The last place at which a changed candle itself stands: its close is that of the quiet intervals after it."""
+    following = np.searchsorted(starts, changed, side="right")
+    return int(places[following] - 1 if following < len(places) else places[-1])
 
 
 def _split(rows: pd.DataFrame) -> tuple[pd.DataFrame, Moments]:

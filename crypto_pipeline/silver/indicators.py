@@ -94,6 +94,7 @@ def reached(
     stretches["needed_from"] = rests_from.where(is_known, _before(stretches, 1))
     stretches["reaches_to"] = _after(stretches, 1)
     is_asked, factor = ~is_known | (stretches["reaches_to"] < present), 1
+    seen = pd.Series(float("nan"), stretches.index)
     while is_asked.any():
         asked = spark.createDataFrame(stretches[is_asked])
         spans = _spans(asked, "needed_from", "interval_start", now).collect()
@@ -103,9 +104,14 @@ def reached(
         factor *= _WIDER
         lacks_before = ~is_known & (places["before"] < places["lookback"]) & (places["needed_from"] > _FIRST)
         lacks_after = (places["after"] < places["lookback"]) & (places["reaches_to"] < present)
-        stretches["needed_from"] = _before(stretches, factor).where(lacks_before, stretches["needed_from"])
+        earlier = _before(stretches, factor).mask(places["before"] == seen, _FIRST)
+        stretches["needed_from"] = earlier.where(lacks_before, stretches["needed_from"])
         stretches["reaches_to"] = _after(stretches, factor).where(lacks_after, stretches["reaches_to"])
-        is_asked = lacks_before | lacks_after
+        # Of all there is nothing is left to be counted.
+        is_asked = lacks_before & (stretches["needed_from"] > _FIRST) | lacks_after & (
+            stretches["reaches_to"] < present
+        )
+        seen = places["before"]
     return spark.createDataFrame(stretches)
 
 

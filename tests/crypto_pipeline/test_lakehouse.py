@@ -4,6 +4,8 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
 from crypto_pipeline import contracts
@@ -17,6 +19,20 @@ NEW_YEAR = hours_between(datetime(2025, 12, 31, 23, 30, tzinfo=UTC), datetime(20
 
 def test_hours_between_are_all_hours_that_the_span_touches() -> None:
     assert [hour.strftime("%d %H") for hour in NEW_YEAR] == ["31 23", "01 00", "01 01"]
+
+
+@given(
+    start=st.datetimes(datetime(2020, 1, 1), datetime(2021, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+    length=st.timedeltas(timedelta(0), timedelta(days=90)),
+)
+def test_an_hour_of_each_day_is_of_every_day_that_the_span_touches_with_its_first_and_last_hour(
+    start: datetime, length: timedelta
+) -> None:
+    every, few = hours_between(start, start + length), hours_between(start, start + length, 24)
+    assert {hour.date() for hour in few} == {hour.date() for hour in every}
+    assert (min(few), max(few)) == (min(every), max(every))
+    assert set(few) <= set(every)
+    assert len(few) <= length / timedelta(days=1) + 2
 
 
 def kept(spark: SparkSession, condition: object, columns: str, rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
