@@ -15,9 +15,11 @@ Where the lake is, and by which key it is read, say the environment and `.env` (
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
@@ -58,7 +60,10 @@ class Rows:
 
     def to_pandas(self) -> "pd.DataFrame":
         """A pandas DataFrame with a plain index; times are `datetime64[us, UTC]`, exact decimals objects."""
-        frame: pd.DataFrame = self.to_arrow().to_pandas()
+        with ThreadPoolExecutor(1) as beside:  # while files are waited for; where it cannot be had, `to_pandas` says so
+            beside.submit(import_module, "pandas")
+            rows = self.to_arrow()
+        frame: pd.DataFrame = rows.to_pandas()
         return frame
 
     def to_polars(self) -> "pl.DataFrame":

@@ -5,7 +5,8 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
+from operator import or_
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
@@ -26,7 +27,7 @@ Filter = tuple[str, str, str]
 """A condition on a partition column: `("month", "=", "2026-11")`, `("hour", "IN", "08,09")`.
 
 One on the table's bucket column, `("symbol", "IN", "BTCUSDT")`, leaves out the files that cannot hold such rows; in the
-others, rows for which it is false stay.
+others, rows for which it is false may stay.
 """
 
 Answer = TypeVar("Answer")
@@ -111,13 +112,15 @@ class Snapshot:
         files = self._hudi.create_file_group_reader_with_options(options)
         store = object_store(self.settings)
         root = f"{self.settings.bucket}/{self.table.folder}"
+        of_bucket = reduce(or_, [pc.field(self.table.bucket) == value for value in asked])
 
         def read(piece: HudiFileSlice) -> pa.Table:
             if piece.has_log_files():
                 merged = pa.Table.from_batches([files.read_file_slice(piece, options)])
                 return _shaped(merged, needed, where).select(wanted.names)
             path = f"{root}/{piece.base_file_relative_path()}"
-            return _parquet(path, piece.base_file_size, store, wanted, where, where_on or wanted.names)
+            on = where_on or wanted.names
+            return _parquet(path, piece.base_file_size, store, wanted, where, on, of_bucket)
 
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             return list(pool.map(read, pieces))
@@ -191,6 +194,7 @@ def _parquet(
     wanted: pa.Schema,
     where: pc.Expression | None,
     on: Collection[str],
+    of_bucket: pc.Expression,
 ) -> pa.Table:
     """The rows of a base file to which no log file adds any. hudi-rs reads it whole; Arrow the columns and row groups
     that are needed. A column that the table got after it is null.
@@ -202,7 +206,8 @@ def _parquet(
     file = ds.ParquetFileFormat(default_fragment_scan_options=at_once).make_fragment(path, store, file_size=size)
     there = [name for name in wanted.names if name in file.physical_schema.names]
     if where is not None:
-        file, where = _pruned(file, where, on)
+        # First by that one column alone: to ask all row groups of a file for all of `where` takes three times as long.
+        file, where = _pruned(file.subset(of_bucket), where, on)
     rows = file.to_table(columns=there, filter=where)
     for name in set(wanted.names) - set(there):
         rows = rows.append_column(name, pa.nulls(rows.num_rows, wanted.field(name).type))

@@ -103,7 +103,7 @@ def test_of_a_parquet_file_come_the_wanted_rows_and_columns_and_a_later_column_i
     pq.write_table(written, tmp_path / "base.parquet")
     wanted = pa.schema([("bids", pa.list_(level)), ("added", pa.float64()), ("symbol", pa.string())])
     file, where = tmp_path / "base.parquet", pc.field("symbol") == "ETHUSDT"
-    read = reader._parquet(str(file), file.stat().st_size, LocalFileSystem(), wanted, where, ["symbol"])
+    read = reader._parquet(str(file), file.stat().st_size, LocalFileSystem(), wanted, where, ["symbol"], where)
     assert read.schema == wanted
     assert read.to_pylist() == [{"bids": [{"price": Decimal(2)}], "added": None, "symbol": "ETHUSDT"}]
 
@@ -141,8 +141,8 @@ def test_of_a_file_come_the_rows_for_which_the_condition_is_true_whatever_its_st
         file = Path(folder) / "base.parquet"
         file.write_bytes(sink.getvalue())
         number = pa.schema([PLACED.field("number")])
-        on = ("symbol", "status", "at")
-        read = reader._parquet(str(file), file.stat().st_size, LocalFileSystem(), number, where, on)
+        on, of_a = ("symbol", "status", "at"), pc.field("symbol") == "A"
+        read = reader._parquet(str(file), file.stat().st_size, LocalFileSystem(), number, where, on, of_a)
     assert read["number"].to_pylist() == wanted
 
 
