@@ -9,8 +9,8 @@ models) up to date, lays their frames into the raw archive, lets maintenance mer
 what is older than a week. Then some minutes come one by one, as the pipeline takes them in: of a day they are a sample.
 
 On the day `--told-at` it notes what `crypto du` foretells for the end. It ends with 1 where the lake is a tenth larger
-or smaller than that, where a minute of the last step costs more than 1.3 times one of the first, or where a partition
-has more files than it had.
+or smaller than that, where a minute of the last step costs more than 1.3 times the quickest before, or where a
+partition has more files than it had.
 """
 
 import os
@@ -282,7 +282,7 @@ def judged(steps: Sequence[Step], told_at: int) -> bool:
     for one in steps:
         typer.echo(f"{one.day:3} {one.bytes / 1e6:7.1f} {one.objects:8,} {one.seconds:12.1f}")
     noted = next(one for one in steps if one.day >= told_at)
-    first, last = steps[0], steps[-1]
+    last = steps[-1]
     foretold = noted.foretold(last.day - noted.day)
     typer.echo(f"{'':<32} MB on day {noted.day}, foretold for day {last.day}, and then")
     before = {folder.name: live(folder) for folder in noted.usage.folders}
@@ -291,8 +291,9 @@ def judged(steps: Sequence[Step], told_at: int) -> bool:
         typer.echo(f"{folder.name:<32} {' '.join(f'{size / 1e6:9.1f}' for size in sizes)}")
     off = sum(foretold.values()) / last.bytes - 1
     typer.echo(f"`crypto du` foretold {sum(foretold.values()) / 1e6:.1f} MB, {off:+.1%} of what it is")
-    ratio = last.seconds / first.seconds
-    typer.echo(f"A minute of the last step costs {ratio:.2f} times one of the first; load {os.getloadavg()[0]:.1f}")
+    ratio = last.seconds / min(one.seconds for one in steps[:-1])  # the first is of JVMs that have yet to get warm
+    load = os.getloadavg()[0]
+    typer.echo(f"A minute of the last step costs {ratio:.2f} times the quickest of those before; load {load:.1f}")
     then, after = noted.files(), last.files()
     more = {name: (then[name], count) for name, count in after.items() if count > BOUND * then.get(name, count)}
     for name, (was, count) in more.items():
@@ -316,6 +317,8 @@ def main(
 ) -> None:
     """Live through it, and print what was found."""
     bases = BASES[:symbols]
+    if days % step or days < 2 * step:
+        raise typer.BadParameter(f"{days} days are not two or more steps of {step}")
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     start = today - (days + 1) * DAY
     with tempfile.TemporaryDirectory() as place, ExitStack() as ends:
