@@ -13,6 +13,7 @@ or smaller than that, where a minute of the last step costs more than 1.3 times 
 partition has more files than it had.
 """
 
+import gc
 import os
 import statistics
 import sys
@@ -206,6 +207,7 @@ class Month:
             if not done.is_sound:
                 raise SystemExit(f"{module.TABLE.full_name}: {done}")
             taken[module.TABLE.full_name] = done.seconds
+            gc.collect()  # else the JVM keeps what Python has yet to let go of; a run of Dagster ends with its session
         return taken
 
     def minute(self, now: datetime) -> dict[str, float]:

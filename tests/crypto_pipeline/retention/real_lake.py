@@ -43,6 +43,7 @@ def spark_on(server: MinioServer) -> SparkSession:
     config = server.settings.model_copy(update={"spark_jars": jars.folder("spark")})
     wanted = dict(spark_properties(config)) | {
         "spark.master": "local[2]",
+        "spark.driver.memory": "1792m",  # driver and executor are one
         "spark.ui.enabled": "false",
         "spark.sql.shuffle.partitions": "2",
     }
