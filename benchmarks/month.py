@@ -34,7 +34,7 @@ import typer
 import zstandard
 from kafka import KafkaAdminClient, KafkaProducer
 
-from crypto_pipeline import refresh
+from crypto_pipeline import lakehouse, refresh
 from crypto_pipeline.catalog import derived, tables
 from crypto_pipeline.hudi_files import parsed
 from crypto_pipeline.ingest import ingest, sources
@@ -334,6 +334,7 @@ def main(
         os.environ["CRYPTO_HOME"] = place  # noqa: TID251 (settings know their folder from nowhere else)
         server.settings.state.mkdir(parents=True)
         refresh.recent = of_the_month
+        lakehouse._FILES_OF_COMMITS = 4  # a table of each minute has forty within the hour; here a step is a few
         lake = Lakehouse(spark_on(server), server.settings.bucket, 1)
         for table in tables().values():
             lake.create_database(table.layer)
