@@ -222,9 +222,10 @@ class Month:
         self.made(self._later, now)
 
     def maintained(self, now: datetime) -> None:
-        """As the hourly run of the job `maintenance` does it."""
+        """As the hourly run of the job `maintenance` does it. Twenty log files are merged, of a minute each; a step is one:
+        so here every one is."""
         for table in tables().values():
-            self._lake.compact(table, now, everywhere=True)
+            self._lake.compact(table, now, everywhere=True, log_bytes=1)
             self._lake.clean(table)
             sort_closed(table, self._settings, now)
 
