@@ -222,8 +222,9 @@ class Month:
         self.made(self._later, now)
 
     def maintained(self, now: datetime) -> None:
-        """As the hourly run of the job `maintenance` does it. Twenty log files are merged, of a minute each; a step is one:
-        so here every one is."""
+        """As the hourly run of the job `maintenance` does it: but that merges twenty log files, of a minute each, and here
+        one is of days, so each is merged.
+        """
         for table in tables().values():
             self._lake.compact(table, now, everywhere=True, log_bytes=1)
             self._lake.clean(table)
