@@ -222,8 +222,8 @@ class Month:
         self.made(self._later, now)
 
     def maintained(self, now: datetime) -> None:
-        """As the hourly run of the job `maintenance` does it, but that merges twenty log files of a minute each: here one
-        is of days, so each is merged.
+        """As the hourly run of the job `maintenance` does it, but that merges twenty log files of a minute each: one of
+        days is merged by itself here.
         """
         for table in tables().values():
             self._lake.compact(table, now, everywhere=True, log_bytes=1)
