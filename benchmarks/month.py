@@ -322,6 +322,8 @@ def main(
     bases = BASES[:symbols]
     if days % step or days < 2 * step:
         raise typer.BadParameter(f"{days} days are not two or more steps of {step}")
+    if told_at > days - step:
+        raise typer.BadParameter(f"after day {told_at} there is no step to foretell: {days - step} is the latest")
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     start = today - (days + 1) * DAY
     with tempfile.TemporaryDirectory() as place, ExitStack() as ends:

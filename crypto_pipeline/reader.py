@@ -206,7 +206,7 @@ def _parquet(
     file = ds.ParquetFileFormat(default_fragment_scan_options=at_once).make_fragment(path, store, file_size=size)
     there = [name for name in wanted.names if name in file.physical_schema.names]
     if where is not None:
-        # First by that one column alone: to ask all row groups of a file for all of `where` takes three times as long.
+        # First by that one column alone: to ask all row groups of a file for all of `where` takes twice as long.
         file, where = _pruned(file.subset(of_bucket), where, on)
     rows = file.to_table(columns=there, filter=where)
     for name in set(wanted.names) - set(there):
