@@ -91,7 +91,7 @@ def trace(settings: Settings, batch_id: str = "") -> Batch:
     wanted = next((known for known in order if known.startswith(batch_id)), None)
     if wanted is None:
         there = f"the latest are {', '.join(order[:3])}" if order else "there is none yet"
-        raise UnknownBatchError(f"No batch {batch_id!r} is known: {there}. The last hundred commits are looked at.")
+        raise UnknownBatchError(f"No batch {batch_id!r} is known: {there}. The last sixty commits are looked at.")
     place = order.index(wanted)
     since, earlier = set(order[: place + 1]), set(order[place + 1 :])
     with ThreadPoolExecutor(8) as pool:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from crypto_pipeline.lakehouse import BEGINNING, Changes, Lakehouse, hours_between, lies_by_time, of_hours
+from crypto_pipeline.lakehouse import BEGINNING, Changes, Commit, Lakehouse, hours_between, lies_by_time, of_hours
 from crypto_pipeline.silver import completeness_daily, completeness_hourly
 from crypto_pipeline.silver.rollup import counted
 from serving.tables import Served
@@ -29,12 +29,16 @@ class ChangeFeed:
 
 
 class _Part(NamedTuple):
-    """Rows from one source: at most `written`, where that is known, with the column that places them in time."""
+    """Rows from one source, by `commits` where these are known, with the column that places them in time."""
 
     rows: DataFrame
-    written: int | None
+    commits: tuple[Commit, ...] | None
     time: str | None
     source: Table
+
+    def are_few(self, lake: Lakehouse) -> bool:
+        """Whether there are surely no more than `MANY`."""
+        return self.commits is not None and lake.rows_written(self.source, self.commits) <= MANY
 
 
 def follow(lake: Lakehouse, table: Served, since: Mapping[str, str]) -> ChangeFeed:
@@ -47,7 +51,7 @@ def follow(lake: Lakehouse, table: Served, since: Mapping[str, str]) -> ChangeFe
     pieces = (
         piece
         for source in table.sources
-        if changes[source.full_name].written != 0
+        if changes[source.full_name].commits != ()
         for piece in _in_pieces(lake, _part(lake, table, source, changes[source.full_name]))
     )
     return ChangeFeed(pieces, followed)
@@ -59,14 +63,14 @@ def _part(lake: Lakehouse, table: Served, source: Table, change: Changes) -> _Pa
         start, name = _SPANS[table.shows]
         days = change.rows.select(F.date_trunc("day", str(source.time)).alias("day")).distinct().collect()
         minutes = lake.read(source, [_utc(row.day) + timedelta(hours=hour) for row in days for hour in range(24)])
-        return _Part(counted(minutes, start, name).select(table.column_names), change.written, name, source)
+        return _Part(counted(minutes, start, name).select(table.column_names), change.commits, name, source)
     rows = change.rows if table.full_name == table.shows else change.rows.filter("is_closed")
     time = source.time if source.time in table.key else None
-    return _Part(rows.select(table.column_names), change.written, time, source)
+    return _Part(rows.select(table.column_names), change.commits, time, source)
 
 
 def _in_pieces(lake: Lakehouse, part: _Part) -> Iterator[pa.Table]:
-    if not part.time or (part.written is not None and part.written <= MANY):
+    if not part.time or part.are_few(lake):
         yield from lake.arrow(part.rows)
         return
     day = F.date_trunc("day", part.time).alias("day")

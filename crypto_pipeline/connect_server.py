@@ -30,11 +30,17 @@ _MEMORY = {"6g": ("768m", "768m"), "8g": ("896m", "896m")}
 """Heap of the driver and of the executor by memory profile."""
 
 
-_JAVA = "-Duser.timezone=UTC -XX:+UseSerialGC -XX:MetaspaceSize=256m"
+_JAVA = (
+    "-Duser.timezone=UTC -XX:+UseSerialGC -XX:MetaspaceSize=256m "
+    "-Dorg.xml.sax.driver=com.sun.org.apache.xerces.internal.parsers.SAXParser"
+)
 """Hudi names its commits in the JVM's zone. On a heap this small the serial collector holds the least beside it.
 
 Up to MetaspaceSize classes grow without a full collection at each step: where it was not named, full collections took
 the driver five seconds of the first four minutes and the executor two.
+
+S3's client asks for a parser for each answer of the store. Where none is named, all jars are searched for one: of some
+thousand requests a minute that was the most.
 """
 
 

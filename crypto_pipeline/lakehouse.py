@@ -7,24 +7,30 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import pyarrow as pa
 from pyspark.errors import AnalysisException
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline.contract_versions import VERSION, is_newer, relaid, versions
 from shared.tables import BATCH_ID, BUCKETS, CONTRACTS, NOTE_PREFIX, Notes, Table, View
 
-_PINNED = "pinned_"
+_PINNED, _LOADED = "pinned_", "loaded_"
 _NO_COMMIT = re.compile(r"Commit \S+ not found in Commits")
 """How Hudi says that a table was never written."""
-_COMPACTION = "commit"
-"""How it names a compaction; a write is a `deltacommit`."""
+_WRITE, _COMPACTION = "deltacommit", "commit"
+"""How it names what wrote rows, and a compaction. What dropped partitions is a `replacecommit`."""
+_INSTANT = re.compile(rf"(\d+)_(\d+)\.({_WRITE}|{_COMPACTION}|replacecommit)")
+"""The name of a finished commit's file: when it was asked for, when it was done, and what it was."""
+_HUDIS_OWN = "".join(
+    f"_hoodie_{name} string, " for name in ("commit_time", "commit_seqno", "record_key", "partition_path", "file_name")
+)
+"""The columns that it puts before ours."""
 BEGINNING = "0"
 """The mark before a table's first commit."""
 
@@ -83,8 +89,8 @@ _IS_NOT_THERE = "need the existence of the base table"
 
 _FILES_OF_COMMITS = 40
 """Cleaning leaves the files that the latest so many commits need."""
-_COMMITS_KEPT, _COMMITS_AT_MOST = 100, 120
-"""The timeline stays long enough to follow a table for an hour and a half of minute batches."""
+_COMMITS_KEPT, _COMMITS_AT_MOST = 60, 70
+"""The timeline stays long enough to follow a table for an hour of minute batches; whoever opens it asks for each."""
 _STRATEGIES = "org.apache.hudi.table.action.compact.strategy"
 _AT_WORK = "HoodieLockException"
 """How it says that another session is merging these files now."""
@@ -115,13 +121,12 @@ def check_version(table: Table, version: str) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Commit:
-    """One finished write: when it was asked for, when it was done (the mark to follow by), and how many rows."""
+class Commit(NamedTuple):
+    """One finished commit: when it was asked for, when it was done (the mark to follow by), and what it was."""
 
     requested: str
     completed: str
-    rows: int
+    action: str
 
 
 @dataclass(frozen=True)
@@ -130,8 +135,8 @@ class Changes:
 
     rows: DataFrame
     until: str
-    written: int | None = None
-    """How many rows the commits wrote: there are no more of them. None where the timeline no longer says it."""
+    commits: tuple[Commit, ...] | None = None
+    """Those that wrote them. None where the timeline no longer says it."""
 
 
 @dataclass(frozen=True)
@@ -144,13 +149,47 @@ class Lakehouse:
     """Over how many files a partition is spread of the tables that leave it open."""
     batch_id: str = ""
     """The newest batch of messages that is in what is written, where that is known (`crypto_pipeline.batches`)."""
+    _loaded: dict[str, str] | None = None
+    """The views of the tables that were read, by full name, while each is to be looked for once."""
 
     def path(self, table: Table) -> str:
         return f"s3a://{self.bucket}/{table.folder}"
 
-    def _stored(self, table: Table, **options: str) -> DataFrame:
+    @contextmanager
+    def loaded(self) -> Iterator["Lakehouse"]:
+        """This lake, where each table stays as it was when it was first read, until the end of the block.
+
+        Hudi asks the bucket for a table's timeline and files with each relation that is made, and Connect makes one for
+        each use of a frame. A view keeps its own, with the files that it found. What is written meanwhile is not seen.
+        """
+        views: dict[str, str] = {}
+        try:
+            yield replace(self, _loaded=views)
+        finally:
+            for name in views.values():
+                self.spark.catalog.dropTempView(name)
+
+    def _stored(self, table: Table) -> DataFrame:
         """What lies in the bucket, with Hudi's own columns."""
-        return self.spark.read.format("hudi").options(**_MERGED_IN_MEMORY, **options).load(self.path(table))
+        if self._loaded is None:
+            return self._opened(table)
+        if table.full_name not in self._loaded:
+            name = f"{_LOADED}{uuid4().hex}"
+            self._opened(table).createOrReplaceTempView(name)
+            self._loaded[table.full_name] = name
+        return self.spark.table(self._loaded[table.full_name])
+
+    def _opened(self, table: Table, **options: str) -> DataFrame:
+        """A relation of its own. Without the schema Hudi would look for it, in the timeline and in a file."""
+        schema = _HUDIS_OWN + _columns(table)
+        return self._hudi(**options).schema(schema).load(self.path(table))
+
+    def _as_it_lies(self, table: Table) -> DataFrame:
+        """The table with the columns that it has, and their types there."""
+        return self._hudi().load(self.path(table))
+
+    def _hudi(self, **options: str) -> DataFrameReader:
+        return self.spark.read.format("hudi").options(**_MERGED_IN_MEMORY, **options)
 
     def create_database(self, layer: str) -> None:
         """Make the layer known."""
@@ -210,7 +249,7 @@ class Lakehouse:
 
     def _add_new_columns(self, table: Table) -> None:
         """Give a table that was made before the columns that its contract got since; they are null in its rows."""
-        there = set(self._stored(table).columns)
+        there = set(self._as_it_lies(table).columns)
         new = [column for column in table.columns if column.name not in there]
         if new:
             for name, value in _GUARDS.items():  # the command takes no options; it asks the session
@@ -223,7 +262,8 @@ class Lakehouse:
 
         What was added is null, but for the parts of a time by which rows lie.
         """
-        there = set(self._stored(table).columns)
+        lying = self._as_it_lies(table)
+        there = set(lying.columns)
 
         def column(one: Any) -> Column:
             if one.name in there:
@@ -233,7 +273,7 @@ class Lakehouse:
                 return F.date_format(table.time, _JAVA_FORMATS[one.name]).alias(one.name)
             return F.lit(None).cast(one.type).alias(one.name)
 
-        return self._stored(table).select(*map(column, table.columns))
+        return lying.select(*map(column, table.columns))
 
     def forget(self, table: Table) -> None:
         """The session's server no longer knows the table; its files stay."""
@@ -250,13 +290,28 @@ class Lakehouse:
 
     def no_rows(self, table: Table) -> DataFrame:
         """A frame like the table's, empty: what the optimizer sees to be so, it leaves out of every plan."""
-        return self.spark.createDataFrame([], ", ".join(f"`{c.name}` {c.type}" for c in table.columns))
+        return self.spark.createDataFrame([], _columns(table))
 
     def commits(self, table: Table) -> list[Commit]:
-        """The finished commits that the table's timeline still has, the latest first by completion."""
-        found = self.spark.sql(f"CALL show_commits(table => '{table.full_name}', limit => 1000)").collect()
-        commits = [Commit(row.commit_time, row.state_transition_time, row.total_records_written or 0) for row in found]
+        """The finished commits that the table's timeline still has, the latest first by completion.
+
+        Their files' names say it all. Hudi's own procedure reads each of them, which is 100 requests for 100 commits.
+        """
+        timeline = self.spark.read.format("binaryFile").load(f"{self.path(table)}/.hoodie/timeline")
+        names = (path.rpartition("/")[2] for path in timeline.inputFiles())
+        commits = [Commit(*found.groups()) for name in names if (found := _INSTANT.fullmatch(name))]
         return sorted(commits, key=lambda commit: commit.completed, reverse=True)
+
+    def rows_written(self, table: Table, commits: Iterable[Commit]) -> int:
+        """How many rows commits wrote; of a row that several wrote, each is counted."""
+        return sum(
+            row.total_records_written or 0
+            for commit in commits
+            if commit.action == _WRITE
+            for row in self.spark.sql(
+                f"CALL show_commit_write_stats(table => '{table.full_name}', instant_time => '{commit.requested}')"
+            ).collect()
+        )
 
     def note(self, table: Table, name: str) -> str | None:
         """The value that the latest commit carrying this note gave it; none where the table was never written.
@@ -278,10 +333,13 @@ class Lakehouse:
         is_ours = True
         commits = self.commits(table)
         for commit in commits:
+            if commit.action == _COMPACTION:
+                continue
             notes = self._notes(table, commit.requested)
             if notes and name in notes.values:
                 return notes
-            is_ours = is_ours and (notes is None or BUCKETS in notes.values or not commit.rows)
+            is_noted = notes is not None and BUCKETS in notes.values
+            is_ours = is_ours and (is_noted or not self.rows_written(table, [commit]))
         if is_ours:
             return None
         raise LostPlaceError(
@@ -291,15 +349,13 @@ class Lakehouse:
         )
 
     def _notes(self, table: Table, commit: str = "") -> Notes | None:
-        """The notes of a commit, or of the latest; none where there is no commit, or where that is a compaction."""
+        """The notes of a commit, or of the latest; none where there is none."""
         instant = f", instant_time => '{commit}'" if commit else ""
         try:
             rows = self.spark.sql(f"CALL show_commit_extra_metadata(table => '{table.full_name}'{instant})").collect()
         except Exception as error:
             if commit or not _NO_COMMIT.search(str(error)):
                 raise
-            return None
-        if commit and any(row.action == _COMPACTION for row in rows):
             return None
         named = {row.metadata_key: row.metadata_value for row in rows}
         values = {key[len(NOTE_PREFIX) :]: str(named[key]) for key in named if key.startswith(NOTE_PREFIX)}
@@ -313,10 +369,11 @@ class Lakehouse:
         """
         commits = self.commits(table)
         if not commits:
-            return Changes(self.no_rows(table), since, 0)
+            return Changes(self.no_rows(table), since, ())
         until, earliest = commits[0].completed, commits[-1].completed
-        if until <= since:
-            return Changes(self.no_rows(table), until, 0)
+        writes = tuple(commit for commit in commits if commit.completed > since and commit.action == _WRITE)
+        if since >= earliest and not writes:
+            return Changes(self.no_rows(table), until, ())
         if since < earliest:
             every = self._stored(table)
             late = every if since == BEGINNING else every.filter(F.col("_hoodie_commit_time") >= _day_before(since))
@@ -326,8 +383,7 @@ class Lakehouse:
             "hoodie.datasource.read.begin.instanttime": since,
             "hoodie.datasource.read.end.instanttime": until,
         }
-        written = sum(commit.rows for commit in commits if commit.completed > since)
-        return Changes(self._stored(table, **span).select(table.column_names), until, written)
+        return Changes(self._opened(table, **span).select(table.column_names), until, writes)
 
     def arrow(self, rows: DataFrame) -> Iterator[pa.Table]:
         """The rows piece by piece, as the server sends them: some megabytes each, none of which is kept."""
@@ -561,6 +617,11 @@ def _what_is_over(table: Table, now: datetime) -> str:
         for time in (now, following)
     }
     return f"^(?!({'|'.join(sorted(to_come))})$)"
+
+
+def _columns(table: Table) -> str:
+    """The contract's columns, as Spark takes a schema."""
+    return ", ".join(f"`{column.name}` {column.type}" for column in table.columns)
 
 
 def _pairs(options: Mapping[str, str]) -> str:

@@ -56,6 +56,11 @@ def refresh(lake: Lakehouse, module: ModuleType, now: datetime, *, from_scratch:
     sources were followed go into the same commit, so that a run that dies is repeated, and one that is repeated changes
     nothing. `from_scratch` follows the sources from their beginning.
     """
+    with lake.loaded() as as_it_is:
+        return _refreshed(as_it_is, module, now, from_scratch=from_scratch)
+
+
+def _refreshed(lake: Lakehouse, module: ModuleType, now: datetime, *, from_scratch: bool) -> Refreshed:
     began = time.monotonic()
     table: Table = module.TABLE
     note = None if from_scratch else lake.note(table, MARKS)
@@ -84,6 +89,11 @@ def rebuild(lake: Lakehouse, module: ModuleType, hours: Sequence[datetime], now:
     It follows nothing: its commit bears the marks that stood before anything was read. So what another run followed and
     wrote meanwhile is followed once more by the next, also where a row made of older sources has just replaced its own.
     """
+    with lake.loaded() as as_it_is:
+        return _rebuilt(as_it_is, module, hours, now)
+
+
+def _rebuilt(lake: Lakehouse, module: ModuleType, hours: Sequence[datetime], now: datetime) -> Refreshed:
     began = time.monotonic()
     table: Table = module.TABLE
     note = lake.note(table, MARKS)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, Row
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from crypto_pipeline.lakehouse import BEGINNING, Changes, Lakehouse, of_hours
+from crypto_pipeline.lakehouse import BEGINNING, Changes, Commit, Lakehouse, of_hours
 from shared.tables import Table
 
 Stored = dict[tuple[Any, ...], tuple[str, Row]]
@@ -73,7 +73,12 @@ class MemoryLake(Lakehouse):
         there = self.stored.get(table.full_name, {})
         new = [row for mark, row in there.values() if mark > since]
         until = max((mark for mark, _ in there.values()), default=BEGINNING)
-        return Changes(self._frame(table, new), until, len(new))
+        commits = sorted({mark for mark, _ in there.values() if mark > since}, reverse=True)
+        return Changes(self._frame(table, new), until, tuple(Commit(mark, mark, "deltacommit") for mark in commits))
+
+    def rows_written(self, table: Table, commits: Iterable[Commit]) -> int:
+        done = {commit.completed for commit in commits}
+        return sum(mark in done for mark, _ in self.stored.get(table.full_name, {}).values())
 
     def arrow(self, rows: DataFrame) -> Iterator[pa.Table]:
         batches = rows._collect_as_arrow()

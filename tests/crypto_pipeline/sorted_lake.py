@@ -55,6 +55,14 @@ def without_spark(server: MinioServer) -> list[str]:
     return sorted(str(tuple(row.values())) for row in found.to_pylist())
 
 
+def are_hudis(lake: Lakehouse) -> bool:
+    """Whether the commits that we find are those that Hudi's own procedure tells of."""
+    told = lake.spark.sql(f"CALL show_commits(table => '{TABLE.full_name}', limit => 1000)").collect()
+    return sorted(lake.commits(TABLE)) == sorted(
+        (row.commit_time, row.state_transition_time, row.action) for row in told
+    )
+
+
 def files(server: MinioServer, month: str) -> list[str]:
     """The kinds of files that lie in a month."""
     names = [name for name in server.keys(f"{TABLE.folder}/month={month}/") if ".log." in name or ".parquet" in name]
@@ -67,6 +75,10 @@ def footer_keys(server: MinioServer) -> list[str]:
     store = object_store(server.settings)
     footers = [pq.read_metadata(f"{bucket}/{name}", filesystem=store).metadata or {} for name in names]
     return sorted({key.decode() for footer in footers for key in footer})
+
+
+def loaded_views(lake: Lakehouse) -> list[str]:
+    return [one.name for one in lake.spark.catalog.listTables() if one.name.startswith("loaded_")]
 
 
 def kept(lake: Lakehouse, hours: int) -> None:
@@ -86,9 +98,11 @@ def main(server: MinioServer) -> dict[str, Any]:
         lake.create_database(layer)
     lake.create(TABLE)
     lake.create(expired.TABLE)
-    seen: dict[str, Any] = {"of_no_time": lake.compact(expired.TABLE, NOW, everywhere=True)}
+    seen: dict[str, Any] = {"never_written": lake.commits(TABLE)}
+    seen["of_no_time"] = lake.compact(expired.TABLE, NOW, everywhere=True)
     candles(lake, OLD, MINUTES)
     candles(lake, OLD + timedelta(minutes=5), 3, "2.5")
+    seen["rows_written"] = lake.rows_written(TABLE, lake.commits(TABLE))
     seen["at_first"] = [files(server, "2026-09"), files(server, "2026-10")]
     seen["too_early"] = sorting.sort_closed(TABLE, server.settings, NOW)
     kept(lake, 0)
@@ -103,10 +117,15 @@ def main(server: MinioServer) -> dict[str, Any]:
     seen["sorted"] = [files(server, "2026-09"), files(server, "2026-10"), files(server, "2026-11")]
     seen["same_to_spark"] = by_spark(lake) == before
     seen["same_without"] = without_spark(server) == read
-    seen["nothing_to_follow"] = lake.changes(TABLE, mark).written
+    seen["nothing_to_follow"] = lake.changes(TABLE, mark).commits
 
     # late rows come into a sorted month
-    candles(lake, OLD + timedelta(minutes=7), 1, "9.5", ("BTCUSDT",))
+    with lake.loaded() as as_it_is:
+        as_it_is.read(TABLE).count()
+        candles(lake, OLD + timedelta(minutes=7), 1, "9.5", ("BTCUSDT",))
+        seen["as_it_was"] = by_spark(as_it_is) == before
+        seen["views"] = [len(loaded_views(lake))]
+    seen["views"].append(len(loaded_views(lake)))
     changed = lake.changes(TABLE, mark)
     seen["followed"] = [(row.symbol, str(row.close)[:3]) for row in changed.rows.collect()]
     seen["late"] = files(server, "2026-09")
@@ -125,6 +144,10 @@ def main(server: MinioServer) -> dict[str, Any]:
     seen["same_again"] = [row for row in by_spark(lake) if "2026, 11" not in row] == [
         row for row in after if "2026, 11" not in row
     ]
+    seen["are_hudis"] = [are_hudis(lake)]
+    lake.drop(TABLE, ["month=2026-09"])
+    seen["are_hudis"].append(are_hudis(lake))
+    seen["actions"] = sorted({commit.action for commit in lake.commits(TABLE)})
     return seen
 
 

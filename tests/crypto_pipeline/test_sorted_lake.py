@@ -40,6 +40,21 @@ def test_a_base_file_bears_no_filter_of_its_keys_which_no_index_of_ours_reads(se
     assert "parquet.avro.schema" in seen["footer_keys"], "they are Hudi's own"
 
 
+def test_the_commits_are_those_that_hudi_tells_of(seen: dict[str, Any]) -> None:
+    assert seen["never_written"] == []
+    assert seen["are_hudis"] == [True, True]
+    assert seen["actions"] == ["commit", "deltacommit", "replacecommit"]
+
+
+def test_rows_are_counted_by_each_commit_that_wrote_them(seen: dict[str, Any]) -> None:
+    assert seen["rows_written"] == 3 * 200 + 3 * 3
+
+
+def test_a_table_stays_as_it_was_first_read_and_its_view_goes(seen: dict[str, Any]) -> None:
+    assert seen["as_it_was"]
+    assert seen["views"] == [1, 0]
+
+
 def test_months_that_are_over_are_sorted_and_the_current_one_is_not(seen: dict[str, Any]) -> None:
     assert seen["done"] == "Done(sorted=2, removed=0)"
     assert seen["sorted"][:2] == [["base", "sorted"]] * 2
@@ -49,7 +64,7 @@ def test_months_that_are_over_are_sorted_and_the_current_one_is_not(seen: dict[s
 def test_the_rows_are_the_same_by_spark_and_without_it_and_nobody_who_follows_is_told(seen: dict[str, Any]) -> None:
     assert seen["same_to_spark"]
     assert seen["same_without"]
-    assert seen["nothing_to_follow"] == 0
+    assert seen["nothing_to_follow"] == []
 
 
 def test_a_late_row_in_a_sorted_month_replaces_its_own_and_is_followed(seen: dict[str, Any]) -> None:
