@@ -59,7 +59,7 @@ def are_hudis(lake: Lakehouse) -> bool:
     """Whether the commits that we find are those that Hudi's own procedure tells of."""
     told = lake.spark.sql(f"CALL show_commits(table => '{TABLE.full_name}', limit => 1000)").collect()
     return sorted(lake.commits(TABLE)) == sorted(
-        (row.commit_time, row.state_transition_time, row.action) for row in told
+        (one.commit_time, one.state_transition_time, one.action) for one in told
     )
 
 
