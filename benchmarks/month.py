@@ -68,19 +68,18 @@ DECIMALS_OF_TICKERS = [one.name for one in msgspec.structs.fields(Ticker) if one
 class Market:
     """What the exchange sends, minute after minute: trades whose ids have no hole, and klines that follow from them."""
 
-    def __init__(self, bases: Sequence[str], start: datetime, days: int) -> None:
-        self._start = start
+    def __init__(self, bases: Sequence[str], start: datetime, days: int, trades: int = TRADES) -> None:
+        self._start, self._trades = start, trades
         steps = np.random.default_rng(1).normal(0, 40, (len(bases), (days * 1440 + 1440) * TRADES)).round()
         self._cents = dict(zip(bases, 6_000_000 + np.cumsum(steps, axis=1).astype(np.int64), strict=True))
 
     def minute(self, base: str, number: int) -> Iterator[AnyEvent]:
-        """The events of a symbol in the minute of this number, in the order in which they came."""
+        """The events of a symbol in the minute of this number, in the order in which they came; its kline is last."""
         start = int((self._start + number * MINUTE).timestamp()) * SECOND
-        prices = [
-            Decimal(int(cents)).scaleb(-2) for cents in self._cents[base][number * TRADES : (number + 1) * TRADES]
-        ]
-        sizes = [Decimal(1 + (number * 7 + place * 13) % 90_000).scaleb(-5) for place in range(TRADES)]
-        ids = range(number * TRADES + 1, (number + 1) * TRADES + 1)
+        walk = self._cents[base][number * TRADES : (number + 1) * TRADES]
+        prices = [Decimal(int(walk[place % TRADES])).scaleb(-2) for place in range(self._trades)]
+        sizes = [Decimal(1 + (number * 7 + place * 13) % 90_000).scaleb(-5) for place in range(self._trades)]
+        ids = range(number * self._trades + 1, (number + 1) * self._trades + 1)
 
         def common(at: int) -> dict[str, Any]:
             pair = {"symbol": f"{base}USDT", "base_asset": base, "quote_asset": "USDT"}
@@ -88,7 +87,7 @@ class Market:
             return {"exchange": "binance", "source": "websocket", "connection_id": "month", **pair, **seen}
 
         for place, (price, size, number_of) in enumerate(zip(prices, sizes, ids, strict=True)):
-            at = start + (5 + 20 * place) * SECOND
+            at = start + 60 * SECOND * (4 * place + 1) // (4 * self._trades)
             value = exact_product(price, size)
             is_maker = (number + place) % 2 == 0
             yield Trade(
@@ -107,12 +106,13 @@ class Market:
             values |= {"open_time": at - 86_400 * SECOND, "close_time": at}
             values |= {"first_trade_id": 1, "last_trade_id": ids[-1], "trade_count": ids[-1]}
             yield Ticker(**common(at), event_time=at, **values)
-        taken = [place for place in range(TRADES) if (number + place) % 2]
+        taken = [place for place in range(self._trades) if (number + place) % 2]
         quoted = [exact_product(price, size) for price, size in zip(prices, sizes, strict=True)]
         yield Kline(
             **common(start + 60 * SECOND), event_time=start + 60 * SECOND, interval="1m", is_closed=True,
             open_time=start, close_time=start + 60 * SECOND - 1000, open=prices[0], high=max(prices), low=min(prices),
-            close=prices[-1], volume=sum(sizes, Decimal()), quote_volume=sum(quoted, Decimal()), trade_count=TRADES,
+            close=prices[-1], volume=sum(sizes, Decimal()), quote_volume=sum(quoted, Decimal()),
+            trade_count=self._trades,
             taker_buy_volume=sum((sizes[place] for place in taken), Decimal()),
             taker_buy_quote_volume=sum((quoted[place] for place in taken), Decimal()),
             first_trade_id=ids[0], last_trade_id=ids[-1],
@@ -198,6 +198,14 @@ class Month:
         for (symbol, place), lines in archived.items():
             name = f"raw/exchange=binance/symbol={symbol}/{place}/{first}-{count}.jsonl.zst"
             put(self._server, name, zstandard.compress(b"\n".join(lines)))
+
+    def klines_came(self, bases: Sequence[str], first: int, count: int) -> None:
+        """So many minutes' klines alone are in Kafka, as an import of history has them."""
+        for number in range(first, first + count):
+            for base in bases:
+                *_, kline = self._market.minute(base, number)
+                self._producer.send(TOPIC, encode(kline), key=kline.symbol.encode())
+        self._producer.flush()
 
     def taken_in(self) -> None:
         ingest(self._lake, sources(), self._broker, TOPIC)

@@ -13,6 +13,7 @@ It also says how long after the end of a minute, by the machine's clock, its can
 import argparse
 import statistics
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,9 +42,9 @@ def finished() -> list[dict[str, Any]]:
     return [run for run in reversed(runs) if run["endTime"]]
 
 
-def jobs() -> list[dict[str, Any]]:
-    """Spark's jobs that its UI still keeps."""
-    place = f"http://{settings().host('spark-connect')}:{settings().spark_ui_port}/api/v1/applications"
+def jobs(port: int) -> list[dict[str, Any]]:
+    """Spark's jobs that its UI on this port still keeps."""
+    place = f"http://{settings().host('spark-connect')}:{port}/api/v1/applications"
     [application] = httpx.get(place, timeout=30).json()
     found: list[dict[str, Any]] = httpx.get(f"{place}/{application['id']}/jobs", timeout=30).json()
     return found
@@ -51,14 +52,18 @@ def jobs() -> list[dict[str, Any]]:
 
 def spark_seconds(run_id: str, of: list[dict[str, Any]]) -> float:
     """How long at least one job of the run was at work: its jobs are tagged `asset:run` (`crypto_pipeline.spark`)."""
-    mine = [one for one in of if any(tag.endswith(f":{run_id[:8]}") for tag in one.get("jobTags", []))]
+    return covered([one for one in of if any(tag.endswith(f":{run_id[:8]}") for tag in one.get("jobTags", []))])
+
+
+def covered(jobs: Iterable[dict[str, Any]]) -> float:
+    """The seconds in which at least one of these jobs was at work."""
     spans = sorted(
-        (moment(one["submissionTime"]), moment(one["completionTime"])) for one in mine if "completionTime" in one
+        (moment(one["submissionTime"]), moment(one["completionTime"])) for one in jobs if "completionTime" in one
     )
-    total, covered = 0.0, 0.0
+    total, until = 0.0, 0.0
     for start, end in spans:
-        total += max(0.0, end - max(start, covered))
-        covered = max(covered, end)
+        total += max(0.0, end - max(start, until))
+        until = max(until, end)
     return total
 
 
@@ -120,7 +125,7 @@ def main() -> None:
             spans = {step["stepKey"]: (step["startTime"] or 0, step["endTime"] or 0) for step in run["stepStats"]}
             minutes += [spans[MINUTES]] if MINUTES in spans else []
             seconds.append(run["endTime"] - run["startTime"])
-            spark.append(spark_seconds(run["runId"], jobs()))
+            spark.append(spark_seconds(run["runId"], jobs(settings().spark_ui_port)))
             print(
                 f"{len(seconds)}: {run['status'].lower()} {seconds[-1]:.0f} s, Spark {spark[-1]:.1f} s;",
                 ", ".join(f"{name.replace('__', '.')} {end - start:.1f}" for name, (start, end) in spans.items()) + ";",

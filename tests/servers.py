@@ -43,8 +43,11 @@ def free_ports(count: int) -> list[int]:
 class Server:
     """A process that can be stopped in all the ways in which servers stop."""
 
-    def __init__(self, folder: Path, command: Callable[[], Command], probe: Callable[[], None]) -> None:
+    def __init__(
+        self, folder: Path, command: Callable[[], Command], probe: Callable[[], None], seconds: float = 60
+    ) -> None:
         self._folder = folder
+        self._seconds = seconds
         self._command = command
         self._probe = probe
         self._process: subprocess.Popen[bytes] | None = None
@@ -61,7 +64,7 @@ class Server:
         self._process = subprocess.Popen(
             command.argv, env=child_environment(**command.env), stdout=self._log, stderr=subprocess.STDOUT
         )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + self._seconds
         while not self._answers():
             assert self._process.poll() is None, f"it ended: {(folder / 'log').read_text()[-2000:]}"
             assert time.monotonic() < deadline, "it does not answer"

@@ -1,0 +1,153 @@
+"""What a minute costs the warm Spark server, from Kafka to signals, with nothing beside it.
+
+    python -m benchmarks.minute               # 20 symbols after two days of candles
+    python -m benchmarks.minute --days 30     # after a month of them
+
+It starts a Kafka, a MinIO, and Spark's master, worker and Connect server with their deployment's memory. The history
+comes as closed klines, as an import brings it. Then each table that a minute writes gets as many commits as its
+timeline keeps, and minutes come one by one, in order, as the pipeline takes them in.
+
+"Spark" is the time in which at least one of its jobs was at work, as its UI has it; the rest is planning, what Hudi
+does in the driver, and the object store. The medians are of the second half of the minutes: the first warm the JVMs.
+"""
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pyspark.sql import SparkSession
+
+from benchmarks.month import BASES, DAY, MINUTE, Market, Month, say, told
+from benchmarks.pipeline import covered, cpu_seconds, jobs, moment
+from crypto_pipeline.catalog import derived
+from crypto_pipeline.ingest import sources
+from crypto_pipeline.lakehouse import Lakehouse
+from deployment import jars, probes, spark
+from deployment.command import Command
+from shared.settings import Settings
+from shared.tables import BUCKETS
+from tests.servers import KafkaServer, MinioServer, Server, free_ports
+
+MORE = ("ADA", "DOGE", "TRX", "LINK", "AVAX", "XLM", "LTC", "DOT", "UNI", "ATOM", "ETC", "FIL", "APT", "NEAR", "ARB")
+STEP = 57_600
+"""Klines that come at once: two days of twenty symbols."""
+PORTS = ("spark_master", "spark_master_ui", "spark_worker_ui", "spark_ui", "spark_connect")
+START_SECONDS = 300
+"""The Connect server makes every table before it listens."""
+
+
+def settings_of(kafka: KafkaServer, minio: MinioServer) -> dict[str, str]:
+    """The environment of Spark's processes."""
+    ports = dict(zip((f"{name}_port" for name in PORTS), free_ports(len(PORTS)), strict=True))
+    mine = {
+        **{name: str(port) for name, port in ports.items()},
+        "kafka_port": str(kafka.settings.kafka_port),
+        "minio_port": str(minio.settings.minio_port),
+        "s3_access_key": minio.settings.s3_access_key,
+        "s3_secret_key": minio.settings.s3_secret_key.get_secret_value(),
+        "s3_bucket": minio.settings.bucket,
+        "memory_profile": "8g",
+    }
+    return {name.upper(): value for name, value in mine.items()}
+
+
+@contextmanager
+def connected(place: Path, environment: dict[str, str]) -> Iterator[tuple[Lakehouse, Settings]]:
+    """A lake through Spark as it is deployed, and its settings."""
+    config = Settings.model_validate({name.lower(): value for name, value in environment.items()})
+    mine = {**environment, "CRYPTO_HOME": str(place)}
+
+    def server(command: Callable[[Settings], Command], probe: Callable[[Settings], None]) -> Server:
+        made = command(config)
+        whole = Command(made.argv, {**made.env, **mine}, made.folder)
+        return Server(place / command.__name__, lambda: whole, partial(probe, config), START_SECONDS)
+
+    with ExitStack() as ends:
+        for command, probe in (
+            (spark.master, probes.spark_master),
+            (spark.worker, probes.spark_worker),
+            (spark.connect, probes.spark_connect),
+        ):
+            one = server(command, probe)
+            ends.callback(one.stop)
+            one.start()
+        session = SparkSession.builder.remote(config.spark_connect_url).getOrCreate()
+        yield Lakehouse(session, config.bucket, 1), config
+        session.client.close()  # type: ignore[attr-defined]
+
+
+def lengthened(lake: Lakehouse, commits: int) -> None:
+    """Every table that a minute writes has so many commits more, which bring no rows."""
+
+    def lengthen(module: object) -> None:
+        table = module.TABLE  # type: ignore[attr-defined]
+        notes = lake.notes(table, BUCKETS)
+        for _ in range(commits if notes else 0):
+            lake.write(table, lake.no_rows(table), notes.values if notes else {}, is_unique=True)
+
+    each_minute = [module for module in derived("silver", "gold") if not hasattr(module, "JOB")]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lengthen, [*sources(), *each_minute]))
+
+
+def main(
+    symbols: Annotated[int, typer.Option(max=len(BASES) + len(MORE))] = 20,
+    days: Annotated[int, typer.Option(help="Of candles that are there before.")] = 2,
+    minutes: Annotated[int, typer.Option(help="That come one by one.", min=2)] = 10,
+    trades: Annotated[int, typer.Option(help="Of a minute of a symbol.")] = 60,
+    commits: Annotated[int, typer.Option(help="That the timelines get before.")] = 60,
+) -> None:
+    """Time it, and print a line a minute."""
+    bases = [*BASES, *MORE][:symbols]
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    start = now - days * DAY - minutes * MINUTE
+    with tempfile.TemporaryDirectory() as name, ExitStack() as ends:
+        place = Path(name)
+        kafka, minio = KafkaServer(place / "kafka"), MinioServer(place / "minio")
+        for one in (kafka, minio):
+            one.start()
+            ends.callback(one.stop)
+        os.environ["CRYPTO_HOME"] = name  # noqa: TID251 (settings know their folder from nowhere else)
+        environment = {**settings_of(kafka, minio), "SPARK_JARS": str(jars.folder("spark"))}
+        lake, config = ends.enter_context(connected(place, environment))
+        say("Spark is there")
+        rules = config.retention_file
+        month = Month(lake, minio, rules, kafka.settings.broker, Market(bases, start, days, trades))
+        reached = 0
+        while reached < days * 1440:
+            count = min(STEP // symbols, days * 1440 - reached)
+            month.klines_came(bases, reached, count)
+            reached += count
+            seconds = month.minute(start + reached * MINUTE)
+            say(f"{reached / 1440:.1f} days: {sum(seconds.values()):.0f} s")
+        lengthened(lake, commits)
+        say("the timelines are as long as an hour's")
+        walls, works = [], []
+        for number in range(reached, reached + minutes):
+            month.came(bases, number, 1, start)
+            began, used = time.time(), cpu_seconds()
+            seconds = month.minute(start + (number + 1) * MINUTE + timedelta(seconds=5))
+            walls.append(sum(seconds.values()))
+            mine = [one for one in jobs(config.spark_ui_port) if moment(one["submissionTime"]) >= began]
+            works.append(covered(mine))
+            cpu = ", ".join(f"{one} {after - used[one]:.1f} s" for one, after in cpu_seconds().items())
+            say(f"{walls[-1]:.1f} s, Spark {works[-1]:.1f} s, CPU of {cpu}: {told(seconds)}")
+    half = minutes // 2
+    typer.echo(
+        f"{symbols} symbols after {days} days: a minute {statistics.median(walls[half:]):.1f} s, "
+        f"of which Spark was at work for {statistics.median(works[half:]):.1f} s; "
+        f"load {os.getloadavg()[0]:.1f}"
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)
