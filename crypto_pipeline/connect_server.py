@@ -39,7 +39,7 @@ _JAVA = (
 Up to MetaspaceSize classes grow without a full collection at each step: where it was not named, full collections took
 the driver five seconds of the first four minutes and the executor two.
 
-S3's client asks for a parser for each answer of the store. Where none is named, all jars are searched for one, each time.
+S3's client asks for a parser for each answer of the store. Where none is named, all jars are searched for one.
 """
 
 
