@@ -1,10 +1,11 @@
 """What the dashboard costs and how quickly it answers.
 
-    python -m benchmarks.dashboard candles | pages | closes | browser  [--url http://127.0.0.1:8050]
+    python -m benchmarks.dashboard candles | pages | closes | browser | day  [--url http://127.0.0.1:8050]
 
 It asks a running dashboard: that of a deployment, or of `python -m tests.dashboard.serve`. `candles` asks for 500 bars
 a hundred times a second; `pages` opens 200 sockets, each of which shows a symbol; `closes` watches minutes end;
-`browser` opens the page in the system's chromium until its candles are there.
+`browser` opens the page in the system's chromium until its candles are there; `day` has it open for a day, on a clock
+that runs as fast as the page can.
 """
 
 import asyncio
@@ -155,6 +156,83 @@ def browser(url: Url = HERE, times: int = 10) -> None:
             page.context.close()
         program.close()
     print(f"{times} first charts: {percentiles(taken)}")
+
+
+_BEFORE_THE_PAGE = """
+    window.inFlight = 0;
+    window.told = {};
+    const ask = window.fetch;
+    window.fetch = (...wish) => {
+      window.inFlight += 1;
+      return ask(...wish).finally(() => { window.inFlight -= 1; });
+    };
+    window.WebSocket = class extends WebSocket {
+      constructor(...where) {
+        super(...where);
+        window.lastSocket = this;
+        this.addEventListener("message", ({ data }) => {
+          for (const message of JSON.parse(data)) window.told[message.type] = message;
+        });
+      }
+    };
+"""
+_A_MINUTE = """(minute) => {
+    const { price, depth, watch, state } = window.told;
+    const hear = (window.hear ??= window.lastSocket.onmessage);
+    window.lastSocket.onmessage = null;  // from now on the page hears what is made here alone
+    const first = (window.first ??= price.bars.at(-1).at);
+    const number = window.number ??= Number(price.price);
+    for (let second = 0; second < 60; second++) {
+      const now = number * (1 + Math.sin((minute * 60 + second) / 97) / 500);
+      const bars = [1, 0].map((back) => ({
+        ...price.bars.at(-1), at: first + 60 * (minute - back), close: String(now), high: String(now * 1.001),
+        low: String(now * 0.999), trade_count: second,
+      }));
+      const trades = depth.trades.map(([id, at, paid, ...rest], place) => (
+        [id + minute * 60 + second, (first + 60 * minute + second) * 1000 - place, String(now), ...rest]));
+      const prices = Object.fromEntries(Object.entries(watch.prices).map(
+        ([name, [, change]]) => [name, [String(now + second), change]]));
+      hear({ data: JSON.stringify(
+        [{ ...price, price: String(now), bars }, { ...depth, trades }, { ...watch, prices }, state]) });
+    }
+}"""
+"""A second in a message, as the server's newest had it; the price goes up and down."""
+
+
+_CANDLES = "document.querySelector('.chart').candles.length"
+
+
+@app.command()
+def day(url: Url = HERE, hours: int = 24) -> None:
+    """What the market page holds while it is open for HOURS, and whether that grows."""
+    with sync_playwright() as playwright:
+        program = playwright.chromium.launch(executable_path=chromium.program(), args=["--no-sandbox"])
+        page = program.new_context(viewport={"width": 1440, "height": 900}).new_page()
+        faults: list[str] = []
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.add_init_script(_BEFORE_THE_PAGE)
+        page.clock.install()
+        page.goto(f"{url}/?symbol={symbols(url)[0]}&indicators=sma_20,rsi_14")
+        while not page.evaluate("['price', 'depth', 'watch', 'state'].every((kind) => window.told[kind])"):
+            page.wait_for_timeout(100)
+        browser = page.context.new_cdp_session(page)
+        browser.send("Performance.enable")
+        for minute in range(1, hours * 60 + 1):
+            page.evaluate(_A_MINUTE, minute)
+            page.clock.run_for(60_000)
+            while page.evaluate("window.inFlight"):
+                page.wait_for_timeout(5)
+            if minute == 60 or minute % 240 == 0:
+                browser.send("HeapProfiler.collectGarbage")
+                held = {one["name"]: one["value"] for one in browser.send("Performance.getMetrics")["metrics"]}
+                print(
+                    f"after {minute // 60} h: {held['JSHeapUsedSize'] / 1e6:.1f} MB, {held['Nodes']:,.0f} nodes, "
+                    f"{held['JSEventListeners']:.0f} listeners, "
+                    f"{page.evaluate(_CANDLES):,} candles",
+                    flush=True,
+                )
+        print(f"{len(faults)} errors{': ' if faults else ''}{'; '.join(sorted(set(faults)))}")
+        program.close()
 
 
 if __name__ == "__main__":
