@@ -409,9 +409,9 @@ class Lakehouse:
             self._unpin(name)
 
     def end_leftovers(self) -> None:
-        """End what a killed run still does in this session, which is ours alone, and let go of what it pinned."""
+        """End what a killed run still does in this session, which is ours alone, and let go of what it held."""
         self.spark.interruptAll()
-        for row in self.spark.sql(f"SHOW VIEWS LIKE '{_PINNED}*'").collect():
+        for row in self.spark.sql(f"SHOW VIEWS LIKE '{_PINNED}*|{_LOADED}*'").collect():
             self._unpin(row.viewName)
 
     def _unpin(self, name: str) -> None:

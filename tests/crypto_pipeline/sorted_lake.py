@@ -7,7 +7,6 @@ import json
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -20,7 +19,6 @@ from crypto_pipeline.bronze import expired
 from crypto_pipeline.lakehouse import Lakehouse
 from crypto_pipeline.reader import object_store, open_table
 from crypto_pipeline.silver import ohlcv_1m
-from shared.tables import Column
 from tests.crypto_pipeline.retention.real_lake import spark_on
 from tests.servers import MinioServer
 
@@ -91,21 +89,6 @@ def kept(lake: Lakehouse, hours: int) -> None:
     lake.clean(TABLE)
 
 
-def given_up(lake: Lakehouse) -> list[int]:
-    """How many rows are read, and followed, of a table that bears a column and rows of an older contract."""
-    table = expired.TABLE
-    older = replace(table, columns=(Column("gave_up", "string", "of old"), *table.columns))
-    for number, contract in enumerate((older, table)):
-        lake.forget(table)
-        lake.create(contract)
-        row = {"what": "raw", "exchange": "", "symbol": f"of contract {number}", "day": "2026-11-20", "gave_up": "here"}
-        values = [tuple(row.get(name) for name in contract.column_names)]
-        columns = ", ".join(f"`{column.name}` {column.type}" for column in contract.columns)
-        lake.write(contract, lake.spark.createDataFrame(values, columns), MARKS)
-    first = lake.commits(table)[-1].completed
-    return [lake.read(table).count(), len(lake.changes(table, first).rows.collect())]
-
-
 def main(server: MinioServer) -> dict[str, Any]:
     """The months of one table, from the first row to late ones in what was sorted."""
     # In place of what takes two hours of a minute's commits.
@@ -117,7 +100,6 @@ def main(server: MinioServer) -> dict[str, Any]:
     lake.create(expired.TABLE)
     seen: dict[str, Any] = {"never_written": lake.commits(TABLE)}
     seen["of_no_time"] = lake.compact(expired.TABLE, NOW, everywhere=True)
-    seen["given_up"] = given_up(lake)
     candles(lake, OLD, MINUTES)
     candles(lake, OLD + timedelta(minutes=5), 3, "2.5")
     seen["rows_written"] = lake.rows_written(TABLE, lake.commits(TABLE))

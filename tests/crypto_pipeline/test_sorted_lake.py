@@ -46,10 +46,6 @@ def test_the_commits_are_those_that_hudi_tells_of(seen: dict[str, Any]) -> None:
     assert seen["actions"] == ["commit", "deltacommit", "replacecommit"]
 
 
-def test_a_table_with_a_column_that_its_contract_gave_up_is_read_and_followed(seen: dict[str, Any]) -> None:
-    assert seen["given_up"] == [2, 1]
-
-
 def test_rows_are_counted_by_each_commit_that_wrote_them(seen: dict[str, Any]) -> None:
     assert seen["rows_written"] == 3 * 200 + 3 * 3
 

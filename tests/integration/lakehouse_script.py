@@ -49,6 +49,11 @@ NEWER = replace(TABLE, name="newer_probe")
 JANUARY, FEBRUARY = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
 
 
+def views(lake: Lakehouse) -> list[str]:
+    """What the session's temporary views are for."""
+    return sorted(row.viewName.partition("_")[0] for row in lake.spark.sql("SHOW VIEWS").collect() if row.isTemporary)
+
+
 def filled(lake: Lakehouse) -> dict[str, object]:
     """What becomes of empty months that are filled, by one writer and by two at once."""
     lake.create(MONTHLY)
@@ -206,7 +211,11 @@ def main() -> None:
     lake.create(unwritten)
     lake.create(replace(unwritten, columns=wider.columns))
     seen["note_of_an_unwritten_wider_table"] = lake.note(unwritten, "place")
-    lake.end_leftovers()
+    with lake.pinned(lake.read(wider)), lake.loaded() as as_it_is:
+        as_it_is.read(wider)
+        held = views(lake)
+        lake.end_leftovers()
+        seen["held_before_and_after"] = [held, views(lake)]
     print(json.dumps(seen, default=lambda number: number.item()))  # counts come as numpy's
 
 

@@ -94,6 +94,10 @@ def test_pinned_rows_do_not_change_under_a_later_write(seen: dict[str, Any]) -> 
     assert seen["pinned_rows_stay"]
 
 
+def test_what_a_killed_run_held_is_let_go_of(seen: dict[str, Any]) -> None:
+    assert seen["held_before_and_after"] == [["loaded", "pinned"], []]
+
+
 def test_a_table_whose_contract_names_other_buckets_is_refused(seen: dict[str, Any]) -> None:
     assert "gold.probe must be laid anew: it lies in 2 buckets, and 4 are set" in seen["other_buckets"]
 
