@@ -15,12 +15,13 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated
 
 import typer
@@ -28,7 +29,6 @@ from pyspark.sql import SparkSession
 
 from benchmarks.month import BASES, DAY, MINUTE, Market, Month, say, told
 from benchmarks.pipeline import covered, cpu_seconds, jobs, moment
-from crypto_pipeline.catalog import derived
 from crypto_pipeline.ingest import sources
 from crypto_pipeline.lakehouse import Lakehouse
 from deployment import jars, probes, spark
@@ -85,18 +85,17 @@ def connected(place: Path, environment: dict[str, str]) -> Iterator[tuple[Lakeho
         session.client.close()  # type: ignore[attr-defined]
 
 
-def lengthened(lake: Lakehouse, commits: int) -> None:
-    """Every table that a minute writes has so many commits more, which bring no rows."""
+def lengthened(lake: Lakehouse, modules: Sequence[ModuleType], commits: int) -> None:
+    """The tables of these modules have so many commits more, which bring no rows."""
 
-    def lengthen(module: object) -> None:
-        table = module.TABLE  # type: ignore[attr-defined]
+    def lengthen(module: ModuleType) -> None:
+        table = module.TABLE
         notes = lake.notes(table, BUCKETS)
         for _ in range(commits if notes else 0):
             lake.write(table, lake.no_rows(table), notes.values if notes else {}, is_unique=True)
 
-    each_minute = [module for module in derived("silver", "gold") if not hasattr(module, "JOB")]
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lengthen, [*sources(), *each_minute]))
+        list(pool.map(lengthen, modules))
 
 
 def main(
@@ -120,8 +119,7 @@ def main(
         environment = {**settings_of(kafka, minio), "SPARK_JARS": str(jars.folder("spark"))}
         lake, config = ends.enter_context(connected(place, environment))
         say("Spark is there")
-        rules = config.retention_file
-        month = Month(lake, minio, rules, kafka.settings.broker, Market(bases, start, days, trades))
+        month = Month(lake, minio, config.retention_file, kafka.settings.broker, Market(bases, start, days, trades))
         reached = 0
         while reached < days * 1440:
             count = min(STEP // symbols, days * 1440 - reached)
@@ -129,7 +127,7 @@ def main(
             reached += count
             seconds = month.minute(start + reached * MINUTE)
             say(f"{reached / 1440:.1f} days: {sum(seconds.values()):.0f} s")
-        lengthened(lake, commits)
+        lengthened(lake, [*sources(), *month.each_minute], commits)
         say("the timelines are as long as an hour's")
         walls, works = [], []
         for number in range(reached, reached + minutes):

@@ -181,7 +181,7 @@ class Month:
             admin.create_topics({TOPIC: {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
         self._producer = KafkaProducer(**broker.client(), linger_ms=20)
         made = derived("silver", "gold")
-        self._each_minute = [module for module in made if not hasattr(module, "JOB")]
+        self.each_minute = [module for module in made if not hasattr(module, "JOB")]
         self._later = [module for module in made if getattr(module, "JOB", "training") != "training"]
 
     def came(self, bases: Sequence[str], first: int, count: int, start: datetime) -> None:
@@ -224,7 +224,7 @@ class Month:
         """The seconds of a run of the pipeline."""
         began = time.monotonic()
         self.taken_in()
-        return {"bronze": time.monotonic() - began} | self.made(self._each_minute, now)
+        return {"bronze": time.monotonic() - began} | self.made(self.each_minute, now)
 
     def evidence_and_gold(self, now: datetime) -> None:
         self.made(self._later, now)

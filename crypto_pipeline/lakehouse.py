@@ -90,7 +90,7 @@ _IS_NOT_THERE = "need the existence of the base table"
 _FILES_OF_COMMITS = 40
 """Cleaning leaves the files that the latest so many commits need."""
 _COMMITS_KEPT, _COMMITS_AT_MOST = 60, 70
-"""The timeline stays long enough to follow a table for an hour of minute batches; whoever opens it asks for each."""
+"""The timeline stays long enough to follow a table for an hour of minute batches; Hudi's clients read it."""
 _STRATEGIES = "org.apache.hudi.table.action.compact.strategy"
 _AT_WORK = "HoodieLockException"
 """How it says that another session is merging these files now."""
