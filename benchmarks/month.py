@@ -75,48 +75,66 @@ class Market:
 
     def minute(self, base: str, number: int) -> Iterator[AnyEvent]:
         """The events of a symbol in the minute of this number, in the order in which they came; its kline is last."""
-        start = int((self._start + number * MINUTE).timestamp()) * SECOND
-        walk = self._cents[base][number * TRADES : (number + 1) * TRADES]
-        prices = [Decimal(int(walk[place % TRADES])).scaleb(-2) for place in range(self._trades)]
-        sizes = [Decimal(1 + (number * 7 + place * 13) % 90_000).scaleb(-5) for place in range(self._trades)]
-        ids = range(number * self._trades + 1, (number + 1) * self._trades + 1)
-
-        def common(at: int) -> dict[str, Any]:
-            pair = {"symbol": f"{base}USDT", "base_asset": base, "quote_asset": "USDT"}
-            seen = {"published_at": at + 500, "received_at": at + 90_000}
-            return {"exchange": "binance", "source": "websocket", "connection_id": "month", **pair, **seen}
-
-        for place, (price, size, number_of) in enumerate(zip(prices, sizes, ids, strict=True)):
+        start = self._starts(number)
+        fills = self._fills(number, base)
+        prices = [price for price, _, _ in fills]
+        for place, (price, size, value) in enumerate(fills):
             at = start + 60 * SECOND * (4 * place + 1) // (4 * self._trades)
-            value = exact_product(price, size)
-            is_maker = (number + place) % 2 == 0
             yield Trade(
-                **common(at), event_time=at, trade_id=number_of, price=price, quantity=size, quote_quantity=value,
-                is_buyer_maker=is_maker,
+                **_common(base, at), event_time=at, trade_id=number * self._trades + 1 + place, price=price,
+                quantity=size, quote_quantity=value, is_buyer_maker=not _is_taken(number, place),
             )  # fmt: skip
         for place in range(BOOKS):
             at = start + 60 * SECOND * place // BOOKS
-            bids, asks = (tuple((prices[0] + side * level, sizes[0]) for level in range(1, 6)) for side in (-1, 1))
+            bids, asks = (tuple((prices[0] + side * level, fills[0][1]) for level in range(1, 6)) for side in (-1, 1))
             told: dict[str, Any] = {"update_id": number * BOOKS + place + 1, "levels": 5, "bids": bids, "asks": asks}
-            yield DepthSnapshot(**common(at), event_time=None, **told)
+            yield DepthSnapshot(**_common(base, at), event_time=None, **told)
+        kline = self.kline(base, number)
         for place in range(TICKERS):
             at = start + 60 * SECOND * place // TICKERS + 59 * SECOND // TICKERS
             values: dict[str, Any] = dict.fromkeys(DECIMALS_OF_TICKERS, prices[-1])
             values |= {"ask_price": prices[-1] + 1, "low_price": prices[-1] / 2, "high_price": prices[-1] * 2}
             values |= {"open_time": at - 86_400 * SECOND, "close_time": at}
-            values |= {"first_trade_id": 1, "last_trade_id": ids[-1], "trade_count": ids[-1]}
-            yield Ticker(**common(at), event_time=at, **values)
-        taken = [place for place in range(self._trades) if (number + place) % 2]
-        quoted = [exact_product(price, size) for price, size in zip(prices, sizes, strict=True)]
-        yield Kline(
-            **common(start + 60 * SECOND), event_time=start + 60 * SECOND, interval="1m", is_closed=True,
+            values |= {"first_trade_id": 1, "last_trade_id": kline.last_trade_id, "trade_count": kline.last_trade_id}
+            yield Ticker(**_common(base, at), event_time=at, **values)
+        yield kline
+
+    def kline(self, base: str, number: int) -> Kline:
+        """What the exchange says of the minute when it is over."""
+        start = self._starts(number)
+        fills = self._fills(number, base)
+        prices = [price for price, _, _ in fills]
+        taken = [fill for place, fill in enumerate(fills) if _is_taken(number, place)]
+        return Kline(
+            **_common(base, start + 60 * SECOND), event_time=start + 60 * SECOND, interval="1m", is_closed=True,
             open_time=start, close_time=start + 60 * SECOND - 1000, open=prices[0], high=max(prices), low=min(prices),
-            close=prices[-1], volume=sum(sizes, Decimal()), quote_volume=sum(quoted, Decimal()),
-            trade_count=self._trades,
-            taker_buy_volume=sum((sizes[place] for place in taken), Decimal()),
-            taker_buy_quote_volume=sum((quoted[place] for place in taken), Decimal()),
-            first_trade_id=ids[0], last_trade_id=ids[-1],
+            close=prices[-1], volume=sum((size for _, size, _ in fills), Decimal()),
+            quote_volume=sum((value for _, _, value in fills), Decimal()), trade_count=self._trades,
+            taker_buy_volume=sum((size for _, size, _ in taken), Decimal()),
+            taker_buy_quote_volume=sum((value for _, _, value in taken), Decimal()),
+            first_trade_id=number * self._trades + 1, last_trade_id=(number + 1) * self._trades,
         )  # fmt: skip
+
+    def _starts(self, number: int) -> int:
+        return int((self._start + number * MINUTE).timestamp()) * SECOND
+
+    def _fills(self, number: int, base: str) -> list[tuple[Decimal, Decimal, Decimal]]:
+        """Price, size and value of each trade of the minute."""
+        walk = self._cents[base][number * TRADES : (number + 1) * TRADES]
+        prices = [Decimal(int(walk[place % TRADES])).scaleb(-2) for place in range(self._trades)]
+        sizes = [Decimal(1 + (number * 7 + place * 13) % 90_000).scaleb(-5) for place in range(self._trades)]
+        return [(price, size, exact_product(price, size)) for price, size in zip(prices, sizes, strict=True)]
+
+
+def _common(base: str, at: int) -> dict[str, Any]:
+    pair = {"symbol": f"{base}USDT", "base_asset": base, "quote_asset": "USDT"}
+    seen = {"published_at": at + 500, "received_at": at + 90_000}
+    return {"exchange": "binance", "source": "websocket", "connection_id": "month", **pair, **seen}
+
+
+def _is_taken(number: int, place: int) -> bool:
+    """The buyer of this trade took what was offered."""
+    return (number + place) % 2 != 0
 
 
 @dataclass
@@ -203,7 +221,7 @@ class Month:
         """So many minutes' klines alone are in Kafka, as an import of history has them."""
         for number in range(first, first + count):
             for base in bases:
-                *_, kline = self._market.minute(base, number)
+                kline = self._market.kline(base, number)
                 self._producer.send(TOPIC, encode(kline), key=kline.symbol.encode())
         self._producer.flush()
 

@@ -19,6 +19,7 @@ import boto3
 import psutil
 import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 from kafka import KafkaConsumer, TopicPartition
 from pydantic import SecretStr
 
@@ -243,7 +244,15 @@ class MinioServer(Server):
             aws_secret_access_key=self.settings.s3_secret_key.get_secret_value(),
             config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
         )
-        super().__init__(folder, lambda: minio.command(self.settings), lambda: probes.minio(self.settings))
+        super().__init__(folder, lambda: minio.command(self.settings), self._serves)
+
+    def _serves(self) -> None:
+        """It says that it is ready some moments before it knows who may ask."""
+        probes.minio(self.settings)
+        try:
+            self.client.list_buckets()
+        except ClientError as error:
+            raise probes.UnhealthyError(str(error)) from None
 
     def start(self) -> None:
         super().start()
