@@ -4,8 +4,9 @@
     python -m benchmarks.minute --days 30     # after a month of them
 
 It starts a Kafka, a MinIO, and Spark's master, worker and Connect server with their deployment's memory. The history
-comes as closed klines, as an import brings it. Then each table that a minute writes gets as many commits as its
-timeline keeps, and minutes come one by one, in order, as the pipeline takes them in.
+comes as closed klines, many at once, as an import brings it, and maintenance goes over it once, which it does each
+quarter of an hour. Then each table that a minute writes gets as many commits as its timeline keeps, and minutes come
+one by one, in order, as the pipeline takes them in.
 
 "Spark" is the time in which at least one of its jobs was at work, as its UI has it; the rest is planning, what Hudi
 does in the driver, and the object store. The medians are of the second half of the minutes: the first warm the JVMs.
@@ -29,6 +30,7 @@ from pyspark.sql import SparkSession
 
 from benchmarks.month import BASES, DAY, MINUTE, Market, Month, say, told
 from benchmarks.pipeline import covered, cpu_seconds, jobs, moment
+from crypto_pipeline.catalog import tables
 from crypto_pipeline.ingest import sources
 from crypto_pipeline.lakehouse import Lakehouse
 from deployment import jars, probes, spark
@@ -38,8 +40,8 @@ from shared.tables import BUCKETS
 from tests.servers import KafkaServer, MinioServer, Server, free_ports
 
 MORE = ("ADA", "DOGE", "TRX", "LINK", "AVAX", "XLM", "LTC", "DOT", "UNI", "ATOM", "ETC", "FIL", "APT", "NEAR", "ARB")
-STEP = 57_600
-"""Klines that come at once: two days of twenty symbols."""
+STEP = 288_000
+"""Klines that come at once: ten days of twenty symbols."""
 PORTS = ("spark_master", "spark_master_ui", "spark_worker_ui", "spark_ui", "spark_connect")
 START_SECONDS = 300
 """The Connect server makes every table before it listens."""
@@ -127,6 +129,9 @@ def main(
             reached += count
             seconds = month.minute(start + reached * MINUTE)
             say(f"{reached / 1440:.1f} days: {sum(seconds.values()):.0f} s")
+        for table in tables().values():
+            lake.compact(table, now)
+            lake.clean(table)
         lengthened(lake, [*sources(), *month.each_minute], commits)
         say("the timelines are as long as an hour's")
         walls, works = [], []

@@ -202,7 +202,7 @@ class _Run:
             if has_rows:
                 self._write_rows(module, messages, notes, done)
             else:
-                self._lake.write(table, self._lake.no_rows(table), notes, is_unique=True)
+                self._lake.write(table, self._lake.no_rows(table), notes, is_unique=True, count=0)
         done.seconds += monotonic() - began
 
     def _write_rows(self, module: ModuleType, messages: DataFrame, notes: Mapping[str, str], done: Ingested) -> None:
@@ -213,8 +213,8 @@ class _Run:
             if refused:
                 with _quarantine:
                     self._lake.write(quarantine.TABLE, quarantine.build(rows, table), {})
-            is_unique = not counted[quarantine.REPEATED]
-            self._lake.write(table, quarantine.kept(rows, table), notes, is_unique=is_unique)
+            is_unique, kept = not counted[quarantine.REPEATED], counted[quarantine.KEPT]
+            self._lake.write(table, quarantine.kept(rows, table), notes, is_unique=is_unique, count=kept)
         done.rows += counted[quarantine.KEPT]
         done.refused = dict(Counter(done.refused) + Counter(refused))
         done.marked = dict(Counter(done.marked) + Counter({name: counted[name] for name in table.marks}))

@@ -11,7 +11,7 @@ from itertools import groupby
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline.lakehouse import BEGINNING, Lakehouse, hours_between, lies_by_time, marks, of_hours
@@ -72,11 +72,11 @@ def _refreshed(lake: Lakehouse, module: ModuleType, now: datetime, *, from_scrat
         if made is None:
             result = Refreshed()
             if followed != note:
-                lake.write(table, lake.no_rows(table), {MARKS: followed}, is_unique=True)
+                lake.write(table, lake.no_rows(table), {MARKS: followed}, is_unique=True, count=0)
         else:
             result = _checked(made.rows, table)
             if result.is_sound:
-                lake.write(table, made.rows, {MARKS: followed}, is_unique=True)
+                lake.write(table, made.rows, {MARKS: followed}, is_unique=True, count=result.rows)
     if result.is_sound:
         lake.compact_after_bulk(table, result.rows, now)
     result.followed, result.seconds = followed, time.monotonic() - began
@@ -103,7 +103,7 @@ def _rebuilt(lake: Lakehouse, module: ModuleType, hours: Sequence[datetime], now
         if made is not None:
             result = replace(_checked(made.rows, table), followed=note or "")
             if result.is_sound and result.rows:
-                lake.write(table, made.rows, {MARKS: note} if note else {}, is_unique=True)
+                lake.write(table, made.rows, {MARKS: note} if note else {}, is_unique=True, count=result.rows)
     if result.is_sound:
         lake.compact_after_bulk(table, result.rows, now)
     result.seconds = time.monotonic() - began
@@ -216,16 +216,21 @@ def _window(lake: Lakehouse, source: Table, spans: Sequence[Row]) -> DataFrame:
     mine = [span for span in spans if span.source == source.full_name]
     if not mine:
         return lake.no_rows(source)
+    is_of_all = any(span.interval is None for span in mine)
     by_interval: dict[str | None, list[Row]] = {}
     for span in mine:
-        by_interval.setdefault(span.interval, []).append(span)
-    # One scan for all intervals: each of several would have its files looked for by itself.
-    wanted = [
-        (of_hours(source, list(_hours(source, spans))) if source.partitions else F.lit(True))
-        & (F.lit(True) if interval is None else F.col("interval") == interval)
-        for interval, spans in by_interval.items()
-    ]
-    return lake.read(source).filter(reduce(lambda left, right: left | right, wanted))
+        by_interval.setdefault(None if is_of_all else span.interval, []).append(span)
+    # A scan for those that reach about as far back. One for all would read each as far as the furthest of them: within
+    # a file Parquet's own filter knows the times, and not the interval, which is a partition. One for each would have
+    # its files looked for by itself.
+    alike: dict[int, list[Column]] = {}
+    for interval, spans in by_interval.items():
+        days = (max(span.end for span in spans) - min(span.start for span in spans)).days
+        lies = of_hours(source, list(_hours(source, spans))) if source.partitions else F.lit(True)
+        wanted = lies if interval is None else lies & (F.col("interval") == interval)
+        alike.setdefault(days.bit_length(), []).append(wanted)
+    scans = [lake.read(source).filter(reduce(lambda left, right: left | right, each)) for each in alike.values()]
+    return reduce(lambda left, right: left.unionByName(right), scans)
 
 
 def _hours(table: Table, spans: Iterable[Row]) -> set[datetime]:

@@ -121,10 +121,10 @@ def _load(lake: Lakehouse, kind: Kind, rows: DataFrame, count: int, hours: list[
             if loaded.differing:
                 lake.write(quarantine.TABLE, recorded(pinned.filter(F.col("rule") == DISAGREES), "rule", table), {})
             if loaded.new:
-                lake.write(table, pinned.filter(F.col("rule") == "new").drop("rule"), {})
+                lake.write(table, pinned.filter(F.col("rule") == "new").drop("rule"), {}, count=loaded.new)
     else:
         loaded.new = int(kept.count())
-        lake.write(table, kept, {}, into_empty=lake.is_empty(table, hours))
+        lake.write(table, kept, {}, into_empty=lake.is_empty(table, hours), count=loaded.new)
     if loaded.new + loaded.there + loaded.differing < count:
         with lake.pinned(quarantine.build(incoming, table)) as broken:
             loaded.quarantined += Counter(_counted(broken))

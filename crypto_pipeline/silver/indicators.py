@@ -177,6 +177,8 @@ def _around(keys: DataFrame, sources: Mapping[str, DataFrame]) -> DataFrame:
     candles = candles.unionByName(sources["silver.ohlcv"].select(*needed, *values))
     quiet = sources["silver.quiet_intervals"].select(*SERIES, "interval_start")
     rows = added(candles, is_quiet=F.lit(False)).unionByName(added(quiet, is_quiet=F.lit(True)), True)
-    return rows.join(F.broadcast(stretches), on=list(SERIES), how="inner").filter(
-        (F.col("interval_start") >= F.col("needed_from")) & (F.col("interval_start") <= F.col("reaches_to"))
+    return (
+        rows.join(F.broadcast(stretches), on=list(SERIES), how="inner")
+        .filter((F.col("interval_start") >= F.col("needed_from")) & (F.col("interval_start") <= F.col("reaches_to")))
+        .select(*needed, *VALUES, "is_quiet", "wanted_from", *says[:-2])
     )

@@ -95,8 +95,10 @@ class MemoryLake(Lakehouse):
         *,
         is_unique: bool = False,
         into_empty: bool = False,
+        count: int | None = None,
     ) -> None:
         new = rows.select(table.column_names).collect()
+        assert count in (None, len(new)), "it would be written in another way than so many are"
         if is_unique or into_empty:
             assert len({tuple(row[name] for name in table.key) for row in new}) == len(new), "it would stand twice"
         self._commit(table, new)

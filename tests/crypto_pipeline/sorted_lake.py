@@ -9,10 +9,13 @@ import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+from pyspark.sql import Column
+from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline import lakehouse, sorting
 from crypto_pipeline.bronze import expired
@@ -75,6 +78,31 @@ def footer_keys(server: MinioServer) -> list[str]:
     store = object_store(server.settings)
     footers = [pq.read_metadata(f"{bucket}/{name}", filesystem=store).metadata or {} for name in names]
     return sorted({key.decode() for footer in footers for key in footer})
+
+
+def descents(lake: Lakehouse, server: MinioServer, first: datetime, *, into_empty: bool) -> int:
+    """How often the base file of a month goes back in time, whose history came at once and in disorder."""
+    # In place of ten times as many rows: what is merged in memory comes out in no order, and the rest as it came.
+    lakehouse._GUARDS["hoodie.memory.compaction.max.size"] = "1"
+    if not into_empty:
+        candles(lake, first, 3)
+    number = F.col("id")
+    known: dict[str, Column] = {
+        "exchange": F.lit("binance"),
+        "symbol": F.element_at(F.array(*map(F.lit, SYMBOLS)), (number % len(SYMBOLS) + 1).cast("int")),
+        "interval_start": F.timestamp_seconds(F.lit(int(first.timestamp())) + F.floor(number / len(SYMBOLS)) * 60),
+        "month": F.lit(f"{first:%Y-%m}"),
+    }
+    columns = [known.get(one.name, F.lit(None)).cast(one.type).alias(one.name) for one in TABLE.columns]
+    history = lake.spark.range(lakehouse._BULK).select(*columns).orderBy(F.rand(1))
+    lake.write(TABLE, history, MARKS, is_unique=True, into_empty=into_empty, count=lakehouse._BULK)
+    lake.compact_after_bulk(TABLE, lakehouse._BULK, NOW)
+    bases = [name for name in server.keys(f"{TABLE.folder}/month={first:%Y-%m}/") if name.endswith(".parquet")]
+    newest = max(bases, key=lambda name: name.rpartition("_")[2])
+    file = pq.ParquetFile(f"{server.settings.bucket}/{newest}", filesystem=object_store(server.settings))
+    starts = file.read(["interval_start"])["interval_start"].to_pylist()
+    assert len(starts) == lakehouse._BULK
+    return sum(before > after for before, after in pairwise(starts))
 
 
 def loaded_views(lake: Lakehouse) -> list[str]:
@@ -147,6 +175,12 @@ def main(server: MinioServer) -> dict[str, Any]:
     seen["are_hudis"] = [are_hudis(lake)]
     lake.drop(TABLE, ["month=2026-09"])
     seen["are_hudis"].append(are_hudis(lake))
+    seen["descents"] = [
+        descents(lake, server, datetime(2026, month, 1, tzinfo=UTC), into_empty=month == 8) for month in (7, 8)
+    ]
+    candles(lake, datetime(2026, 8, 1, tzinfo=UTC), 3, "7.5")
+    again = lake.read(TABLE).filter("month = '2026-08'")
+    seen["came_again"] = [again.count() - lakehouse._BULK, again.filter("close = 7.5").count()]
     seen["actions"] = sorted({commit.action for commit in lake.commits(TABLE)})
     return seen
 

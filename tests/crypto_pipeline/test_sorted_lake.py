@@ -78,3 +78,13 @@ def test_what_late_rows_were_merged_into_is_sorted_again_and_what_was_copied_goe
     assert seen["the_copied_go"] == "Done(sorted=0, removed=1)"
     assert seen["at_last"] == [["sorted"], ["sorted"]]
     assert seen["same_again"]
+
+
+def test_a_history_lies_in_the_order_of_time_so_that_a_day_is_on_few_pages(seen: dict[str, Any]) -> None:
+    merged, into_empty = seen["descents"]
+    assert merged <= 4, "of four tasks each may begin anew"
+    assert into_empty == 0
+
+
+def test_what_comes_again_after_it_was_written_into_an_empty_month_stands_once(seen: dict[str, Any]) -> None:
+    assert seen["came_again"] == [0, 3 * 3], "both ways of writing must make the same key of a time"

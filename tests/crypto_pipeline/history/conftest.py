@@ -55,7 +55,16 @@ class MemoryLake(Lakehouse):
     def is_empty(self, table: Table, hours: object) -> bool:
         return not self.tables.get(table.full_name)
 
-    def write(self, table: Table, rows: DataFrame, notes: Mapping[str, str], *, into_empty: bool = False) -> None:
+    def write(
+        self,
+        table: Table,
+        rows: DataFrame,
+        notes: Mapping[str, str],
+        *,
+        into_empty: bool = False,
+        count: int | None = None,
+    ) -> None:
+        assert count in (None, rows.count()), "it would be written in another way than so many are"
         if into_empty:
             assert rows.select(*table.key).distinct().count() == rows.count(), "it would stand twice"
         if self.refusals:
