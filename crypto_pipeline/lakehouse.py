@@ -448,8 +448,8 @@ class Lakehouse:
         write. Said of rows of which it is not true, it makes both stay, for ever.
         `into_empty`: so it is, and the rows' partitions are empty. Then they become base files at once, not log files
         that are to be merged.
-        `count`: so many rows there are; none where nobody counted them. A few are written by one task, many in the order
-        of time: who wants some hours then finds them on a few of a file's pages, and decodes no other.
+        `count`: so many rows there are; none where nobody counted them. A few are written by one task, many in the
+        order of time: who wants some hours then finds them on a few of a file's pages, and decodes no other.
         Without notes those of the latest commit are handed on: an import does not make the place in Kafka be forgotten.
         Raises where another writer was quicker. Then the run fails, and the next reads again how far its sources are.
         """
