@@ -44,7 +44,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline.frames import added
 from crypto_pipeline.indicators._file import plan
-from crypto_pipeline.indicators._series import over_series
+from crypto_pipeline.indicators._series import Stretch, over_series
 from crypto_pipeline.silver import indicators, ohlcv, ohlcv_1m, quiet_intervals
 from crypto_pipeline.silver.candle_frames import in_every_interval
 from crypto_pipeline.silver.candles import LONGER as LONGER_INTERVALS
@@ -347,11 +347,14 @@ def of_every_series(candles: pd.DataFrame) -> pd.DataFrame:
     series = [rows for _, rows in candles.groupby(["exchange", "symbol", "interval"], sort=False)]
 
     def one(rows: pd.DataFrame) -> pd.DataFrame:
-        start, named = rows["interval_start"], rows.iloc[0]
-        lookback = plan().lookback(named["symbol"], named["interval"], int(named["interval_seconds"]))
-        stretch = {"wanted_from": start.min(), "last_changed": start.max(), "until": pd.NaT, "lookback": lookback}
-        whole = rows.assign(**stretch, is_quiet=False)
-        return over_series(whole, plan())
+        whole = rows.assign(is_quiet=False).sort_values("interval_start")
+        start, named = whole["interval_start"], whole.iloc[0]
+        symbol, interval, seconds = named["symbol"], named["interval"], int(named["interval_seconds"])
+        lookback = plan().lookback(symbol, interval, seconds)
+        changed = start.iloc[0], start.iloc[-1]
+        return over_series(
+            whole, Stretch(named["exchange"], symbol, interval, seconds, *changed, pd.NaT, lookback), plan()
+        )
 
     with ThreadPoolExecutor(THREADS) as pool:
         return pd.concat(pool.map(one, series), ignore_index=True)

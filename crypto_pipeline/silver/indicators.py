@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import pandas as pd
-from pyspark.sql import DataFrame, Row, Window
+from pyspark.sql import DataFrame, GroupedData, Row, SparkSession, Window
 from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline.frames import added
 from crypto_pipeline.indicators._file import plan
-from crypto_pipeline.indicators._series import SERIES, VALUES, over_series, places_around
+from crypto_pipeline.indicators._series import SERIES, VALUES, Stretch, over_each, over_series, places_around
 from crypto_pipeline.silver import ohlcv, ohlcv_1m, quiet_intervals
 from crypto_pipeline.silver.candles import CANDLE_COLUMNS, INTERVALS
 from shared.tables import Column, Table
@@ -46,7 +46,9 @@ _WIDER = 30
 _FIRST = pd.Timestamp("2009-01-03")
 """The day of the first Bitcoin block: no candle is older."""
 _AGES = 50 * 365 * 86400
-_COUNTS = "exchange string, symbol string, interval string, stretch bigint, before bigint, after bigint"
+_COUNTS = "number bigint, before bigint, after bigint"
+_PART = 20_000
+"""Candles that go to Python together, of one series or of several: each trip costs a hundredth of a second."""
 
 
 def touched(changes: Mapping[str, DataFrame], _current: DataFrame, _now: datetime) -> DataFrame:
@@ -82,7 +84,7 @@ def reached(
     in longer and longer spans. Rows from `until` on are those of the series' next stretch.
     """
     spark = keys.sparkSession
-    present = pd.Timestamp(now.astimezone(UTC).replace(tzinfo=None))
+    present = _naive(now)
     stretches = keys.toPandas().sort_values([*SERIES, "interval_start"], ignore_index=True)
     of_series = stretches.groupby(list(SERIES))
     stretches["until"] = of_series["interval_start"].shift(-1)
@@ -96,23 +98,31 @@ def reached(
     is_asked, factor = ~is_known | (stretches["reaches_to"] < present), 1
     seen = pd.Series(float("nan"), stretches.index)
     while is_asked.any():
-        asked = spark.createDataFrame(stretches[is_asked])
+        uncounted = stretches[is_asked]
+        asked = spark.createDataFrame(uncounted)
         spans = _spans(asked, "needed_from", "interval_start", now).collect()
         spans += _spans(asked.filter(F.col("reaches_to") < F.lit(now)), "last_changed", "reaches_to", now).collect()
-        counts = _around(asked, look(spans)).groupBy(*SERIES, "stretch").applyInPandas(places_around, _COUNTS)
-        places = stretches.merge(counts.toPandas(), how="left", on=[*SERIES, "stretch"])
+        parts = _around(spark, uncounted, look(spans), now)
+        counts = parts.applyInPandas(_of_each(uncounted, places_around), _COUNTS).toPandas()
+        places = counts.set_index(uncounted.index[counts["number"]]).reindex(stretches.index)
         factor *= _WIDER
-        lacks_before = ~is_known & (places["before"] < places["lookback"]) & (places["needed_from"] > _FIRST)
-        lacks_after = (places["after"] < places["lookback"]) & (places["reaches_to"] < present)
-        earlier = _before(stretches, factor).mask(places["before"] == seen, _FIRST)
+        lookback, before, after = stretches["lookback"], places["before"], places["after"]
+        lacks_before = ~is_known & (before < lookback) & (stretches["needed_from"] > _FIRST)
+        lacks_after = (after < lookback) & (stretches["reaches_to"] < present)
+        earlier = _before(stretches, factor).mask(before == seen, _FIRST)
         stretches["needed_from"] = earlier.where(lacks_before, stretches["needed_from"])
         stretches["reaches_to"] = _after(stretches, factor).where(lacks_after, stretches["reaches_to"])
         # Of all there is nothing is left to be counted.
         is_asked = lacks_before & (stretches["needed_from"] > _FIRST) | lacks_after & (
             stretches["reaches_to"] < present
         )
-        seen = places["before"]
+        seen = before
     return spark.createDataFrame(stretches)
+
+
+def _naive(now: datetime) -> pd.Timestamp:
+    """In UTC without saying so, as pandas has times here."""
+    return pd.Timestamp(now.astimezone(UTC).replace(tzinfo=None))
 
 
 def _rests_from(keys: DataFrame, current: DataFrame) -> pd.DataFrame:
@@ -156,29 +166,43 @@ def _spans(keys: DataFrame, start: str, end: str, now: datetime) -> DataFrame:
     ).distinct()
 
 
-def build(keys: DataFrame, sources: Mapping[str, DataFrame], _current: DataFrame, _now: datetime) -> DataFrame:
+def build(keys: DataFrame, sources: Mapping[str, DataFrame], _current: DataFrame, now: datetime) -> DataFrame:
     """The indicators of every candle that rests on a changed one."""
-    chosen = plan()
+    chosen, stretches = plan(), keys.toPandas()
     schema = ", ".join(f"{c.name} {c.type}" for c in TABLE.columns if c.name not in ("ingestion_ts", "month"))
-    series = _around(keys, sources).groupBy(*SERIES, "stretch")
     # The plan goes along: the worker that computes reads no file, which may say something else by then.
-    computed = series.applyInPandas(lambda candles: over_series(candles, chosen), schema)
+    values = _of_each(stretches, lambda candles, stretch: over_series(candles, stretch, chosen))
+    computed = _around(keys.sparkSession, stretches, sources, now).applyInPandas(values, schema)
     dated = added(computed, ingestion_ts=F.current_timestamp(), month=F.date_format("interval_start", "yyyy-MM"))
     return dated.select(TABLE.column_names)
 
 
-def _around(keys: DataFrame, sources: Mapping[str, DataFrame]) -> DataFrame:
-    """The candles from each stretch's `needed_from` to its `reaches_to`, and the quiet intervals, with what it says."""
-    says = ("stretch", "last_changed", "until", "lookback", "needed_from", "reaches_to")
-    stretches = keys.select(*SERIES, F.col("interval_start").alias("wanted_from"), *says)
-    needed = [*SERIES, "interval_seconds", "interval_start", "first_trade_id", "last_trade_id", "is_closed"]
+def _of_each(
+    stretches: pd.DataFrame, over: Callable[[pd.DataFrame, Stretch], pd.DataFrame]
+) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """What is made of the candles of each of these stretches, for a group of `_around`."""
+    return lambda rows: over_each(rows, stretches, over)
+
+
+def _around(
+    spark: SparkSession, stretches: pd.DataFrame, sources: Mapping[str, DataFrame], now: datetime
+) -> GroupedData:
+    """The candles from each stretch's `needed_from` to its `reaches_to`, and the quiet intervals, with its `number`.
+
+    They are grouped in parts, so that many short series go together and each long one by itself.
+    """
+    ends = stretches["reaches_to"].where(stretches["reaches_to"] < _naive(now), _naive(now))
+    lasts = (ends - stretches["needed_from"]).dt.total_seconds()
+    candles_so_far = (lasts / stretches["interval_seconds"]).cumsum()
+    numbered = stretches[[*SERIES, "needed_from", "reaches_to"]].assign(
+        number=range(len(stretches)), part=(candles_so_far // _PART).astype("int64")
+    )
+    needed = ["interval_start", "first_trade_id", "last_trade_id", "is_closed"]
     values = [F.col(name).cast("double").alias(name) for name in VALUES]
-    candles = sources["silver.ohlcv_1m"].select(*needed, *values)
-    candles = candles.unionByName(sources["silver.ohlcv"].select(*needed, *values))
+    candles = sources["silver.ohlcv_1m"].select(*SERIES, *needed, *values)
+    candles = candles.unionByName(sources["silver.ohlcv"].select(*SERIES, *needed, *values))
     quiet = sources["silver.quiet_intervals"].select(*SERIES, "interval_start")
     rows = added(candles, is_quiet=F.lit(False)).unionByName(added(quiet, is_quiet=F.lit(True)), True)
-    return (
-        rows.join(F.broadcast(stretches), on=list(SERIES), how="inner")
-        .filter((F.col("interval_start") >= F.col("needed_from")) & (F.col("interval_start") <= F.col("reaches_to")))
-        .select(*needed, *VALUES, "is_quiet", "wanted_from", *says[:-2])
-    )
+    lies_within = (F.col("interval_start") >= F.col("needed_from")) & (F.col("interval_start") <= F.col("reaches_to"))
+    within = rows.join(F.broadcast(spark.createDataFrame(numbered)), on=list(SERIES), how="inner").filter(lies_within)
+    return within.select("part", "number", *needed, *VALUES, "is_quiet").groupBy("part")

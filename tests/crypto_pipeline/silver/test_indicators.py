@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline.indicators._file import plan
-from crypto_pipeline.indicators._series import VALUES, over_series
+from crypto_pipeline.indicators._series import VALUES, Stretch, over_each, over_series
 from crypto_pipeline.silver import indicators
 from crypto_pipeline.silver.candles import CANDLE_COLUMNS, INTERVALS
 from tests.crypto_pipeline.market import market
@@ -57,26 +57,23 @@ def quiet_between(candles: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(names | {"interval_start": absent, "is_quiet": True})
 
 
-def stretch(candles: pd.DataFrame, first: int, last: int | None = None) -> pd.DataFrame:
-    """The candles with what they say whose rows from `first` to `last` are those that changed."""
-    start = candles["interval_start"]
-    return candles.assign(
-        stretch=0,
-        wanted_from=start.iloc[first],
-        last_changed=start.iloc[len(candles) - 1 if last is None else last],
-        until=pd.NaT,
-        lookback=plan().lookback("BTCUSDT", candles["interval"].iloc[0], int(candles["interval_seconds"].iloc[0])),
-    )
+def stretch(candles: pd.DataFrame, first: int, last: int | None = None) -> Stretch:
+    """The stretch whose changed candles are those from `first` to `last`."""
+    start, (_, *series, seconds) = candles["interval_start"], candles[list(KEYS[:4])].iloc[0]
+    changed = start.iloc[first], start.iloc[len(candles) - 1 if last is None else last]
+    return Stretch("binance", *series, int(seconds), *changed, pd.NaT, plan().lookback(*series, int(seconds)))  # type: ignore[arg-type]
 
 
-def all_of(rows: pd.DataFrame) -> pd.DataFrame:
-    """As if all of them had changed."""
-    start = rows["interval_start"]
-    return rows.assign(stretch=0, wanted_from=start.min(), last_changed=start.max(), until=pd.NaT, lookback=REACH)
+def of_all(rows: pd.DataFrame) -> pd.DataFrame:
+    """The indicators as if all candles had changed, and the quiet intervals among them."""
+    ordered = rows.sort_values("interval_start", ignore_index=True)
+    start = ordered["interval_start"]
+    every = Stretch("binance", "BTCUSDT", "1m", 60, start.iloc[0], start.iloc[-1], pd.NaT, REACH)  # type: ignore[arg-type]
+    return over_series(ordered, every, plan())
 
 
 def computed(candles: pd.DataFrame, first: int, last: int | None = None) -> pd.DataFrame:
-    return over_series(stretch(candles, first, last), plan()).set_index("interval_start")
+    return over_series(candles, stretch(candles, first, last), plan()).set_index("interval_start")
 
 
 def assert_equal(rows: pd.DataFrame, expected: pd.DataFrame) -> None:
@@ -106,19 +103,19 @@ def test_a_quiet_minute_that_only_the_exchange_s_kline_proves_is_a_flat_candle_t
     without_ids = series(400, [(*one, True) for one in absent]).assign(first_trade_id=np.nan, last_trade_id=np.nan)
     proven = pd.concat([without_ids, quiet_between(without_ids)], ignore_index=True)
     expected = computed(series(400, [(*one, True) for one in absent]), 0)
-    assert_equal(over_series(all_of(proven), plan()).set_index("interval_start"), expected)
+    assert_equal(of_all(proven).set_index("interval_start"), expected)
 
 
 def test_an_absence_of_which_one_minute_is_not_proven_quiet_is_bridged() -> None:
     candles = series(30, [(10, 5, False)])
     most = quiet_between(candles).iloc[1:]
-    rows = over_series(all_of(pd.concat([candles, most], ignore_index=True)), plan())
+    rows = of_all(pd.concat([candles, most], ignore_index=True))
     assert rows["bridged"].tolist() == [False] * 10 + [True] * 20
 
 
 def test_quiet_minutes_alone_give_no_row() -> None:
     quiet = quiet_between(series(3, [(1, 10, False)]))
-    assert over_series(all_of(quiet), plan()).empty
+    assert of_all(quiet).empty
 
 
 def test_an_unexplained_absence_is_bridged_and_says_so() -> None:
@@ -135,6 +132,22 @@ def test_a_row_is_bridged_no_longer_than_its_values_rest_on_the_absence() -> Non
     assert rows["bridged"].sum() == REACH
     starts = candles["interval_start"].tolist()
     assert rows["rests_from"].tolist() == [starts[max(0, place - REACH)] for place in range(len(candles))]
+
+
+def test_stretches_that_are_computed_together_come_out_as_each_by_itself() -> None:
+    bitcoin, ether = series(400, [(30, 5, True), (200, 3, False)]), series(300).assign(symbol="ETHUSDT")
+    each = [(bitcoin, stretch(bitcoin, 350)), (ether, stretch(ether, 10, 20)), (bitcoin, stretch(bitcoin, 40, 60))]
+    apart = [over_series(candles, one, plan()) for candles, one in each]
+    together = pd.concat([candles.assign(number=number) for number, (candles, _) in enumerate(each)])
+    shuffled = together.sample(frac=1, random_state=1)
+    rows = over_each(shuffled, pd.DataFrame([one for _, one in each]), lambda of, one: over_series(of, one, plan()))
+    pd.testing.assert_frame_equal(rows, pd.concat(apart, ignore_index=True))
+
+
+def test_of_stretches_without_a_candle_no_row_comes_back() -> None:
+    quiet = quiet_between(series(3, [(1, 10, False)])).assign(number=0)
+    one = stretch(series(3), 0)
+    assert over_each(quiet, pd.DataFrame([one]), lambda of, it: over_series(of, it, plan())).empty
 
 
 def test_rows_come_back_from_the_first_changed_candle_to_the_last_that_rests_on_a_changed_one() -> None:
@@ -156,7 +169,7 @@ def test_session_sums_hold_the_day_from_midnight_on_every_interval(interval: str
 
 def test_what_does_not_stand_on_a_series_is_null_in_it() -> None:
     only = plan()._replace(sets=(plan().sets[0].model_copy(update={"symbols": ("ETHUSDT",)}),))
-    rows = over_series(stretch(series(300), 0), only)
+    rows = over_series(series(300), stretch(series(300), 0), only)
     assert len(rows) == 300
     assert rows[COLUMNS].isna().all().all()
 
