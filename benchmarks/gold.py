@@ -30,8 +30,11 @@ from crypto_pipeline.refresh import refresh
 from tests.crypto_pipeline.retention.real_lake import spark_on
 from tests.servers import MinioServer
 
-KNOWN = ("BTC", "ETH", "SOL", "XRP", "BNB")
-"""Those of the portfolios in config/ are among them."""
+KNOWN = {"BTC": 60_000, "ETH": 3_000, "SOL": 150, "XRP": 2, "BNB": 600}
+"""Those of the portfolios in config/, and about what one costs: what a portfolio cannot pay for is refused in each run."""
+OTHERS_COST = 100
+NOISE = 4e-4
+"""Standard deviation of a minute's log return, of the common part and of each symbol's own."""
 MINUTE = timedelta(minutes=1)
 
 
@@ -39,11 +42,11 @@ def klines_of(bases: list[str], first: datetime, count: int, seed: int, source: 
     """So many minutes of each symbol, whose returns have a common part."""
     random = np.random.default_rng(seed)
     at = int(first.timestamp()) * 1_000_000 + np.arange(count) * 60_000_000
-    common = random.normal(0, 40, count)
+    common = random.normal(0, NOISE, count)
     pieces = []
     for base in bases:
-        steps = common + random.normal(0, 40, count)
-        close = 6_000_000 + np.cumsum(steps.round().astype(np.int64))
+        steps = common + random.normal(0, NOISE, count)
+        close = (KNOWN.get(base, OTHERS_COST) * 10_000 * np.exp(np.cumsum(steps))).round().astype(np.int64)
         spread = random.integers(1, 100, count)
         traded = random.integers(1, 3000, count)
         volume = random.integers(10, 9_000_000, count)
@@ -57,14 +60,14 @@ def klines_of(bases: list[str], first: datetime, count: int, seed: int, source: 
             "interval": "1m",
             "open_time": times(at),
             "close_time": times(at + 59_999_999),
-            "open": decimals(close, 2),
-            "high": decimals(close + spread, 2),
-            "low": decimals(close - spread, 2),
-            "close": decimals(close, 2),
+            "open": decimals(close, 4),
+            "high": decimals(close + spread, 4),
+            "low": decimals(close - spread, 4),
+            "close": decimals(close, 4),
             "volume": decimals(volume, 5),
-            "quote_volume": decimals(volume * close, 7),
+            "quote_volume": decimals(volume * close, 9),
             "taker_buy_volume": decimals(volume // 2, 5),
-            "taker_buy_quote_volume": decimals(volume // 2 * close, 7),
+            "taker_buy_quote_volume": decimals(volume // 2 * close, 9),
             "trade_count": pa.array(traded),
             "first_trade_id": pa.array(ids - traded),
             "last_trade_id": pa.array(ids - 1),

@@ -44,7 +44,7 @@ def over_each(
     ordered = rows.iloc[np.lexsort((rows["interval_start"].to_numpy(), rows["number"].to_numpy()))]
     numbers, starts = np.unique(ordered["number"].to_numpy(), return_index=True)
     ends = [*starts[1:], len(ordered)]
-    of_each: Any = stretches.iloc[numbers][list(Stretch._fields)].itertuples(index=False)
+    of_each: Any = stretches[list(Stretch._fields)].iloc[numbers.tolist()].itertuples(index=False)
     spans = zip(starts, ends, of_each, strict=True)
     made = [over(ordered.iloc[start:end], Stretch(*one)) for start, end, one in spans]
     return pd.concat([part for part in made if len(part)] or made[:1], ignore_index=True)
