@@ -31,7 +31,7 @@ from tests.crypto_pipeline.retention.real_lake import spark_on
 from tests.servers import MinioServer
 
 KNOWN = {"BTC": 60_000, "ETH": 3_000, "SOL": 150, "XRP": 2, "BNB": 600}
-"""Those of the portfolios in config/, and about what one costs: what a portfolio cannot pay for is refused in each run."""
+"""Those of the portfolios in config/, and about what one costs: what cannot be paid for is refused in each run."""
 OTHERS_COST = 100
 NOISE = 4e-4
 """Standard deviation of a minute's log return, of the common part and of each symbol's own."""
