@@ -189,7 +189,7 @@ def _around(
 ) -> GroupedData:
     """The candles from each stretch's `needed_from` to its `reaches_to`, and the quiet intervals, with its `number`.
 
-    They are grouped in parts, so that many short series go together and each long one by itself.
+    They are grouped in parts, so that many short series go together: a part is its first stretch and _PART more.
     """
     ends = stretches["reaches_to"].where(stretches["reaches_to"] < _naive(now), _naive(now))
     lasts = (ends - stretches["needed_from"]).dt.total_seconds()
