@@ -43,6 +43,8 @@ GROWTH = 1.05
 STAGES = ("received", "kafka", "bronze", "silver", "gold")
 _HISTOGRAM = "array<struct<bucket:int,count:bigint>>"
 _SERIES = ("table_name", "exchange", "symbol")
+_ITSELF = "row"
+"""Stands in the place of a stage where a row is counted by itself."""
 
 TABLE = Contract(
     layer="gold",
@@ -106,29 +108,37 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
     rows = reduce(lambda left, right: left.unionByName(right), each).join(
         F.broadcast(keys), on=["table_name", "hour_start"], how="left_semi"
     )
-    counts = rows.groupBy(*TABLE.key).agg(
-        F.count("*").alias("rows"),
-        (F.count("*") - F.countDistinct("row_key")).alias("duplicates"),
-        F.count_if("is_late").alias("late"),
+    # Each row is counted once by itself and once for each of its latencies, so that the sources are read once.
+    none = {"ms": F.lit(None).cast("double"), "row_key": F.lit(None).cast("bigint"), "is_late": F.lit(False)}
+    itself = {**none, "row_key": F.col("row_key"), "is_late": F.col("is_late")}
+    seen = {_ITSELF: itself, **{stage: {**none, "ms": F.col(stage)} for stage in STAGES}}
+    listed = [
+        F.struct(F.lit(stage).alias("stage"), *[value.alias(name) for name, value in what.items()])
+        for stage, what in seen.items()
+    ]
+    each_stage = rows.select(*TABLE.key, F.inline(F.array(*listed))).filter(
+        (F.col("stage") == _ITSELF) | F.col("ms").isNotNull()
     )
-    stages = F.array(*[F.struct(F.lit(stage).alias("stage"), F.col(stage).alias("ms")) for stage in STAGES])
-    buckets = (
-        added(rows.select(*TABLE.key, F.inline(stages)).filter("ms is not null"), bucket=_bucket(F.col("ms")))
+    counts = (
+        added(each_stage, bucket=_bucket(F.col("ms")))
         .groupBy(*TABLE.key, "stage", "bucket")
-        .agg(F.count("*").alias("count"))
+        .agg(
+            F.count("*").alias("count"),
+            F.countDistinct("row_key").alias("distinct"),
+            F.count_if("is_late").alias("late"),
+        )
     )
+    is_row = F.col("stage") == _ITSELF
     of_stage = {stage: F.collect_list(F.when(F.col("stage") == stage, F.struct("bucket", "count"))) for stage in STAGES}
-    histograms = buckets.groupBy(*TABLE.key).agg(
-        *[F.array_sort(listed).alias(f"to_{stage}") for stage, listed in of_stage.items()]
-    )
-    none = F.array().cast(_HISTOGRAM)
-    built = counts.join(histograms, on=list(TABLE.key), how="left").select(
-        *TABLE.key,
-        "rows",
-        "duplicates",
-        "late",
-        *[F.coalesce(f"to_{stage}", none).alias(f"to_{stage}") for stage in STAGES],
-        F.date_format("hour_start", "yyyy-MM").alias("month"),
+    built = (
+        counts.groupBy(*TABLE.key)
+        .agg(
+            F.max(F.when(is_row, F.col("count"))).alias("rows"),
+            F.max(F.when(is_row, F.col("count") - F.col("distinct"))).alias("duplicates"),
+            F.max(F.when(is_row, F.col("late"))).alias("late"),
+            *[F.array_sort(listed).alias(f"to_{stage}") for stage, listed in of_stage.items()],
+        )
+        .select("*", F.date_format("hour_start", "yyyy-MM").alias("month"))
     )
     return differing(built, current, TABLE)
 
