@@ -15,7 +15,6 @@ from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline.lakehouse import BEGINNING, Lakehouse, hours_between, lies_by_time, marks, of_hours
-from crypto_pipeline.side_by_side import side_by_side
 from shared.tables import Table
 
 _FEW = 10_000
@@ -66,9 +65,7 @@ def _refreshed(lake: Lakehouse, module: ModuleType, now: datetime, *, from_scrat
     table: Table = module.TABLE
     note = None if from_scratch else lake.note(table, MARKS)
     since: Mapping[str, str] = json.loads(note) if note else {}
-    followed_from = [(s, since.get(s.full_name, BEGINNING)) for s in module.SOURCES]
-    found = side_by_side(lake.spark, [partial(lake.changes, *each) for each in followed_from])
-    changes = {s.full_name: each for s, each in zip(module.SOURCES, found, strict=True)}
+    changes = {s.full_name: lake.changes(s, since.get(s.full_name, BEGINNING)) for s in module.SOURCES}
     followed = marks(changes)
     new = {name: change.rows for name, change in changes.items()}
     with built(lake, module, new, recent(since.values(), now), now) as made:
@@ -211,8 +208,7 @@ def _of(lake: Lakehouse, table: Table, hours: Iterable[datetime]) -> DataFrame:
 
 
 def _windows(lake: Lakehouse, sources: Sequence[Table], spans: Sequence[Row]) -> Mapping[str, DataFrame]:
-    windows = side_by_side(lake.spark, [partial(_window, lake, source, spans) for source in sources])
-    return {source.full_name: window for source, window in zip(sources, windows, strict=True)}
+    return {source.full_name: _window(lake, source, spans) for source in sources}
 
 
 def _window(lake: Lakehouse, source: Table, spans: Sequence[Row]) -> DataFrame:

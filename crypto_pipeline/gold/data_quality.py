@@ -39,7 +39,6 @@ from crypto_pipeline.bronze import gaps, quarantine
 from crypto_pipeline.frames import differing
 from crypto_pipeline.gold import data_quality_hourly
 from crypto_pipeline.gold.data_quality_hourly import GROWTH, STAGES
-from crypto_pipeline.side_by_side import side_by_side
 from crypto_pipeline.silver import completeness
 from crypto_pipeline.silver.candle_frames import every_source
 from crypto_pipeline.silver.rollup import CONDITION, CONDITIONS, MEASURES
@@ -170,8 +169,7 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
         *[F.expr(sql).alias(name) for name, sql in MEASURES.items()],
         F.expr("count_if(status <> 'not_expected' and kline_source is not null)").alias("minutes_with_kline"),
     ).select("exchange", "symbol", "day", F.expr(CONDITION).alias("proven_condition"), *_percents())
-    answers = side_by_side(keys.sparkSession, [each.toPandas for each in (counts, buckets, refused, holes, evidence)])
-    made = quality(*answers)
+    made = quality(*(each.toPandas() for each in (counts, buckets, refused, holes, evidence)))
     written = [column for column in TABLE.columns if column.name not in ("ingestion_ts", "month")]
     schema = ", ".join(f"{column.name} {column.type}" for column in written)
     rows = keys.sparkSession.createDataFrame(made[[column.name for column in written]], schema)

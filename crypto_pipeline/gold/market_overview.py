@@ -46,7 +46,6 @@ from pyspark.sql import functions as F  # noqa: N812
 from crypto_pipeline.frames import added, differing
 from crypto_pipeline.gold import _overview
 from crypto_pipeline.gold._prices import SERIES
-from crypto_pipeline.side_by_side import side_by_side
 from crypto_pipeline.silver import completeness, ohlcv_1m, order_book_1m, ticker_1m
 from shared.tables import DECIMAL, Column, Table
 
@@ -212,8 +211,7 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
             F.collect_list(F.when(is_quiet, F.unix_seconds("interval_start"))).alias("quiet"),
         )
     )
-    answers = side_by_side(keys.sparkSession, [each.toPandas for each in (sums, closes, proven)])
-    made = _overview.overview(series, *answers)
+    made = _overview.overview(series, sums.toPandas(), closes.toPandas(), proven.toPandas())
     written = [column for column in TABLE.columns if column.name != "ingestion_ts"]
     schema = ", ".join(f"{column.name} {column.type}" for column in written)
     rows = keys.sparkSession.createDataFrame(made[[column.name for column in written]], schema)

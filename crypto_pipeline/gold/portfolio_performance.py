@@ -31,7 +31,6 @@ Once mended it is valued anew from its start, for candles may have come late mea
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
 from typing import Any
 
 from pyspark.sql import DataFrame, Row
@@ -52,7 +51,6 @@ from crypto_pipeline.gold._valuation import (
     wanted_minutes,
 )
 from crypto_pipeline.lakehouse import Lakehouse, hours_between
-from crypto_pipeline.side_by_side import side_by_side
 from crypto_pipeline.silver import ohlcv, ohlcv_1m
 from shared.settings import settings
 from shared.tables import DECIMAL, Column, Table
@@ -161,13 +159,8 @@ def touched(changes: Mapping[str, DataFrame], current: DataFrame, now: datetime)
     `started_on` is its first day, or none where that is to be found; own rows are there from `reads_from` on, or none.
     """
     found = _portfolios()
-    questions: list[Callable[[], Any]] = [
-        partial(_changed_days, changes),
-        partial(_changed_minutes, changes, now),
-        partial(_recorded, current),
-    ]
-    days, minutes, rows = side_by_side(current.sparkSession, questions)
-    recorded = {row.portfolio: row for row in rows}
+    days, minutes = _changed_days(changes), _changed_minutes(changes, now)
+    recorded = {row.portfolio: row for row in _recorded(current)}
     keys: list[tuple[object, ...]] = []
     for portfolio in found.accepted:
         row = recorded.pop(portfolio.name, None)

@@ -17,9 +17,8 @@ itself is minutes later.
 Of a signal the row of `gold.signals` that counts is meant. One that is retracted stays here and says so.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -34,7 +33,6 @@ from crypto_pipeline.gold import signals
 from crypto_pipeline.gold._prices import SERIES, candles, quiet_minutes
 from crypto_pipeline.gold._rules import ALWAYS_LONG, Costs
 from crypto_pipeline.gold.signals import latest
-from crypto_pipeline.side_by_side import side_by_side
 from crypto_pipeline.silver import completeness, ohlcv_1m, order_book_1m, ticker_1m
 from shared.tables import Column, Table
 
@@ -169,23 +167,19 @@ def _outcomes(hours: pd.DataFrame, sources: Mapping[str, DataFrame], costs: Cost
 
     minutes = {name: of(name, "interval_start", last + reach) for name in ("silver.ohlcv_1m", "silver.completeness")}
     columns = [*signals.SIGNAL, "interval_end", "revision", "side", "is_retraction", "bridged"]
-    said = {
+    of_signals = of("gold.signals", "interval_end", last).select(*columns).toPandas()
+    spreads = {
         name: of(f"silver.{name}", "interval_start", last + pd.Timedelta(minutes=CARRIED))
         .filter("spread_bps is not null")
         .select(*SERIES, "interval_start", "spread_bps")
+        .toPandas()
         for name in ("order_book_1m", "ticker_1m")
     }
-    questions: list[Callable[[], pd.DataFrame]] = [
-        of("gold.signals", "interval_end", last).select(*columns).toPandas,
-        partial(candles, minutes, "1m", ("open", "close")),
-        partial(quiet_minutes, minutes),
-        *[rows.toPandas for rows in said.values()],
-    ]
-    of_signals, prices, quiet, *spreads = side_by_side(sources["gold.signals"].sparkSession, questions)
     acted = latest(of_signals).rename(columns={"is_retraction": "is_retracted"}).drop(columns="revision")
     acted = acted.assign(hour=acted["interval_end"].dt.floor("h")).merge(hours, on=[*SERIES, "hour"])
+    prices = candles(minutes, "1m", ("open", "close"))
     both = [each for each in (acted, always_long(hours)) if len(each)]
-    return followed(pd.concat(both), prices, quiet, dict(zip(said, spreads, strict=True)), costs)
+    return followed(pd.concat(both), prices, quiet_minutes(minutes), spreads, costs)
 
 
 def always_long(hours: pd.DataFrame) -> pd.DataFrame:
