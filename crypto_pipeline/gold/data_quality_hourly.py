@@ -109,26 +109,19 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
         F.broadcast(keys), on=["table_name", "hour_start"], how="left_semi"
     )
     # Each row is counted once by itself and once for each of its latencies, so that the sources are read once.
-    none = {"ms": F.lit(None).cast("double"), "row_key": F.lit(None).cast("bigint"), "is_late": F.lit(False)}
-    itself = {**none, "row_key": F.col("row_key"), "is_late": F.col("is_late")}
-    seen = {_ITSELF: itself, **{stage: {**none, "ms": F.col(stage)} for stage in STAGES}}
-    listed = [
-        F.struct(F.lit(stage).alias("stage"), *[value.alias(name) for name, value in what.items()])
-        for stage, what in seen.items()
-    ]
-    each_stage = rows.select(*TABLE.key, F.inline(F.array(*listed))).filter(
-        (F.col("stage") == _ITSELF) | F.col("ms").isNotNull()
-    )
+    is_row = F.col("stage") == _ITSELF
+    measured = {_ITSELF: F.lit(0.0), **{stage: F.col(stage) for stage in STAGES}}
+    each_stage = F.array(*[F.struct(F.lit(stage).alias("stage"), ms.alias("ms")) for stage, ms in measured.items()])
+    seen = rows.select(*TABLE.key, "row_key", "is_late", F.inline(each_stage)).filter("ms is not null")
     counts = (
-        added(each_stage, bucket=_bucket(F.col("ms")))
+        added(seen, bucket=_bucket(F.col("ms")))
         .groupBy(*TABLE.key, "stage", "bucket")
         .agg(
             F.count("*").alias("count"),
-            F.countDistinct("row_key").alias("distinct"),
+            F.countDistinct(F.when(is_row, F.col("row_key"))).alias("distinct"),
             F.count_if("is_late").alias("late"),
         )
     )
-    is_row = F.col("stage") == _ITSELF
     of_stage = {stage: F.collect_list(F.when(F.col("stage") == stage, F.struct("bucket", "count"))) for stage in STAGES}
     built = (
         counts.groupBy(*TABLE.key)
