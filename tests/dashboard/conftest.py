@@ -107,7 +107,7 @@ def settings(
 def served(settings: Settings, postgres_server: PostgresServer, kafka_server: KafkaServer) -> Iterator[Served]:
     """The dashboard, with the made market streaming."""
     stream = Stream(kafka_server.settings)
-    stream.past(time.time(), 4)
+    stream.past(time.time(), 30)  # the history ends where filling it began, and a slow machine needs minutes for it
     running = threading.Thread(target=stream.run, daemon=True)
     running.start()
     served = serving(settings)

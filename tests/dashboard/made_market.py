@@ -572,6 +572,8 @@ class Stream:
         admin.close()
         self._producer = KafkaProducer(bootstrap_servers=settings.kafka, linger_ms=5, reconnect_backoff_max_ms=1000)
         self._ids: dict[str, int] = {}
+        self._told: dict[str, int] = {}
+        """By symbol the newest minute whose closed kline was sent."""
         self._stopping = threading.Event()
 
     def send(self, *events: AnyEvent, at_ms: int | None = None) -> None:
@@ -597,9 +599,10 @@ class Stream:
                 start = this - back * MINUTE
                 bar = minute_bar(symbol, start)
                 self.send(kline(symbol, bar, self._next(symbol, bar.trade_count)), at_ms=(start + MINUTE) // 1000)
+                self._told[symbol] = start
 
     def second(self, symbol: str, now: float) -> None:
-        """What comes in one second."""
+        """What comes in one second, and the closed klines of the minutes that ended since."""
         start, at = int(now) // 60 * MINUTE, int(now * 1_000_000)
         price = tick(symbol, price_at(symbol, now))
         identity = self._next(symbol, 1)
@@ -624,8 +627,9 @@ class Stream:
             ticker(symbol, price, at),
             kline(symbol, minute_bar(symbol, start, now % 60), identity),
         )
-        if now % 60 < 1:
-            self.send(kline(symbol, minute_bar(symbol, start - MINUTE), identity - 1))
+        for ended in range(self._told[symbol] + MINUTE, start, MINUTE):
+            self.send(kline(symbol, minute_bar(symbol, ended), identity - 1))
+            self._told[symbol] = ended
 
     def run(self) -> None:
         """Send until it is closed; in a thread of its own."""

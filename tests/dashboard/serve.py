@@ -55,7 +55,7 @@ def main(port: int = 0, minutes: int = 3 * 1440) -> None:
             service = Store(postgres.settings)
             service.be_alone()  # as the alerts service does while it evaluates
             stream = made_market.Stream(kafka.settings)
-            stream.past(time.time(), 5)
+            stream.past(time.time(), 30)
             threading.Thread(target=stream.run, daemon=True).start()
             threading.Thread(target=lake, args=(postgres, stopping), daemon=True).start()
             settings = postgres.settings.model_copy(update={"mode": "demo", "kafka_port": kafka.settings.kafka_port})
