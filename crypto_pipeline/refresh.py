@@ -157,7 +157,7 @@ def built(
         with _keys(lake, touched) as keys:
             if keys is not None and hasattr(module, "reached"):
                 # Not the pinned rows: of its own it reads a few columns, once; none where they may be what is to mend.
-                own_rows = lake.no_rows(table) if until or anew else _of(lake, table, hours)
+                own_rows = [] if until or anew else [lake.latest(table, hours), _of(lake, table, hours)]
                 keys = module.reached(keys, own_rows, partial(_windows, lake, module.SOURCES), now)
             spans = module.needs(keys, now).collect() if keys is not None else []
             if keys is None or not spans:

@@ -75,13 +75,14 @@ def touched(changes: Mapping[str, DataFrame], _current: DataFrame, _now: datetim
 
 
 def reached(
-    keys: DataFrame, current: DataFrame, look: Callable[[Sequence[Row]], Mapping[str, DataFrame]], now: datetime
+    keys: DataFrame, own: Sequence[DataFrame], look: Callable[[Sequence[Row]], Mapping[str, DataFrame]], now: datetime
 ) -> DataFrame:
     """The stretches with their `lookback`, and from when (`needed_from`) to when (`reaches_to`) candles are needed.
 
     Both are counted in candles, so how far they lie in time depends on what is absent. The row before a stretch knows
-    what it rests on. Only where none is at hand, or where a stretch does not reach the present, are candles counted,
-    in longer and longer spans. Rows from `until` on are those of the series' next stretch.
+    what it rests on: it is looked for in each of `own`, of which the last is the table, and those before are quicker to
+    look through. Only where none is at hand, or where a stretch does not reach the present, are candles counted, in
+    longer and longer spans. Rows from `until` on are those of the series' next stretch.
     """
     spark = keys.sparkSession
     present = _naive(now)
@@ -91,8 +92,9 @@ def reached(
     stretches["lookback"] = [
         plan().lookback(*of) for of in stretches[["symbol", "interval", "interval_seconds"]].itertuples(index=False)
     ]
-    rests_from = stretches.merge(_rests_from(keys, current), how="left", on=[*SERIES, "stretch"])["rests_from"]
-    is_known = rests_from.notna() & (of_series["stretch"].transform("size") == 1)
+    is_alone = of_series["stretch"].transform("size") == 1
+    rests_from = _rests_from(stretches[is_alone], own).reindex(stretches.index)
+    is_known = rests_from.notna()
     stretches["needed_from"] = rests_from.where(is_known, _before(stretches, 1))
     stretches["reaches_to"] = _after(stretches, 1)
     is_asked, factor = ~is_known | (stretches["reaches_to"] < present), 1
@@ -125,11 +127,31 @@ def _naive(now: datetime) -> pd.Timestamp:
     return pd.Timestamp(now.astimezone(UTC).replace(tzinfo=None))
 
 
-def _rests_from(keys: DataFrame, current: DataFrame) -> pd.DataFrame:
-    """What the last current row at or before each stretch's beginning rests on."""
-    rows = current.select(*SERIES, F.col("interval_start").alias("row_start"), "rests_from")
-    before = rows.join(F.broadcast(keys), on=list(SERIES), how="inner").filter("row_start <= interval_start")
-    return before.groupBy(*SERIES, "stretch").agg(F.max_by("rests_from", "row_start").alias("rests_from")).toPandas()
+def _rests_from(stretches: pd.DataFrame, own: Sequence[DataFrame]) -> pd.Series:
+    """What the last row at or before each stretch's beginning rests on; null where there is none.
+
+    Of all but the last of `own` a row counts if no other can lie between it and the stretch: in nearly each minute
+    these are enough.
+    """
+    found = pd.Series(pd.NaT, stretches.index)
+    for rows in own:
+        asked = stretches.loc[found.isna(), [*SERIES, "interval_seconds", "stretch", "interval_start"]]
+        if asked.empty:
+            break
+        last = asked.merge(_last_before(rows, asked), how="left", on=[*SERIES, "stretch"]).set_index(asked.index)
+        since = last["interval_start"] - last["row_start"]
+        is_next = since <= pd.to_timedelta(last["interval_seconds"], unit="s")
+        found = found.fillna(last["rests_from"] if rows is own[-1] else last["rests_from"].where(is_next))
+    return found
+
+
+def _last_before(rows: DataFrame, stretches: pd.DataFrame) -> pd.DataFrame:
+    """When the last row at or before each stretch's beginning starts, and what it rests on."""
+    keys = rows.sparkSession.createDataFrame(stretches[[*SERIES, "stretch", "interval_start"]])
+    starts = rows.select(*SERIES, F.col("interval_start").alias("row_start"), "rests_from")
+    before = starts.join(F.broadcast(keys), on=list(SERIES), how="inner").filter("row_start <= interval_start")
+    last = F.max("row_start").alias("row_start"), F.max_by("rests_from", "row_start").alias("rests_from")
+    return before.groupBy(*SERIES, "stretch").agg(*last).toPandas()
 
 
 def _before(stretches: pd.DataFrame, factor: int) -> pd.Series:
@@ -161,7 +183,7 @@ def _spans(keys: DataFrame, start: str, end: str, now: datetime) -> DataFrame:
     quiet = F.struct(F.lit(quiet_intervals.TABLE.full_name).alias("source"), F.col("interval"))
     return keys.select(
         F.inline(F.array(candles, quiet)),
-        F.date_trunc("day", start).alias("start"),
+        F.date_trunc("hour", start).alias("start"),
         F.least(F.col(end), F.lit(now)).alias("end"),
     ).distinct()
 

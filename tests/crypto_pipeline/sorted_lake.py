@@ -156,6 +156,9 @@ def main(server: MinioServer) -> dict[str, Any]:
     seen["views"].append(len(loaded_views(lake)))
     changed = lake.changes(TABLE, mark)
     seen["followed"] = [(row.symbol, str(row.close)[:3]) for row in changed.rows.collect()]
+    seen["latest"] = [
+        [(row.symbol, str(row.close)[:3]) for row in lake.latest(TABLE, [hour]).collect()] for hour in (OLD, NOW)
+    ]
     seen["late"] = files(server, "2026-09")
     seen["late_to_spark"] = sum("9.5" in row for row in by_spark(lake)), len(by_spark(lake)) - len(before)
     seen["late_without"] = sum("9.5" in row for row in without_spark(server)), len(without_spark(server)) - len(read)

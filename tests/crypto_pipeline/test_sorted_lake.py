@@ -69,6 +69,7 @@ def test_the_rows_are_the_same_by_spark_and_without_it_and_nobody_who_follows_is
 
 def test_a_late_row_in_a_sorted_month_replaces_its_own_and_is_followed(seen: dict[str, Any]) -> None:
     assert seen["followed"] == [["BTCUSDT", "9.5"]]
+    assert seen["latest"] == [[["BTCUSDT", "9.5"]], []], "of that row's hour, and of another"
     assert seen["late"] == ["base", "log", "sorted"]
     assert seen["late_to_spark"] == seen["late_without"] == [1, 0], "so many rows with the new price, and so many more"
 

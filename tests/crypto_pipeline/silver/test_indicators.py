@@ -243,15 +243,18 @@ def refreshed(
     changed: Sequence[int],
     current: pd.DataFrame | None = None,
     quiet: pd.DataFrame | None = None,
+    latest: pd.DataFrame | None = None,
 ) -> tuple[pd.DataFrame, list[int]]:
     """The rows of one refresh after these candles changed, and how many candles each look and the read held.
 
-    `quiet`: intervals that became known to be so.
+    `quiet`: intervals that became known to be so. `latest`: those of the `current` rows that the latest commit wrote.
     """
     there = sources(spark, candles, quiet)
     now = candles["interval_start"].iloc[-1].to_pydatetime().replace(tzinfo=UTC) + timedelta(seconds=30)
     schema = "exchange string, symbol string, interval string, interval_start timestamp, rests_from timestamp"
-    known = spark.createDataFrame([] if current is None else current[schema.split()[::2]], schema)
+    known, new_ones = (
+        spark.createDataFrame([] if rows is None else rows[schema.split()[::2]], schema) for rows in (current, latest)
+    )
     held = []
 
     def look(spans: Sequence[Row]) -> Mapping[str, DataFrame]:
@@ -266,7 +269,7 @@ def refreshed(
     changes = {name: rows.limit(0) for name, rows in there.items()} | new
     changes["silver.quiet_intervals"] = there["silver.quiet_intervals"]
     keys = indicators.touched(changes, known, now)
-    keys = indicators.reached(keys, known, look, now)
+    keys = indicators.reached(keys, [new_ones, known], look, now)
     built = indicators.build(keys, look(indicators.needs(keys, now).collect()), known, now)
     assert built.columns == indicators.TABLE.column_names
     rows = built.toPandas().astype({"interval_start": "datetime64[ns]"})
@@ -347,6 +350,24 @@ def test_a_row_before_the_new_candle_spares_every_look(spark: SparkSession) -> N
     assert len(held) == 1
     assert held[0] <= REACH + 1 + 1440
     assert_equal(rows, whole.tail(1))
+
+
+def test_what_the_latest_commit_wrote_is_enough_where_it_wrote_the_row_before(spark: SparkSession) -> None:
+    candles = series(REACH + 100)
+    latest = computed(candles.head(len(candles) - 1), REACH + 96).reset_index()
+    rows, held = refreshed(spark, candles, [len(candles) - 1], None, None, latest)
+    assert len(held) == 1
+    assert_equal(rows, computed(candles, 0).tail(1))
+
+
+def test_an_older_row_of_the_latest_commit_does_not_stand_for_the_row_before(spark: SparkSession) -> None:
+    candles = series(REACH + 3000, [(REACH + 2900, 5 * 1440, False)])
+    current = computed(candles, len(candles) - 3).head(2).reset_index()
+    older = current.head(1).assign(rests_from=candles["interval_start"].iloc[0])
+    rows, held = refreshed(spark, candles, [len(candles) - 1], current, None, older)
+    assert len(held) == 1
+    assert held[0] <= REACH + 1 + 1440
+    assert_equal(rows, computed(candles, 0).tail(1))
 
 
 def test_a_young_series_is_looked_for_to_its_beginning_once_and_then_no_more(spark: SparkSession) -> None:
