@@ -241,14 +241,18 @@ def _recorded(current: DataFrame) -> Sequence[Row]:
 
 
 def reached(
-    keys: DataFrame, current: DataFrame, look: Callable[[Sequence[Row]], Mapping[str, DataFrame]], now: datetime
+    keys: DataFrame, own: Sequence[DataFrame], look: Callable[[Sequence[Row]], Mapping[str, DataFrame]], now: datetime
 ) -> DataFrame:
     """The portfolios with their first day, `started_on`, where that was to be found. One that has none is left out.
 
-    One without rows of its own at hand is valued from its start.
+    One without rows of its own at hand is valued from its start. They are looked for in each of `own`, of which the
+    last is the table, and those before are quicker to look through.
     """
     wanted = keys.collect()
-    there = {row.portfolio for row in current.select("portfolio").distinct().collect()}
+    there: set[str] = set()
+    for rows in own:
+        if not there.issuperset(row.portfolio for row in wanted):
+            there.update(row.portfolio for row in rows.select("portfolio").distinct().collect())
     accepted = _accepted(wanted)
     anew = [accepted[row.portfolio] for row in wanted if row.portfolio in accepted and not _goes_on(row, there)]
     starts = _starts(anew, look, now) if anew else {}

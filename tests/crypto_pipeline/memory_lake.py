@@ -69,12 +69,15 @@ class MemoryLake(Lakehouse):
         rows = self._frame(table, self.rows(table))
         return rows if hours is None else rows.filter(of_hours(table, list(hours)))
 
+    def commits(self, table: Table) -> list[Commit]:
+        marks = {mark for mark, _ in self.stored.get(table.full_name, {}).values()}
+        return [Commit(mark, mark, "deltacommit") for mark in sorted(marks, reverse=True)]
+
     def changes(self, table: Table, since: str) -> Changes:
-        there = self.stored.get(table.full_name, {})
-        new = [row for mark, row in there.values() if mark > since]
-        until = max((mark for mark, _ in there.values()), default=BEGINNING)
-        commits = sorted({mark for mark, _ in there.values() if mark > since}, reverse=True)
-        return Changes(self._frame(table, new), until, tuple(Commit(mark, mark, "deltacommit") for mark in commits))
+        new = [row for mark, row in self.stored.get(table.full_name, {}).values() if mark > since]
+        commits = self.commits(table)
+        until = commits[0].completed if commits else BEGINNING
+        return Changes(self._frame(table, new), until, tuple(one for one in commits if one.completed > since))
 
     def rows_written(self, table: Table, commits: Iterable[Commit]) -> int:
         done = {commit.completed for commit in commits}
