@@ -52,9 +52,10 @@ def refresh(lake: Lakehouse, module: ModuleType, now: datetime, *, from_scratch:
 
     A module says what is touched (`touched`), which spans of its sources that needs (`needs`), and how rows are made of
     them (`build`). That is given the table's own rows of all these spans, or of those that name the table itself, where
-    there are such. One whose need depends on what is there looks at that first (`reached`). The marks up to which the
-    sources were followed go into the same commit, so that a run that dies is repeated, and one that is repeated changes
-    nothing. `from_scratch` follows the sources from their beginning.
+    there are such. One whose need depends on what is there looks at that first (`reached`): at the table's own rows of
+    the latest commit, which are quick to read, and then at all of them; at none where they may be what is to mend. The
+    marks up to which the sources were followed go into the same commit, so that a run that dies is repeated, and one
+    that is repeated changes nothing. `from_scratch` follows the sources from their beginning.
     """
     with lake.loaded() as as_it_is:
         return _refreshed(as_it_is, module, now, from_scratch=from_scratch)
@@ -156,7 +157,7 @@ def built(
             touched = touched.filter(F.col(str(table.time)) < F.lit(until))
         with _keys(lake, touched) as keys:
             if keys is not None and hasattr(module, "reached"):
-                # Not the pinned rows: of its own it reads a few columns, once; none where they may be what is to mend.
+                # Not the pinned rows: of its own it reads a few columns, once.
                 own_rows = [] if until or anew else [lake.latest(table, hours), _of(lake, table, hours)]
                 keys = module.reached(keys, own_rows, partial(_windows, lake, module.SOURCES), now)
             spans = module.needs(keys, now).collect() if keys is not None else []

@@ -245,8 +245,7 @@ def reached(
 ) -> DataFrame:
     """The portfolios with their first day, `started_on`, where that was to be found. One that has none is left out.
 
-    One without rows of its own at hand is valued from its start. They are looked for in each of `own`, of which the
-    last is the table, and those before are quicker to look through.
+    One without rows in `own` is valued from its start.
     """
     wanted = keys.collect()
     there: set[str] = set()

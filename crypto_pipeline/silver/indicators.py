@@ -80,9 +80,8 @@ def reached(
     """The stretches with their `lookback`, and from when (`needed_from`) to when (`reaches_to`) candles are needed.
 
     Both are counted in candles, so how far they lie in time depends on what is absent. The row before a stretch knows
-    what it rests on: it is looked for in each of `own`, of which the last is the table, and those before are quicker to
-    look through. Only where none is at hand, or where a stretch does not reach the present, are candles counted, in
-    longer and longer spans. Rows from `until` on are those of the series' next stretch.
+    what it rests on. Only where none is in `own`, or where a stretch does not reach the present, are candles counted,
+    in longer and longer spans. Rows from `until` on are those of the series' next stretch.
     """
     spark = keys.sparkSession
     present = _naive(now)
