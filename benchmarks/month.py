@@ -231,7 +231,7 @@ class Month:
     def made(self, modules: Sequence[ModuleType], now: datetime) -> dict[str, float]:
         taken = {}
         for module in modules:
-            done = refresh.refresh(self._lake, module, now)
+            done = refresh.refresh(self._lake, module, now, memory=self._settings.memory)
             if not done.is_sound:
                 raise SystemExit(f"{module.TABLE.full_name}: {done}")
             taken[module.TABLE.full_name] = done.seconds

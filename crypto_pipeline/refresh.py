@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial, reduce
 from itertools import groupby
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline.lakehouse import BEGINNING, Lakehouse, hours_between, lies_by_time, marks, of_hours
+from crypto_pipeline.memory import AtHand, recall, remember
 from shared.tables import Table
 
 _FEW = 10_000
@@ -47,7 +49,9 @@ class Built(NamedTuple):
     rows: DataFrame
 
 
-def refresh(lake: Lakehouse, module: ModuleType, now: datetime, *, from_scratch: bool = False) -> Refreshed:
+def refresh(
+    lake: Lakehouse, module: ModuleType, now: datetime, *, from_scratch: bool = False, memory: Path | None = None
+) -> Refreshed:
     """Build again what new rows of the sources touch, and write what differs.
 
     A module says what is touched (`touched`), which spans of its sources that needs (`needs`), and how rows are made of
@@ -58,10 +62,12 @@ def refresh(lake: Lakehouse, module: ModuleType, now: datetime, *, from_scratch:
     that is repeated changes nothing. `from_scratch` follows the sources from their beginning.
     """
     with lake.loaded() as as_it_is:
-        return _refreshed(as_it_is, module, now, from_scratch=from_scratch)
+        return _refreshed(as_it_is, module, now, memory, from_scratch=from_scratch)
 
 
-def _refreshed(lake: Lakehouse, module: ModuleType, now: datetime, *, from_scratch: bool) -> Refreshed:
+def _refreshed(
+    lake: Lakehouse, module: ModuleType, now: datetime, memory: Path | None, *, from_scratch: bool
+) -> Refreshed:
     began = time.monotonic()
     table: Table = module.TABLE
     note = None if from_scratch else lake.note(table, MARKS)
@@ -69,8 +75,14 @@ def _refreshed(lake: Lakehouse, module: ModuleType, now: datetime, *, from_scrat
     changes = {s.full_name: lake.changes(s, since.get(s.full_name, BEGINNING)) for s in module.SOURCES}
     followed = marks(changes)
     new = {name: change.rows for name, change in changes.items()}
-    with built(lake, module, new, recent(since.values(), now), now) as made:
-        if made is None:
+    hours = recent(since.values(), now)
+    kept = memory / f"{table.full_name}.arrow" if memory and note and hasattr(module, "at_hand") else None
+    at_hand: AtHand | None = None
+    if kept and note:
+        look = partial(_windows, lake, module.SOURCES)
+        at_hand = module.at_hand(new, recall(kept, note), partial(_own, lake, table, hours), look, now)
+    with nullcontext(at_hand) if at_hand else built(lake, module, new, hours, now) as made:
+        if made is None or made.rows is None:
             result = Refreshed()
             if followed != note:
                 lake.write(table, lake.no_rows(table), {MARKS: followed}, is_unique=True, count=0)
@@ -79,6 +91,8 @@ def _refreshed(lake: Lakehouse, module: ModuleType, now: datetime, *, from_scrat
             if result.is_sound:
                 lake.write(table, made.rows, {MARKS: followed}, is_unique=True, count=result.rows)
     if result.is_sound:
+        if kept and at_hand:
+            remember(kept, followed, at_hand.kept)
         lake.compact_after_bulk(table, result.rows, now)
     result.followed, result.seconds = followed, time.monotonic() - began
     return result
@@ -158,7 +172,7 @@ def built(
         with _keys(lake, touched) as keys:
             if keys is not None and hasattr(module, "reached"):
                 # Not the pinned rows: of its own it reads a few columns, once.
-                own_rows = [] if until or anew else [lake.latest(table, hours), _of(lake, table, hours)]
+                own_rows = [] if until or anew else _own(lake, table, hours)
                 keys = module.reached(keys, own_rows, partial(_windows, lake, module.SOURCES), now)
             spans = module.needs(keys, now).collect() if keys is not None else []
             if keys is None or not spans:
@@ -202,6 +216,11 @@ def recent(since: Iterable[str], now: datetime) -> Sequence[datetime]:
 
 def _completed(mark: str) -> datetime:
     return datetime.strptime(f"{mark}000", "%Y%m%d%H%M%S%f").replace(tzinfo=UTC)
+
+
+def _own(lake: Lakehouse, table: Table, hours: Sequence[datetime]) -> list[DataFrame]:
+    """A table's own rows of these hours: those of the latest commit, then all."""
+    return [lake.latest(table, hours), _of(lake, table, hours)]
 
 
 def _of(lake: Lakehouse, table: Table, hours: Iterable[datetime]) -> DataFrame:

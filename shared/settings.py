@@ -297,6 +297,11 @@ class Settings(BaseSettings):
         return self.state / "rest"
 
     @property
+    def memory(self) -> Path:
+        """Where a run of the pipeline keeps what spares the next one a read; may be lost at any time."""
+        return self.state / "memory"
+
+    @property
     def kafka(self) -> str:
         return self.kafka_broker or self.kafka_bootstrap_servers or f"{self.host('kafka')}:{self.kafka_port}"
 

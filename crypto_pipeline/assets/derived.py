@@ -78,7 +78,9 @@ def _asset(module: ModuleType) -> dg.AssetsDefinition:
         let_the_candles_pass(context.instance, context.run, settings().candles_first_seconds, context.log.info)
         with spark.lakehouse(table.full_name, context.run_id) as lake:
             again = conflicts_retried(lambda _state: context.log.info(ANOTHER_WRITER))
-            done = again(lambda: refresh(lake, module, datetime.now(UTC), from_scratch=config.from_scratch))
+            memory = settings().memory
+            anew = config.from_scratch
+            done = again(lambda: refresh(lake, module, datetime.now(UTC), from_scratch=anew, memory=memory))
             context.log.info(f"{done.rows:,} rows written to {table.full_name} in {done.seconds:.1f} s")
             if is_judged and done.is_sound:
                 days = condition.found(lake, datetime.now(UTC))

@@ -4,14 +4,17 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import pandas as pd
+import pyarrow as pa
 from pyspark.sql import DataFrame, GroupedData, Row, SparkSession, Window
 from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline.frames import added
 from crypto_pipeline.indicators._file import plan
 from crypto_pipeline.indicators._series import SERIES, VALUES, Stretch, over_each, over_series, places_around
+from crypto_pipeline.memory import AtHand
 from crypto_pipeline.silver import ohlcv, ohlcv_1m, quiet_intervals
 from crypto_pipeline.silver.candles import CANDLE_COLUMNS, INTERVALS
+from crypto_pipeline.silver.recent_candles import CANDLE, SPARE, RecentCandles
 from shared.tables import Column, Table
 
 _NAMING = tuple(c for c in CANDLE_COLUMNS if c.name in ("exchange", "symbol", "interval", "interval_start"))
@@ -39,6 +42,7 @@ TABLE = Table(
 )
 SOURCES = (ohlcv_1m.TABLE, ohlcv.TABLE, quiet_intervals.TABLE)
 
+_COMPUTED = ", ".join(f"{c.name} {c.type}" for c in TABLE.columns if c.name not in ("ingestion_ts", "month"))
 _FAR = max(study.lookback(min(INTERVALS.values())) for study in plan().studies)
 """Changes that are further apart, in intervals, are stretches of their own."""
 _WIDER = 30
@@ -47,8 +51,16 @@ _FIRST = pd.Timestamp("2009-01-03")
 """The day of the first Bitcoin block: no candle is older."""
 _AGES = 50 * 365 * 86400
 _COUNTS = "number bigint, before bigint, after bigint"
+_FEW = 10_000
+"""So many changed candles at most are computed in this process."""
+_AT_HAND = 400_000
+"""Candles at most that it reads and keeps for that: some 35 MB, the look-back of fifty symbols."""
 _PART = 20_000
 """Candles that go to Python together, of one series or of several: each trip costs a hundredth of a second."""
+
+
+Look = Callable[[Sequence[Row]], Mapping[str, DataFrame]]
+"""The rows of the sources in some spans."""
 
 
 def touched(changes: Mapping[str, DataFrame], _current: DataFrame, _now: datetime) -> DataFrame:
@@ -74,9 +86,7 @@ def touched(changes: Mapping[str, DataFrame], _current: DataFrame, _now: datetim
     )
 
 
-def reached(
-    keys: DataFrame, own: Sequence[DataFrame], look: Callable[[Sequence[Row]], Mapping[str, DataFrame]], now: datetime
-) -> DataFrame:
+def reached(keys: DataFrame, own: Sequence[DataFrame], look: Look, now: datetime) -> DataFrame:
     """The stretches with their `lookback`, and from when (`needed_from`) to when (`reaches_to`) candles are needed.
 
     Both are counted in candles, so how far they lie in time depends on what is absent. The row before a stretch knows
@@ -84,14 +94,23 @@ def reached(
     in longer and longer spans. Rows from `until` on are those of the series' next stretch.
     """
     spark = keys.sparkSession
+    return spark.createDataFrame(_reached(spark, _looking_back(keys.toPandas()), own, look, now))
+
+
+def _looking_back(stretches: pd.DataFrame) -> pd.DataFrame:
+    """In order, with their `lookback`, and `until` where the series' next stretch begins."""
+    ordered = stretches.sort_values([*SERIES, "interval_start"], ignore_index=True)
+    of_which = ordered[["symbol", "interval", "interval_seconds"]].itertuples(index=False)
+    until = ordered.groupby(list(SERIES))["interval_start"].shift(-1)
+    return ordered.assign(until=until, lookback=[plan().lookback(*of) for of in of_which])
+
+
+def _reached(
+    spark: SparkSession, stretches: pd.DataFrame, own: Sequence[DataFrame], look: Look, now: datetime
+) -> pd.DataFrame:
     present = _naive(now)
-    stretches = keys.toPandas().sort_values([*SERIES, "interval_start"], ignore_index=True)
-    of_series = stretches.groupby(list(SERIES))
-    stretches["until"] = of_series["interval_start"].shift(-1)
-    stretches["lookback"] = [
-        plan().lookback(*of) for of in stretches[["symbol", "interval", "interval_seconds"]].itertuples(index=False)
-    ]
-    is_alone = of_series["stretch"].transform("size") == 1
+    stretches = stretches.copy()
+    is_alone = stretches.groupby(list(SERIES))["stretch"].transform("size") == 1
     rests_from = _rests_from(stretches[is_alone], own).reindex(stretches.index)
     is_known = rests_from.notna()
     stretches["needed_from"] = rests_from.where(is_known, _before(stretches, 1))
@@ -118,7 +137,7 @@ def reached(
             stretches["reaches_to"] < present
         )
         seen = before
-    return spark.createDataFrame(stretches)
+    return stretches
 
 
 def _naive(now: datetime) -> pd.Timestamp:
@@ -190,12 +209,102 @@ def _spans(keys: DataFrame, start: str, end: str, now: datetime) -> DataFrame:
 def build(keys: DataFrame, sources: Mapping[str, DataFrame], _current: DataFrame, now: datetime) -> DataFrame:
     """The indicators of every candle that rests on a changed one."""
     chosen, stretches = plan(), keys.toPandas()
-    schema = ", ".join(f"{c.name} {c.type}" for c in TABLE.columns if c.name not in ("ingestion_ts", "month"))
     # The plan goes along: the worker that computes reads no file, which may say something else by then.
     values = _of_each(stretches, lambda candles, stretch: over_series(candles, stretch, chosen))
-    computed = _around(keys.sparkSession, stretches, sources, now).applyInPandas(values, schema)
+    return _dated(_around(keys.sparkSession, stretches, sources, now).applyInPandas(values, _COMPUTED))
+
+
+def _dated(computed: DataFrame) -> DataFrame:
     dated = added(computed, ingestion_ts=F.current_timestamp(), month=F.date_format("interval_start", "yyyy-MM"))
     return dated.select(TABLE.column_names)
+
+
+def at_hand(
+    changes: Mapping[str, DataFrame],
+    kept: pa.Table | None,
+    own: Callable[[], Sequence[DataFrame]],
+    look: Look,
+    now: datetime,
+) -> AtHand | None:
+    """What `build` makes where few candles changed, computed in this process from those that are `kept`.
+
+    Only of a series of which too little is kept are candles read, as `build` reads them. None where much changed, or
+    where too much would have to be read and kept.
+    """
+    spark = changes["silver.ohlcv"].sparkSession
+    changed = _rows(changes).limit(_FEW + 1).toPandas()
+    if len(changed) > _FEW:
+        return None
+    recent = (RecentCandles.from_arrow(kept) if kept else RecentCandles.nothing()).with_changes(changed)
+    stretches = _looking_back(_stretches(changed))
+    known = _known(recent, stretches, now)
+    is_known = stretches.index.isin(known["number"].unique())
+    made = [_computed(known, stretches)]
+    if not is_known.all():
+        unknown = stretches[~is_known].reset_index(drop=True)
+        lasts = (unknown["last_changed"] - unknown["interval_start"]).dt.total_seconds()
+        if len(recent.rows) + (unknown["lookback"] + lasts / unknown["interval_seconds"]).sum() > _AT_HAND:
+            return None
+        unknown = _reached(spark, unknown, own(), look, now)
+        windows = look(_spans(spark.createDataFrame(unknown), "needed_from", "reaches_to", now).collect())
+        read = _within(spark, unknown, windows, now).toPandas()
+        made.append(_computed(read, unknown))
+        recent = _with_read(recent, read, unknown, now)
+    rows = pd.concat([part for part in made if len(part)] or made[:1], ignore_index=True)
+    return AtHand(_dated(spark.createDataFrame(rows, _COMPUTED)) if len(rows) else None, _trimmed(recent).to_arrow())
+
+
+def _stretches(changed: pd.DataFrame) -> pd.DataFrame:
+    """What `touched` gives."""
+    ordered = changed[[*SERIES, "interval_start"]].drop_duplicates().sort_values([*SERIES, "interval_start"])
+    seconds = ordered["interval"].map(INTERVALS)
+    since_last = ordered.groupby(list(SERIES))["interval_start"].diff().dt.total_seconds()
+    is_far = since_last > seconds * _FAR
+    stretch = is_far.astype("int64").groupby([ordered[name] for name in SERIES]).cumsum()
+    of_each = ordered.assign(interval_seconds=seconds, stretch=stretch).groupby(
+        [*SERIES, "interval_seconds", "stretch"], as_index=False
+    )
+    return of_each.agg(interval_start=("interval_start", "min"), last_changed=("interval_start", "max"))
+
+
+def _known(recent: RecentCandles, stretches: pd.DataFrame, now: datetime) -> pd.DataFrame:
+    """The kept rows of the stretches, by `number`, of which all that they rest on is kept.
+
+    Of a series with one of which it is not so none is here: where one ends and the next begins is known of all or none.
+    """
+    numbered = recent.places(stretches).dropna().astype("int64").rename("of").rename_axis("number").reset_index()
+    rows = recent.rows[recent.rows["interval_start"] <= _naive(now)].merge(numbered, on="of")
+    before = _places(rows, stretches)["before"].reindex(stretches.index)
+    is_whole = numbered.set_index("number")["of"].map(recent.series["is_whole"]).reindex(stretches.index)
+    is_enough = (before >= stretches["lookback"]) | is_whole.eq(True)
+    is_known = is_enough.groupby([stretches[name] for name in SERIES]).transform("all")
+    return rows[rows["number"].isin(stretches.index[is_known])]
+
+
+def _places(rows: pd.DataFrame, stretches: pd.DataFrame) -> pd.DataFrame:
+    """`places_around`, by the number of the stretch."""
+    if rows.empty:
+        return pd.DataFrame(columns=["before", "after"])
+    return over_each(rows, stretches, places_around).set_index("number")
+
+
+def _computed(rows: pd.DataFrame, stretches: pd.DataFrame) -> pd.DataFrame:
+    return over_each(rows, stretches, lambda of, one: over_series(of, one, plan())) if len(rows) else pd.DataFrame()
+
+
+def _with_read(recent: RecentCandles, read: pd.DataFrame, every: pd.DataFrame, now: datetime) -> RecentCandles:
+    """With what was read for those stretches behind which nothing lies that was not."""
+    stretches = every[every["until"].isna() & (every["reaches_to"] >= _naive(now))]
+    rows = read[read["number"].isin(stretches.index)]
+    before = _places(rows, every)["before"].reindex(stretches.index)
+    named = stretches.assign(is_whole=before < stretches["lookback"])[before.notna()]
+    return recent.with_series(named, rows.rename(columns={"number": "of"}))
+
+
+def _trimmed(recent: RecentCandles) -> RecentCandles:
+    of_which = recent.series[["symbol", "interval"]].itertuples(index=False)
+    counts = [plan().lookback(symbol, interval, INTERVALS[interval]) + SPARE for symbol, interval in of_which]
+    return recent.trimmed(pd.Series(counts, dtype="int64"))
 
 
 def _of_each(
@@ -212,18 +321,26 @@ def _around(
 
     They are grouped in parts, so that many short series go together: a part is its first stretch and _PART more.
     """
+    return _within(spark, stretches, sources, now).groupBy("part")
+
+
+def _within(spark: SparkSession, stretches: pd.DataFrame, sources: Mapping[str, DataFrame], now: datetime) -> DataFrame:
     ends = stretches["reaches_to"].where(stretches["reaches_to"] < _naive(now), _naive(now))
     lasts = (ends - stretches["needed_from"]).dt.total_seconds()
     candles_so_far = (lasts / stretches["interval_seconds"]).cumsum()
     numbered = stretches[[*SERIES, "needed_from", "reaches_to"]].assign(
         number=range(len(stretches)), part=(candles_so_far // _PART).astype("int64")
     )
-    needed = ["interval_start", "first_trade_id", "last_trade_id", "is_closed"]
-    values = [F.col(name).cast("double").alias(name) for name in VALUES]
-    candles = sources["silver.ohlcv_1m"].select(*SERIES, *needed, *values)
-    candles = candles.unionByName(sources["silver.ohlcv"].select(*SERIES, *needed, *values))
-    quiet = sources["silver.quiet_intervals"].select(*SERIES, "interval_start")
-    rows = added(candles, is_quiet=F.lit(False)).unionByName(added(quiet, is_quiet=F.lit(True)), True)
     lies_within = (F.col("interval_start") >= F.col("needed_from")) & (F.col("interval_start") <= F.col("reaches_to"))
-    within = rows.join(F.broadcast(spark.createDataFrame(numbered)), on=list(SERIES), how="inner").filter(lies_within)
-    return within.select("part", "number", *needed, *VALUES, "is_quiet").groupBy("part")
+    in_spans = _rows(sources).join(F.broadcast(spark.createDataFrame(numbered)), on=list(SERIES), how="inner")
+    return in_spans.filter(lies_within).select("part", "number", *CANDLE)
+
+
+def _rows(sources: Mapping[str, DataFrame]) -> DataFrame:
+    """The candles and the quiet intervals, with what is computed from."""
+    named = [*SERIES, "interval_start", "first_trade_id", "last_trade_id", "is_closed"]
+    values = [F.col(name).cast("double").alias(name) for name in VALUES]
+    candles = sources["silver.ohlcv_1m"].select(*named, *values)
+    candles = candles.unionByName(sources["silver.ohlcv"].select(*named, *values))
+    quiet = sources["silver.quiet_intervals"].select(*SERIES, "interval_start")
+    return added(candles, is_quiet=F.lit(False)).unionByName(added(quiet, is_quiet=F.lit(True)), True)

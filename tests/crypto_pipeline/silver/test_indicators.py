@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -14,14 +16,18 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline.indicators._file import plan
 from crypto_pipeline.indicators._series import VALUES, Stretch, over_each, over_series
-from crypto_pipeline.silver import indicators
+from crypto_pipeline.refresh import refresh
+from crypto_pipeline.silver import indicators, ohlcv_1m
 from crypto_pipeline.silver.candles import CANDLE_COLUMNS, INTERVALS
+from crypto_pipeline.silver.recent_candles import SPARE
 from tests.crypto_pipeline.market import market
+from tests.crypto_pipeline.memory_lake import MemoryLake
 
 START = datetime(2026, 8, 1, tzinfo=UTC)
 REACH = plan().lookback("BTCUSDT", "1m", 60)
 FAR = 3 * REACH
 COLUMNS = list(plan().comments())
+NAMES = {"exchange": "binance", "symbol": "BTCUSDT"}
 KEYS = ("exchange", "symbol", "interval", "interval_seconds", "interval_start", "first_trade_id", "last_trade_id")
 
 
@@ -384,3 +390,174 @@ def test_a_table_that_was_there_before_rows_knew_what_they_rest_on_goes_on(spark
     current = computed(candles, len(candles) - 2).head(1).reset_index().assign(rests_from=pd.NaT)
     rows, _ = refreshed(spark, candles, [len(candles) - 1], current)
     assert_equal(rows, computed(candles, 0).tail(1))
+
+
+class Following:
+    """A series whose indicators are brought up to date, change after change, from what the time before kept."""
+
+    def __init__(self, spark: SparkSession) -> None:
+        self._spark = spark
+        self.kept: pa.Table | None = None
+        self.rows = pd.DataFrame()
+        """All that were written so far, in their latest state, by start."""
+
+    def come(
+        self, candles: pd.DataFrame, changed: Sequence[int], quiet: pd.DataFrame | None = None
+    ) -> tuple[pd.DataFrame, int]:
+        """The rows that are made where these of the candles changed, and how many looks it took.
+
+        `quiet`: all quiet intervals, of which those of the latest hour became known just now.
+        """
+        there = sources(self._spark, candles, quiet)
+        end = candles["interval_start"].iloc[-1]
+        now = end.to_pydatetime().replace(tzinfo=UTC) + timedelta(seconds=30)
+        new = None if quiet is None else quiet[quiet["interval_start"] > end - pd.Timedelta("1h")]
+        changes = sources(self._spark, candles.iloc[list(changed)] if changed else candles.head(1), new)
+        if not changed:
+            changes |= {name: changes[name].limit(0) for name in ("silver.ohlcv_1m", "silver.ohlcv")}
+        schema = "exchange string, symbol string, interval string, interval_start timestamp, rests_from timestamp"
+        known = self._spark.createDataFrame(
+            [] if self.rows.empty else self.rows.reset_index()[schema.split()[::2]], schema
+        )
+        looks = []
+
+        def look(spans: Sequence[Row]) -> Mapping[str, DataFrame]:
+            looks.append(spans)
+            wanted = F.lit(False)
+            for span in spans:
+                wanted = wanted | F.col("interval_start").between(F.lit(span.start), F.lit(span.end))
+            return {name: rows.filter(wanted) for name, rows in there.items()}
+
+        made = indicators.at_hand(changes, self.kept, lambda: [known.limit(0), known], look, now)
+        assert made is not None
+        self.kept = made.kept
+        if made.rows is None:
+            return pd.DataFrame(), len(looks)
+        assert made.rows.columns == indicators.TABLE.column_names
+        rows = made.rows.toPandas().astype({"interval_start": "datetime64[ns]", "rests_from": "datetime64[ns]"})
+        rows = rows.sort_values("interval_start").set_index("interval_start")
+        assert rows.index.is_unique
+        before = self.rows[~self.rows.index.isin(rows.index)] if len(self.rows) else self.rows
+        self.rows = pd.concat([before, rows]).sort_index()
+        return rows, len(looks)
+
+
+def test_a_minute_more_is_computed_from_what_was_kept_and_nothing_is_read(spark: SparkSession) -> None:
+    candles = series(REACH + 400, [(REACH + 100, 3, True), (REACH + 150, 9, False)])
+    following, whole = Following(spark), computed(candles, 0)
+    count = len(candles)
+    assert following.come(candles.head(count - 10), [count - 11])[1] > 0, "at first nothing is kept"
+    for end in (count - 9, count - 8):
+        rows, looks = following.come(candles.head(end), [end - 1])
+        assert looks == 0
+        assert_equal(rows, whole.iloc[[end - 1]])
+        assert rows["rests_from"].tolist() == whole["rests_from"].iloc[[end - 1]].tolist()
+    rows, looks = following.come(candles, [count - 60, count - 1, *range(count - 8, count - 1)])
+    assert looks == 0, "what comes an hour late is at hand too"
+    assert_equal(rows, whole.tail(60))
+    assert following.kept is not None
+    assert following.kept.num_rows == REACH + SPARE
+
+
+def test_a_late_candle_of_long_ago_is_read_for_and_what_is_kept_stays_right(spark: SparkSession) -> None:
+    candles = series(FAR + 50)
+    before = candles.copy()
+    before.loc[100, list(VALUES)] *= 1.01
+    following = Following(spark)
+    following.come(before.head(FAR + 40), [FAR + 39])
+    rows, looks = following.come(candles.head(FAR + 41), [100, FAR + 40])
+    assert looks > 0
+    whole = computed(candles, 0)
+    assert rows.index.tolist() == whole.index[[*range(100, 100 + REACH + 1), FAR + 40]].tolist()
+    assert_equal(rows, whole.loc[rows.index])
+    rows, looks = following.come(candles, list(range(FAR + 41, FAR + 50)))
+    assert looks == 0
+    assert_equal(rows, whole.tail(9))
+
+
+def test_of_a_young_series_all_is_kept_until_it_is_long_enough(spark: SparkSession) -> None:
+    candles = series(300, interval="1d")
+    following = Following(spark)
+    following.come(candles.iloc[20:280].reset_index(drop=True), list(range(260)))
+    rows, looks = following.come(candles.head(281), [*range(20), 280])
+    assert looks == 0, "what comes before its first candle is before all of them"
+    assert_equal(following.rows, computed(candles.head(281), 0))
+    assert len(rows) == 281
+
+
+def test_minutes_that_turn_out_quiet_are_at_hand_too(spark: SparkSession) -> None:
+    candles = series(REACH + 300, [(REACH + 290, 20, False)])
+    proven = computed(series(REACH + 300, [(REACH + 290, 20, True)]), 0)
+    following = Following(spark)
+    following.come(candles, list(range(REACH + 250, REACH + 300)))
+    rows, looks = following.come(candles, [], quiet_between(candles))
+    assert looks == 0
+    assert_equal(rows, proven.tail(10))
+
+
+def test_of_nothing_new_comes_nothing_and_what_was_kept_stays(spark: SparkSession) -> None:
+    candles = series(REACH + 200)
+    following = Following(spark)
+    following.come(candles, [REACH + 199])
+    kept = following.kept
+    assert following.come(candles, [])[0].empty
+    assert following.kept is not None
+    assert following.kept.equals(kept)
+
+
+def test_too_much_is_not_computed_at_hand(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    candles = series(REACH + 200)
+    changes = sources(spark, candles.tail(5))
+    now = START + timedelta(days=10)
+
+    def made() -> object:
+        return indicators.at_hand(changes, None, list, lambda _spans: sources(spark, candles), now)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(indicators, "_FEW", 4)
+        assert made() is None
+    monkeypatch.setattr(indicators, "_AT_HAND", REACH)
+    assert made() is None
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 5 * FAR), min_size=1, max_size=30), st.sampled_from([60, 300, 86400]))
+def test_stretches_are_the_same_wherever_they_are_found(places: list[int], seconds: int) -> None:
+    starts = [pd.Timestamp("2010-01-01") + timedelta(seconds=seconds * place) for place in places]
+    interval = next(name for name, length in INTERVALS.items() if length == seconds)
+    found = indicators._stretches(pd.DataFrame({**NAMES, "interval": interval, "interval_start": starts}))
+    expected = []
+    for start in sorted(set(starts)):
+        if not expected or start - expected[-1][1] > timedelta(seconds=seconds * indicators._FAR):
+            expected.append((start, start))
+        expected[-1] = (expected[-1][0], start)
+    assert list(found[["interval_start", "last_changed"]].itertuples(index=False, name=None)) == expected
+    assert found["stretch"].tolist() == list(range(len(expected)))
+
+
+def test_a_run_that_remembers_writes_what_one_without_memory_does(spark: SparkSession, tmp_path: Path) -> None:
+    candles = series(260)
+    types = {column.name: column.type for column in CANDLE_COLUMNS}
+    values = [
+        {name: Decimal(f"{row[name]:.18f}") if types.get(name, "").startswith("decimal") else row[name] for name in row}
+        | {"month": "2026-08", "interval_start": row["interval_start"].to_pydatetime()}
+        for row in candles.to_dict("records")
+    ]
+    lakes = {memory: MemoryLake(spark) for memory in (None, tmp_path)}
+    steps = [(0, 250), (250, 255), (255, 256), (200, 201), (256, 260)]
+    for number, (first, end) in enumerate(steps):
+        for memory, lake in lakes.items():
+            late = {"close": values[first]["low"]} if first == 200 else {}
+            lake.put(ohlcv_1m.TABLE, [value | late for value in values[first:end]])
+            now = START + timedelta(minutes=end if first != 200 else 256, seconds=30)
+            # One run knows nothing of the memory, as one on another machine: then it is not that of these marks.
+            remembers = memory if number != 2 else None
+            assert refresh(lake, indicators, now, memory=remembers).is_sound
+    rows = {
+        memory: pd.DataFrame([row.asDict() for row in lake.rows(indicators.TABLE)]).set_index("interval_start")
+        for memory, lake in lakes.items()
+    }
+    assert_equal(rows[tmp_path], rows[None])
+    written = {memory: [len(made) for _, made in lake.written] for memory, lake in lakes.items()}
+    assert written[tmp_path] == written[None]
+    assert [one.name for one in tmp_path.iterdir()] == ["silver.indicators.arrow"]

@@ -1,0 +1,42 @@
+"""What a run remembers for the next one on this machine: a file that may be lost at any time, and costs a read then."""
+
+from contextlib import suppress
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import NamedTuple
+
+import pyarrow as pa
+from pyarrow import feather
+from pyspark.sql import DataFrame
+
+_MARKS = b"marks"
+
+
+class AtHand(NamedTuple):
+    """What a module made of changes and of what it had kept, and what it keeps for the next time."""
+
+    rows: DataFrame | None
+    """None where nothing is to be written."""
+    kept: pa.Table
+
+
+def recall(file: Path, marks: str) -> pa.Table | None:
+    """What was remembered when the sources were followed so far; none where it was another time, or cannot be read."""
+    with suppress(OSError, pa.ArrowInvalid):
+        table = feather.read_table(file)
+        if (table.schema.metadata or {}).get(_MARKS) == marks.encode():
+            return table
+    return None
+
+
+def remember(file: Path, marks: str, table: pa.Table) -> None:
+    """Keep a table for the run that finds its sources followed so far. A reader sees the old file or the new one."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {**(table.schema.metadata or {}), _MARKS: marks.encode()}
+    with NamedTemporaryFile(dir=file.parent, prefix=f"{file.name}.", delete=False) as new:
+        try:
+            feather.write_feather(table.replace_schema_metadata(metadata), new, compression="lz4")
+            Path(new.name).replace(file)
+        except BaseException:
+            Path(new.name).unlink(missing_ok=True)
+            raise
