@@ -92,7 +92,6 @@ def spark_properties(config: Settings) -> Mapping[str, str]:
         # A pass of the pipeline is more classes than the 100 that are kept by default: each would be compiled again, by
         # Janino and then by the JVM, in every minute.
         "spark.sql.codegen.cache.maxEntries": "4000",
-        "spark.default.parallelism": "4",
         "spark.sql.decimalOperations.allowPrecisionLoss": "false",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.kafka.consumer.cache.capacity": "1024",

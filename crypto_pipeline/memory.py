@@ -1,13 +1,16 @@
 """What a run remembers for the next one on this machine: a file that may be lost at any time, and costs a read then."""
 
+import logging
+import os
 from contextlib import suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import NamedTuple
 
 import pyarrow as pa
 from pyarrow import feather
 from pyspark.sql import DataFrame
+
+log = logging.getLogger(__name__)
 
 _MARKS = b"marks"
 
@@ -30,13 +33,17 @@ def recall(file: Path, marks: str) -> pa.Table | None:
 
 
 def remember(file: Path, marks: str, table: pa.Table) -> None:
-    """Keep a table for the run that finds its sources followed so far. A reader sees the old file or the new one."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """Keep a table for the run that finds its sources followed so far. A reader sees the old file or the new one.
+
+    Where it cannot be written, on a full disk, a warning says so, and nothing else is different.
+    """
     metadata = {**(table.schema.metadata or {}), _MARKS: marks.encode()}
-    with NamedTemporaryFile(dir=file.parent, prefix=f"{file.name}.", delete=False) as new:
-        try:
-            feather.write_feather(table.replace_schema_metadata(metadata), new, compression="lz4")
-            Path(new.name).replace(file)
-        except BaseException:
-            Path(new.name).unlink(missing_ok=True)
-            raise
+    new = file.with_name(f"{file.name}.{os.getpid()}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        feather.write_feather(table.replace_schema_metadata(metadata), str(new), compression="lz4")
+        new.replace(file)
+    except OSError as error:
+        log.warning("the next run will read again what %s is for: %s", file, error)
+        with suppress(OSError):
+            new.unlink(missing_ok=True)

@@ -39,3 +39,15 @@ def test_a_file_that_was_cut_off_is_as_good_as_none(tmp_path: Path) -> None:
     whole = (tmp_path / "a").read_bytes()
     (tmp_path / "a").write_bytes(whole[: len(whole) // 2])
     assert recall(tmp_path / "a", "1") is None
+
+
+def test_where_it_cannot_be_written_the_run_goes_on_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    remember(tmp_path / "file" / "a", "1", TABLE)
+    assert "read again" in caplog.text
+    (tmp_path / "a").mkdir()
+    remember(tmp_path / "a", "1", TABLE)
+    assert recall(tmp_path / "a", "1") is None
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["a", "file"], "it leaves nothing beside it"
