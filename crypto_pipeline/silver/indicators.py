@@ -54,7 +54,7 @@ _COUNTS = "number bigint, before bigint, after bigint"
 _FEW = 10_000
 """So many changed candles at most are computed in this process."""
 _AT_HAND = 400_000
-"""Candles at most that it reads and keeps for that: some 35 MB, the look-back of fifty symbols."""
+"""Candles at most that it reads and keeps for that: some 35 MB, the whole look-back of thirty symbols."""
 _PART = 20_000
 """Candles that go to Python together, of one series or of several: each trip costs a hundredth of a second."""
 
@@ -237,7 +237,7 @@ def at_hand(
         return None
     recent = (RecentCandles.from_arrow(kept) if kept else RecentCandles.nothing()).with_changes(changed)
     stretches = _looking_back(_stretches(changed))
-    known = _known(recent, stretches, now)
+    known = _known(recent, stretches)
     is_known = stretches.index.isin(known["number"].unique())
     made = [_computed(known, stretches)]
     if not is_known.all():
@@ -251,7 +251,9 @@ def at_hand(
         made.append(_computed(read, unknown))
         recent = _with_read(recent, read, unknown, now)
     rows = pd.concat([part for part in made if len(part)] or made[:1], ignore_index=True)
-    return AtHand(_dated(spark.createDataFrame(rows, _COMPUTED)) if len(rows) else None, _trimmed(recent).to_arrow())
+    return AtHand(
+        _dated(spark.createDataFrame(rows, _COMPUTED)) if len(rows) else None, _trimmed(recent, now).to_arrow()
+    )
 
 
 def _stretches(changed: pd.DataFrame) -> pd.DataFrame:
@@ -267,13 +269,13 @@ def _stretches(changed: pd.DataFrame) -> pd.DataFrame:
     return of_each.agg(interval_start=("interval_start", "min"), last_changed=("interval_start", "max"))
 
 
-def _known(recent: RecentCandles, stretches: pd.DataFrame, now: datetime) -> pd.DataFrame:
+def _known(recent: RecentCandles, stretches: pd.DataFrame) -> pd.DataFrame:
     """The kept rows of the stretches, by `number`, of which all that they rest on is kept.
 
     Of a series with one of which it is not so none is here: where one ends and the next begins is known of all or none.
     """
     numbered = recent.places(stretches).dropna().astype("int64").rename("of").rename_axis("number").reset_index()
-    rows = recent.rows[recent.rows["interval_start"] <= _naive(now)].merge(numbered, on="of")
+    rows = recent.rows.merge(numbered, on="of")
     before = _places(rows, stretches)["before"].reindex(stretches.index)
     is_whole = numbered.set_index("number")["of"].map(recent.series["is_whole"]).reindex(stretches.index)
     is_enough = (before >= stretches["lookback"]) | is_whole.eq(True)
@@ -301,10 +303,14 @@ def _with_read(recent: RecentCandles, read: pd.DataFrame, every: pd.DataFrame, n
     return recent.with_series(named, rows.rename(columns={"number": "of"}))
 
 
-def _trimmed(recent: RecentCandles) -> RecentCandles:
-    of_which = recent.series[["symbol", "interval"]].itertuples(index=False)
-    counts = [plan().lookback(symbol, interval, INTERVALS[interval]) + SPARE for symbol, interval in of_which]
-    return recent.trimmed(pd.Series(counts, dtype="int64"))
+def _trimmed(recent: RecentCandles, now: datetime) -> RecentCandles:
+    """As much as a minute more may ask for: nothing of a series without a candle for as long as it looks back."""
+    lengths = recent.series["interval"].map(INTERVALS)
+    of_which = zip(recent.series["symbol"], recent.series["interval"], lengths, strict=True)
+    lookback = pd.Series([plan().lookback(*one) for one in of_which], dtype="int64")
+    lasts = recent.rows.groupby("of")["interval_start"].max()
+    is_over = lasts + pd.to_timedelta((lookback * lengths).clip(upper=_AGES), unit="s") < _naive(now)
+    return recent.trimmed((lookback + SPARE).mask(is_over, 0))
 
 
 def _of_each(

@@ -505,6 +505,33 @@ def test_of_nothing_new_comes_nothing_and_what_was_kept_stays(spark: SparkSessio
     assert following.kept.equals(kept)
 
 
+def test_where_nothing_can_be_read_no_row_is_made_and_the_next_run_reads_again(spark: SparkSession) -> None:
+    candles = series(300, interval="5m")
+    changes = sources(spark, candles.tail(1))
+    now = candles["interval_start"].iloc[-2].to_pydatetime().replace(tzinfo=UTC)
+    nothing = {name: rows.limit(0) for name, rows in changes.items()}
+    made = indicators.at_hand(changes, None, list, lambda _spans: nothing, now)
+    assert made is not None
+    assert made.rows is None
+    again = indicators.at_hand(changes, made.kept, list, lambda _spans: sources(spark, candles), now)
+    assert again is not None
+    assert again.rows is not None
+    rows = again.rows.toPandas().astype({"interval_start": "datetime64[ns]"}).set_index("interval_start")
+    assert_equal(rows, computed(candles, 299))
+
+
+def test_nothing_is_kept_of_a_series_that_has_ended(spark: SparkSession) -> None:
+    following, candles = Following(spark), series(REACH + 50)
+    following.come(candles, [REACH + 49])
+    assert following.kept is not None
+    now = candles["interval_start"].iloc[-1].to_pydatetime().replace(tzinfo=UTC) + timedelta(minutes=REACH)
+    nothing = {name: rows.limit(0) for name, rows in sources(spark, candles.tail(1)).items()}
+    for later, count in ((timedelta(), following.kept.num_rows), (timedelta(minutes=1), 0)):
+        made = indicators.at_hand(nothing, following.kept, list, lambda _spans: nothing, now + later)
+        assert made is not None
+        assert made.kept.num_rows == count
+
+
 def test_too_much_is_not_computed_at_hand(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
     candles = series(REACH + 200)
     changes = sources(spark, candles.tail(5))
