@@ -1,7 +1,6 @@
 """What a run remembers for the next one on this machine: a file that may be lost at any time, and costs a read then."""
 
 import logging
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +24,7 @@ class AtHand(NamedTuple):
 
 def recall(file: Path, marks: str) -> pa.Table | None:
     """What was remembered when the sources were followed so far; none where it was another time, or cannot be read."""
-    with suppress(OSError, pa.ArrowInvalid):
+    with suppress(OSError, MemoryError, pa.ArrowException):
         table = feather.read_table(file)
         if (table.schema.metadata or {}).get(_MARKS) == marks.encode():
             return table
@@ -38,10 +37,12 @@ def remember(file: Path, marks: str, table: pa.Table) -> None:
     Where it cannot be written, on a full disk, a warning says so, and nothing else is different.
     """
     metadata = {**(table.schema.metadata or {}), _MARKS: marks.encode()}
-    new = file.with_name(f"{file.name}.{os.getpid()}")
+    new = file.with_name(f"{file.name}.new")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        feather.write_feather(table.replace_schema_metadata(metadata), str(new), compression="lz4")
+        feather.write_feather(
+            table.replace_schema_metadata(metadata), str(new), compression="zstd", compression_level=1
+        )
         new.replace(file)
     except OSError as error:
         log.warning("the next run will read again what %s is for: %s", file, error)

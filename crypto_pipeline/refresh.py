@@ -76,11 +76,11 @@ def _refreshed(
     followed = marks(changes)
     new = {name: change.rows for name, change in changes.items()}
     hours = recent(since.values(), now)
-    kept = memory / f"{table.full_name}.arrow" if memory and note and hasattr(module, "at_hand") else None
+    file = memory / f"{table.full_name}.arrow" if memory and hasattr(module, "at_hand") else None
+    kept = recall(file, note) if file and note else None
     at_hand: AtHand | None = None
-    if kept and note:
-        look = partial(_windows, lake, module.SOURCES)
-        at_hand = module.at_hand(new, recall(kept, note), partial(_own, lake, table, hours), look, now)
+    if file and note:
+        at_hand = module.at_hand(new, kept, partial(_windows, lake, module.SOURCES), now)
     with nullcontext(at_hand) if at_hand else built(lake, module, new, hours, now) as made:
         if made is None or made.rows is None:
             result = Refreshed()
@@ -91,8 +91,10 @@ def _refreshed(
             if result.is_sound:
                 lake.write(table, made.rows, {MARKS: followed}, is_unique=True, count=result.rows)
     if result.is_sound:
-        if kept and at_hand:
-            remember(kept, followed, at_hand.kept)
+        if file and at_hand and (kept is None or followed != note):
+            remember(file, followed, at_hand.kept)
+        elif file and from_scratch:
+            file.unlink(missing_ok=True)  # who makes all again trusts nothing that was there
         lake.compact_after_bulk(table, result.rows, now)
     result.followed, result.seconds = followed, time.monotonic() - began
     return result
@@ -172,7 +174,7 @@ def built(
         with _keys(lake, touched) as keys:
             if keys is not None and hasattr(module, "reached"):
                 # Not the pinned rows: of its own it reads a few columns, once.
-                own_rows = [] if until or anew else _own(lake, table, hours)
+                own_rows = [] if until or anew else [lake.latest(table, hours), _of(lake, table, hours)]
                 keys = module.reached(keys, own_rows, partial(_windows, lake, module.SOURCES), now)
             spans = module.needs(keys, now).collect() if keys is not None else []
             if keys is None or not spans:
@@ -216,11 +218,6 @@ def recent(since: Iterable[str], now: datetime) -> Sequence[datetime]:
 
 def _completed(mark: str) -> datetime:
     return datetime.strptime(f"{mark}000", "%Y%m%d%H%M%S%f").replace(tzinfo=UTC)
-
-
-def _own(lake: Lakehouse, table: Table, hours: Sequence[datetime]) -> list[DataFrame]:
-    """A table's own rows of these hours: those of the latest commit, then all."""
-    return [lake.latest(table, hours), _of(lake, table, hours)]
 
 
 def _of(lake: Lakehouse, table: Table, hours: Iterable[datetime]) -> DataFrame:

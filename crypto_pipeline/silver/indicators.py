@@ -55,6 +55,8 @@ _FEW = 10_000
 """So many changed candles at most are computed in this process."""
 _AT_HAND = 400_000
 """Candles at most that it reads and keeps for that: some 35 MB, the whole look-back of thirty symbols."""
+_MANY = 2
+"""So many stretches of a series at most are computed from what is kept."""
 _PART = 20_000
 """Candles that go to Python together, of one series or of several: each trip costs a hundredth of a second."""
 
@@ -219,14 +221,8 @@ def _dated(computed: DataFrame) -> DataFrame:
     return dated.select(TABLE.column_names)
 
 
-def at_hand(
-    changes: Mapping[str, DataFrame],
-    kept: pa.Table | None,
-    own: Callable[[], Sequence[DataFrame]],
-    look: Look,
-    now: datetime,
-) -> AtHand | None:
-    """What `build` makes where few candles changed, computed in this process from those that are `kept`.
+def at_hand(changes: Mapping[str, DataFrame], kept: pa.Table | None, look: Look, now: datetime) -> AtHand | None:
+    """What `build` would make where few candles changed, computed in this process from those that are `kept`.
 
     Only of a series of which too little is kept are candles read, as `build` reads them. None where much changed, or
     where too much would have to be read and kept.
@@ -235,7 +231,8 @@ def at_hand(
     changed = _rows(changes).limit(_FEW + 1).toPandas()
     if len(changed) > _FEW:
         return None
-    recent = (RecentCandles.from_arrow(kept) if kept else RecentCandles.nothing()).with_changes(changed)
+    recent = RecentCandles.nothing() if kept is None else RecentCandles.from_arrow(kept)
+    recent = recent.with_changes(changed)
     stretches = _looking_back(_stretches(changed))
     known = _known(recent, stretches)
     is_known = stretches.index.isin(known["number"].unique())
@@ -243,13 +240,18 @@ def at_hand(
     if not is_known.all():
         unknown = stretches[~is_known].reset_index(drop=True)
         lasts = (unknown["last_changed"] - unknown["interval_start"]).dt.total_seconds()
-        if len(recent.rows) + (unknown["lookback"] + lasts / unknown["interval_seconds"]).sum() > _AT_HAND:
+        to_read = (unknown["lookback"] + lasts / unknown["interval_seconds"]).sum()
+        if len(recent.without(unknown).rows) + to_read > _AT_HAND:
             return None
-        unknown = _reached(spark, unknown, own(), look, now)
+        # What the table's rows say that they rest on is not asked: it is of the look-back with which they were made.
+        unknown = _reached(spark, unknown, [], look, now)
         windows = look(_spans(spark.createDataFrame(unknown), "needed_from", "reaches_to", now).collect())
-        read = _within(spark, unknown, windows, now).toPandas()
+        read = _within(spark, unknown, windows, now).limit(_AT_HAND + 1).toPandas()
+        if len(read) > _AT_HAND:  # it lay further apart than the look-back says
+            return None
         made.append(_computed(read, unknown))
-        recent = _with_read(recent, read, unknown, now)
+        # A candle after `now` has changed, and was not read.
+        recent = _with_read(recent, read, unknown, now).with_changes(changed)
     rows = pd.concat([part for part in made if len(part)] or made[:1], ignore_index=True)
     return AtHand(
         _dated(spark.createDataFrame(rows, _COMPUTED)) if len(rows) else None, _trimmed(recent, now).to_arrow()
@@ -274,12 +276,17 @@ def _known(recent: RecentCandles, stretches: pd.DataFrame) -> pd.DataFrame:
 
     Of a series with one of which it is not so none is here: where one ends and the next begins is known of all or none.
     """
-    numbered = recent.places(stretches).dropna().astype("int64").rename("of").rename_axis("number").reset_index()
+    of_series = [stretches[name] for name in SERIES]
+    of = recent.numbers(stretches)
+    is_whole = of.map(recent.series["is_whole"]).eq(True)
+    begins_there = is_whole | (stretches["interval_start"] >= of.map(recent.rows.groupby("of")["interval_start"].min()))
+    # Each stretch has its series' rows for itself: of a series of many that would be more than there are.
+    is_there = begins_there.groupby(of_series).transform("all") & (of.groupby(of_series).transform("size") <= _MANY)
+    numbered = of[is_there].astype("int64").rename("of").rename_axis("number").reset_index()
     rows = recent.rows.merge(numbered, on="of")
     before = _places(rows, stretches)["before"].reindex(stretches.index)
-    is_whole = numbered.set_index("number")["of"].map(recent.series["is_whole"]).reindex(stretches.index)
-    is_enough = (before >= stretches["lookback"]) | is_whole.eq(True)
-    is_known = is_enough.groupby([stretches[name] for name in SERIES]).transform("all")
+    is_enough = is_there & (is_whole | (before >= stretches["lookback"]))
+    is_known = is_enough.groupby(of_series).transform("all")
     return rows[rows["number"].isin(stretches.index[is_known])]
 
 

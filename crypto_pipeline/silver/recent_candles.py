@@ -6,7 +6,6 @@ what it holds now; so candles that were read once are kept, with the mark, and t
 """
 
 import json
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +27,9 @@ _ROW = {
 }
 CANDLE = tuple(name for name in _ROW if name != "of")
 """What is kept of a candle, or of a quiet interval (`is_quiet`)."""
-_SERIES = b"series"
+_SERIES, _FORMAT = b"series", b"format"
+_VERSION = f"1 {json.dumps(_ROW)}".encode()
+"""What is kept by code in which a row means something else is not used. Its number counts that."""
 
 
 @dataclass(frozen=True)
@@ -49,17 +50,21 @@ class RecentCandles:
 
     @classmethod
     def from_arrow(cls, table: pa.Table) -> "RecentCandles":
-        """What `to_arrow` gave."""
-        series = json.loads(table.schema.metadata[_SERIES])
-        return cls(pd.DataFrame(series, columns=[*SERIES, "is_whole"]), table.to_pandas())
+        """What `to_arrow` gave; nothing where other code gave it."""
+        metadata = table.schema.metadata or {}
+        if metadata.get(_FORMAT) != _VERSION:
+            return cls.nothing()
+        series = pd.DataFrame(json.loads(metadata[_SERIES]), columns=[*SERIES, "is_whole"])
+        return cls(series.astype({"is_whole": bool}), table.to_pandas())
 
     def to_arrow(self) -> pa.Table:
         """A column each of the rows, and the series in the schema's metadata."""
         rows = pa.Table.from_pandas(self.rows, preserve_index=False)
-        return rows.replace_schema_metadata({_SERIES: json.dumps(self.series.to_numpy().tolist())})
+        series = json.dumps(self.series.to_numpy().tolist())
+        return rows.replace_schema_metadata({_SERIES: series, _FORMAT: _VERSION})
 
-    def places(self, named: pd.DataFrame) -> pd.Series:
-        """Where among the series those of these rows stand; null where nothing is kept of it."""
+    def numbers(self, named: pd.DataFrame) -> pd.Series:
+        """The place among the series of those that these rows name; null where nothing is kept of it."""
         numbered = self.series[list(SERIES)].assign(of=np.arange(len(self.series)))
         return named[list(SERIES)].merge(numbered, how="left", on=list(SERIES)).set_axis(named.index)["of"]
 
@@ -69,7 +74,7 @@ class RecentCandles:
         What lies before the first row of one that is not whole is left out: what is between the two is not known.
         """
         firsts = self.rows.groupby("of")["interval_start"].min()
-        mine = changed.assign(of=self.places(changed)).dropna(subset="of")
+        mine = changed.assign(of=self.numbers(changed)).dropna(subset="of")
         place = mine["of"].astype("int64")
         is_after = mine["interval_start"] >= place.map(firsts)
         mine = mine[is_after | place.map(self.series["is_whole"]).astype(bool)]
@@ -77,16 +82,15 @@ class RecentCandles:
 
     def with_series(self, named: pd.DataFrame, rows: pd.DataFrame) -> "RecentCandles":
         """With these series (SERIES, `is_whole`), and their rows (CANDLE, `of` by the index), in place of what was."""
-        count = len(self.series)
-        before = self.without(self.places(named).dropna().astype("int64").tolist())
-        series = pd.concat([self.series, named[[*SERIES, "is_whole"]]], ignore_index=True)
-        numbers = pd.Series(np.arange(count, count + len(named)), index=named.index)
+        others = self.without(named)
+        series = pd.concat([others.series, named[[*SERIES, "is_whole"]]], ignore_index=True)
+        numbers = pd.Series(np.arange(len(others.series), len(series)), index=named.index)
         added = typed(rows.assign(of=rows["of"].map(numbers)))
-        return RecentCandles(series, pd.concat([before.rows, added], ignore_index=True))._compact()
+        return RecentCandles(series, pd.concat([others.rows, added], ignore_index=True))._compact()
 
-    def without(self, places: Collection[int]) -> "RecentCandles":
-        """Without the rows of the series at these places."""
-        return RecentCandles(self.series, self.rows[~self.rows["of"].isin(list(places))])
+    def without(self, named: pd.DataFrame) -> "RecentCandles":
+        """Without these series."""
+        return RecentCandles(self.series, self.rows[~self.rows["of"].isin(self.numbers(named).dropna())])._compact()
 
     def trimmed(self, counts: pd.Series) -> "RecentCandles":
         """The latest so many rows of each series, and no series of none."""

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from crypto_pipeline.indicators._file import plan
+from crypto_pipeline.indicators._file import Plan, plan
 from crypto_pipeline.indicators._series import VALUES, Stretch, over_each, over_series
 from crypto_pipeline.refresh import refresh
 from crypto_pipeline.silver import indicators, ohlcv_1m
 from crypto_pipeline.silver.candles import CANDLE_COLUMNS, INTERVALS
-from crypto_pipeline.silver.recent_candles import SPARE
+from crypto_pipeline.silver.recent_candles import SPARE, RecentCandles
 from tests.crypto_pipeline.market import market
 from tests.crypto_pipeline.memory_lake import MemoryLake
 
@@ -415,10 +415,6 @@ class Following:
         changes = sources(self._spark, candles.iloc[list(changed)] if changed else candles.head(1), new)
         if not changed:
             changes |= {name: changes[name].limit(0) for name in ("silver.ohlcv_1m", "silver.ohlcv")}
-        schema = "exchange string, symbol string, interval string, interval_start timestamp, rests_from timestamp"
-        known = self._spark.createDataFrame(
-            [] if self.rows.empty else self.rows.reset_index()[schema.split()[::2]], schema
-        )
         looks = []
 
         def look(spans: Sequence[Row]) -> Mapping[str, DataFrame]:
@@ -428,7 +424,7 @@ class Following:
                 wanted = wanted | F.col("interval_start").between(F.lit(span.start), F.lit(span.end))
             return {name: rows.filter(wanted) for name, rows in there.items()}
 
-        made = indicators.at_hand(changes, self.kept, lambda: [known.limit(0), known], look, now)
+        made = indicators.at_hand(changes, self.kept, look, now)
         assert made is not None
         self.kept = made.kept
         if made.rows is None:
@@ -470,6 +466,7 @@ def test_a_late_candle_of_long_ago_is_read_for_and_what_is_kept_stays_right(spar
     whole = computed(candles, 0)
     assert rows.index.tolist() == whole.index[[*range(100, 100 + REACH + 1), FAR + 40]].tolist()
     assert_equal(rows, whole.loc[rows.index])
+    assert following.come(candles.head(FAR + 41), [200])[1] > 0
     rows, looks = following.come(candles, list(range(FAR + 41, FAR + 50)))
     assert looks == 0
     assert_equal(rows, whole.tail(9))
@@ -505,15 +502,109 @@ def test_of_nothing_new_comes_nothing_and_what_was_kept_stays(spark: SparkSessio
     assert following.kept.equals(kept)
 
 
+def test_with_a_longer_look_back_what_was_kept_is_read_again(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candles, following, shorter = series(REACH + 900), Following(spark), Plan.lookback
+    following.come(candles.head(REACH + 898), [REACH + 897])
+    monkeypatch.setattr(Plan, "lookback", lambda *of: shorter(*of) + 700)
+    whole = computed(candles, 0)
+    for end, is_read in ((REACH + 899, True), (REACH + 900, False)):
+        rows, looks = following.come(candles.head(end), [end - 1])
+        assert (looks > 0) == is_read
+        assert_equal(rows, whole.iloc[[end - 1]])
+        assert rows["rests_from"].tolist() == whole["rests_from"].iloc[[end - 1]].tolist()
+
+
+def test_a_candle_that_came_while_others_were_read_is_kept(spark: SparkSession) -> None:
+    """Those of the hour after `now` are not read, but they are among the changes."""
+    count = 60 * 10 + 2
+    candles = series(count)
+    whole, hour = computed(candles, 0), pd.Timestamp(START.replace(tzinfo=None)) + pd.Timedelta("10h")
+
+    def look(_spans: Sequence[Row]) -> Mapping[str, DataFrame]:
+        return sources(spark, candles[candles["interval_start"] < hour])
+
+    first = indicators.at_hand(
+        sources(spark, candles.iloc[-3:-1]), None, look, START + timedelta(hours=10, seconds=-30)
+    )
+    assert first is not None
+    made = indicators.at_hand(sources(spark, candles.tail(1)), first.kept, look, START + timedelta(hours=10, minutes=1))
+    assert made is not None
+    assert made.rows is not None
+    rows = made.rows.toPandas().astype({"interval_start": "datetime64[ns]"}).set_index("interval_start")
+    assert_equal(rows, whole.tail(1))
+
+
+def test_of_several_series_only_those_are_read_of_which_too_little_is_kept(spark: SparkSession) -> None:
+    bitcoin = series(REACH + 300)
+    ether = bitcoin.assign(symbol="ETHUSDT", close=bitcoin["low"])
+    both = pd.concat([bitcoin, ether], ignore_index=True)
+    now = START + timedelta(minutes=REACH + 300)
+    asked = []
+
+    def look(spans: Sequence[Row]) -> Mapping[str, DataFrame]:
+        asked.append(spans)
+        return sources(spark, both)
+
+    last = bitcoin.tail(1)
+    first = indicators.at_hand(sources(spark, last), None, look, now)
+    assert first is not None
+    looks = len(asked)
+    old = bitcoin.iloc[[10]].assign(symbol="ETHUSDT")
+    new = pd.concat([last, ether.tail(1), old])
+    second = indicators.at_hand(sources(spark, new), first.kept, look, now)
+    assert second is not None
+    assert second.rows is not None
+    assert len(asked) > looks
+    rows = second.rows.toPandas().astype({"interval_start": "datetime64[ns]"})
+    assert not rows.duplicated(["symbol", "interval_start"]).any()
+    for symbol, candles in (("BTCUSDT", bitcoin), ("ETHUSDT", ether)):
+        mine = rows[rows["symbol"] == symbol].sort_values("interval_start").set_index("interval_start")
+        expected = computed(candles.assign(symbol="BTCUSDT"), 0)
+        assert_equal(mine, expected.loc[mine.index])
+        assert len(mine) == {"BTCUSDT": 1, "ETHUSDT": REACH + 2}[symbol]
+    looks = len(asked)
+    assert indicators.at_hand(sources(spark, pd.concat([last, ether.tail(1)])), second.kept, look, now) is not None
+    assert len(asked) == looks, "both are kept now"
+
+
+def test_of_a_series_that_changed_in_many_places_nothing_is_copied_for_each(spark: SparkSession) -> None:
+    following, candles = Following(spark), series(REACH + 50)
+    following.come(candles, [REACH + 49])
+    recent = RecentCandles.from_arrow(following.kept)
+    starts = [pd.Timestamp("2015-01-01") + timedelta(minutes=place * FAR) for place in range(400)]
+    starts.append(candles["interval_start"].iloc[-1])
+    stretches = indicators._looking_back(
+        indicators._stretches(pd.DataFrame({**NAMES, "interval": "1m", "interval_start": starts}))
+    )
+    assert len(stretches) == 401
+    assert indicators._known(recent, stretches).empty
+    whole = RecentCandles(recent.series.assign(is_whole=True), recent.rows)
+    assert indicators._known(whole, stretches).empty
+
+
+def test_what_other_code_kept_is_read_again(spark: SparkSession) -> None:
+    following, candles = Following(spark), series(300)
+    following.come(candles, [299])
+    assert following.kept is not None
+    assert following.come(candles, [299])[1] == 0
+    metadata = following.kept.schema.metadata
+    following.kept = following.kept.drop_columns("quote_volume").replace_schema_metadata(
+        metadata | {b"format": b"0 {}"}
+    )
+    assert following.come(candles, [299])[1] > 0
+
+
 def test_where_nothing_can_be_read_no_row_is_made_and_the_next_run_reads_again(spark: SparkSession) -> None:
     candles = series(300, interval="5m")
     changes = sources(spark, candles.tail(1))
     now = candles["interval_start"].iloc[-2].to_pydatetime().replace(tzinfo=UTC)
     nothing = {name: rows.limit(0) for name, rows in changes.items()}
-    made = indicators.at_hand(changes, None, list, lambda _spans: nothing, now)
+    made = indicators.at_hand(changes, None, lambda _spans: nothing, now)
     assert made is not None
     assert made.rows is None
-    again = indicators.at_hand(changes, made.kept, list, lambda _spans: sources(spark, candles), now)
+    again = indicators.at_hand(changes, made.kept, lambda _spans: sources(spark, candles), now)
     assert again is not None
     assert again.rows is not None
     rows = again.rows.toPandas().astype({"interval_start": "datetime64[ns]"}).set_index("interval_start")
@@ -527,24 +618,29 @@ def test_nothing_is_kept_of_a_series_that_has_ended(spark: SparkSession) -> None
     now = candles["interval_start"].iloc[-1].to_pydatetime().replace(tzinfo=UTC) + timedelta(minutes=REACH)
     nothing = {name: rows.limit(0) for name, rows in sources(spark, candles.tail(1)).items()}
     for later, count in ((timedelta(), following.kept.num_rows), (timedelta(minutes=1), 0)):
-        made = indicators.at_hand(nothing, following.kept, list, lambda _spans: nothing, now + later)
+        made = indicators.at_hand(nothing, following.kept, lambda _spans: nothing, now + later)
         assert made is not None
         assert made.kept.num_rows == count
 
 
 def test_too_much_is_not_computed_at_hand(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
     candles = series(REACH + 200)
+    also_quiet = candles.assign(is_quiet=True)
     changes = sources(spark, candles.tail(5))
     now = START + timedelta(days=10)
 
     def made() -> object:
-        return indicators.at_hand(changes, None, list, lambda _spans: sources(spark, candles), now)
+        return indicators.at_hand(changes, None, lambda _spans: sources(spark, candles, also_quiet), now)
 
     with monkeypatch.context() as patch:
         patch.setattr(indicators, "_FEW", 4)
         assert made() is None
-    monkeypatch.setattr(indicators, "_AT_HAND", REACH)
-    assert made() is None
+    with monkeypatch.context() as patch:
+        patch.setattr(indicators, "_AT_HAND", REACH)
+        assert made() is None, "it is known before anything is read"
+        patch.setattr(indicators, "_AT_HAND", REACH + 100)
+        assert made() is None, "it shows when it is read"
+    assert made() is not None
 
 
 @settings(deadline=None)
@@ -563,7 +659,7 @@ def test_stretches_are_the_same_wherever_they_are_found(places: list[int], secon
 
 
 def test_a_run_that_remembers_writes_what_one_without_memory_does(spark: SparkSession, tmp_path: Path) -> None:
-    candles = series(260)
+    candles = series(REACH + 310)
     types = {column.name: column.type for column in CANDLE_COLUMNS}
     values = [
         {name: Decimal(f"{row[name]:.18f}") if types.get(name, "").startswith("decimal") else row[name] for name in row}
@@ -571,12 +667,15 @@ def test_a_run_that_remembers_writes_what_one_without_memory_does(spark: SparkSe
         for row in candles.to_dict("records")
     ]
     lakes = {memory: MemoryLake(spark) for memory in (None, tmp_path)}
-    steps = [(0, 250), (250, 255), (255, 256), (200, 201), (256, 260)]
+    count = len(candles)
+    late = count - 60
+    steps = [(0, count - 9), (count - 9, count - 8), (count - 8, count - 6), (count - 6, count - 5), (late, late + 1)]
+    steps += [(count - 5, count - 2), (count - 2, count)]
     for number, (first, end) in enumerate(steps):
         for memory, lake in lakes.items():
-            late = {"close": values[first]["low"]} if first == 200 else {}
-            lake.put(ohlcv_1m.TABLE, [value | late for value in values[first:end]])
-            now = START + timedelta(minutes=end if first != 200 else 256, seconds=30)
+            other = {"close": values[first]["low"]} if first == late else {}
+            lake.put(ohlcv_1m.TABLE, [value | other for value in values[first:end]])
+            now = START + timedelta(minutes=end if first != late else count - 5, seconds=30)
             # One run knows nothing of the memory, as one on another machine: then it is not that of these marks.
             remembers = memory if number != 2 else None
             assert refresh(lake, indicators, now, memory=remembers).is_sound
@@ -588,3 +687,5 @@ def test_a_run_that_remembers_writes_what_one_without_memory_does(spark: SparkSe
     written = {memory: [len(made) for _, made in lake.written] for memory, lake in lakes.items()}
     assert written[tmp_path] == written[None]
     assert [one.name for one in tmp_path.iterdir()] == ["silver.indicators.arrow"]
+    assert refresh(lakes[tmp_path], indicators, now, from_scratch=True, memory=tmp_path).is_sound
+    assert list(tmp_path.iterdir()) == [], "who makes all again trusts nothing that was there"
