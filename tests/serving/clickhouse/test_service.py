@@ -16,7 +16,7 @@ from shared.settings import PROJECT, Settings, SettingsError
 from tests.servers import free_ports
 
 
-def until(condition: Callable[[], object], seconds: float = 20) -> None:
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come to pass in time"
