@@ -1,8 +1,8 @@
 """The latest candles of every series: what the indicators of one more minute rest on, without reading it again.
 
 The look-back of twenty symbols is some 150,000 candles, and a minute changes 120 of them. To find and to decode the
-others was a quarter of what a minute cost Spark. What is known of a table up to a mark, and what changed in it since, is
-what it holds now; so candles that were read once are kept, with the mark, and the changes put in.
+others was a quarter of what a minute cost Spark. What is known of a table up to a mark, and what changed in it since,
+is what it holds now; so candles that were read once are kept, with the mark, and the changes put in.
 """
 
 import json
