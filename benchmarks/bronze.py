@@ -113,7 +113,7 @@ class Bench:
         self._config = settings()
         self.lake = Lakehouse(
             SparkSession.builder.remote(session_url(self._config.spark_connect_url, "bench")).getOrCreate(),
-            self._config.bucket,
+            self._config,
             self._config.lake_buckets,
         )
         self._topic = f"bench_bronze_{os.getpid()}"

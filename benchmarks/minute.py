@@ -16,75 +16,28 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated
 
 import typer
-from pyspark.sql import SparkSession
 
 from benchmarks.month import BASES, DAY, MINUTE, Market, Month, say, told
 from benchmarks.pipeline import covered, cpu_seconds, jobs, moment
+from benchmarks.spark_servers import connected, settings_of
 from crypto_pipeline.catalog import tables
 from crypto_pipeline.ingest import sources
 from crypto_pipeline.lakehouse import Lakehouse
-from deployment import jars, probes, spark
-from deployment.command import Command
-from shared.settings import Settings
 from shared.tables import BUCKETS
-from tests.servers import KafkaServer, MinioServer, Server, free_ports
+from tests.servers import KafkaServer, MinioServer
 
 MORE = ("ADA", "DOGE", "TRX", "LINK", "AVAX", "XLM", "LTC", "DOT", "UNI", "ATOM", "ETC", "FIL", "APT", "NEAR", "ARB")
 STEP = 288_000
 """Klines that come at once: ten days of twenty symbols."""
-PORTS = ("spark_master", "spark_master_ui", "spark_worker_ui", "spark_ui", "spark_connect")
-START_SECONDS = 300
-"""The Connect server makes every table before it listens."""
-
-
-def settings_of(kafka: KafkaServer, minio: MinioServer) -> dict[str, str]:
-    """The environment of Spark's processes."""
-    ports = dict(zip((f"{name}_port" for name in PORTS), free_ports(len(PORTS)), strict=True))
-    mine = {
-        **{name: str(port) for name, port in ports.items()},
-        "kafka_port": str(kafka.settings.kafka_port),
-        "minio_port": str(minio.settings.minio_port),
-        "s3_access_key": minio.settings.s3_access_key,
-        "s3_secret_key": minio.settings.s3_secret_key.get_secret_value(),
-        "s3_bucket": minio.settings.bucket,
-        "memory_profile": "8g",
-    }
-    return {name.upper(): value for name, value in mine.items()}
-
-
-@contextmanager
-def connected(place: Path, environment: dict[str, str]) -> Iterator[tuple[Lakehouse, Settings]]:
-    """A lake through Spark as it is deployed, and its settings."""
-    config = Settings.model_validate({name.lower(): value for name, value in environment.items()})
-    mine = {**environment, "CRYPTO_HOME": str(place)}
-
-    def server(command: Callable[[Settings], Command], probe: Callable[[Settings], None]) -> Server:
-        made = command(config)
-        whole = Command(made.argv, {**made.env, **mine}, made.folder)
-        return Server(place / command.__name__, lambda: whole, partial(probe, config), START_SECONDS)
-
-    with ExitStack() as ends:
-        for command, probe in (
-            (spark.master, probes.spark_master),
-            (spark.worker, probes.spark_worker),
-            (spark.connect, probes.spark_connect),
-        ):
-            one = server(command, probe)
-            ends.callback(one.stop)
-            one.start()
-        session = SparkSession.builder.remote(config.spark_connect_url).getOrCreate()
-        yield Lakehouse(session, config.bucket, 1), config
-        session.client.close()  # type: ignore[attr-defined]
 
 
 def lengthened(lake: Lakehouse, modules: Sequence[ModuleType], commits: int) -> None:
@@ -118,8 +71,7 @@ def main(
             one.start()
             ends.callback(one.stop)
         os.environ["CRYPTO_HOME"] = name  # noqa: TID251 (settings know their folder from nowhere else)
-        environment = {**settings_of(kafka, minio), "SPARK_JARS": str(jars.folder("spark"))}
-        lake, config = ends.enter_context(connected(place, environment))
+        lake, config = ends.enter_context(connected(place, settings_of(minio, kafka)))
         say("Spark is there")
         month = Month(lake, minio, config.retention_file, kafka.settings.broker, Market(bases, start, days, trades))
         reached = 0

@@ -3,7 +3,7 @@
     python -m benchmarks.month                                 # 30 days of three symbols, in steps of five days
     python -m benchmarks.month --days 6 --step 2 --told-at 2   # quick, to compare two states of the code
 
-It starts a Kafka and a MinIO of its own, and Spark with Hudi's jars in this process, set as the Connect server is. Each
+It starts a Kafka, a MinIO, and Spark's master, worker and Connect server with their deployment's memory. Each
 step sends some days of trades, klines, tickers and books through Kafka into bronze, and brings silver and gold (but the
 models) up to date, lays their frames into the raw archive, lets maintenance merge and sort, and retention let go of
 what is older than a week. Then some minutes come one by one, as the pipeline takes them in: of a day they are a sample.
@@ -13,7 +13,6 @@ or smaller than that, where a minute of the last step costs more than 1.3 times 
 partition has more files than maintenance leaves it.
 """
 
-import gc
 import os
 import statistics
 import sys
@@ -35,6 +34,7 @@ import typer
 import zstandard
 from kafka import KafkaAdminClient, KafkaProducer
 
+from benchmarks.spark_servers import connected, settings_of
 from crypto_pipeline import lakehouse, refresh
 from crypto_pipeline.catalog import derived, tables
 from crypto_pipeline.hudi_files import parsed
@@ -47,7 +47,6 @@ from shared.broker import Broker
 from shared.events import AnyEvent, DepthSnapshot, Kline, Ticker, Trade, encode, exact_product
 from shared.retention import load_rules
 from tests.crypto_pipeline.hudi_tables import put
-from tests.crypto_pipeline.retention.real_lake import spark_on
 from tests.servers import KafkaServer, MinioServer
 
 BASES = ("BTC", "ETH", "SOL", "XRP", "BNB")
@@ -235,7 +234,6 @@ class Month:
             if not done.is_sound:
                 raise SystemExit(f"{module.TABLE.full_name}: {done}")
             taken[module.TABLE.full_name] = done.seconds
-            gc.collect()  # else the JVM keeps what Python has yet to let go of; a run of Dagster ends with its session
         return taken
 
     def minute(self, now: datetime) -> dict[str, float]:
@@ -364,10 +362,7 @@ def main(
         server.settings.state.mkdir(parents=True)
         refresh.recent = of_the_month
         lakehouse._FILES_OF_COMMITS = 4  # a table of each minute has forty within the hour; here a step is a few
-        lake = Lakehouse(spark_on(server), server.settings.bucket, 1)
-        for table in tables().values():
-            lake.create_database(table.layer)
-            lake.create(table)
+        lake, _ = ends.enter_context(connected(Path(place), settings_of(server, kafka)))
         month = Month(lake, server, rules, kafka.settings.broker, Market(bases, start, days))
         is_good = judged(lived(month, bases, start, days, step, minutes), told_at)
     raise typer.Exit(not is_good)

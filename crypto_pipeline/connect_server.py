@@ -149,7 +149,7 @@ def serve(config: Settings) -> int:
     context = spark.sparkContext
     context.setLogLevel("WARN")
     jvm: Any = context._jvm
-    lake = Lakehouse(spark, config.bucket, config.lake_buckets)
+    lake = Lakehouse(spark, config, config.lake_buckets)
     executor = Thread(target=spark.range(1).count, daemon=True)
     executor.start()  # it starts while the tables are registered
     try:

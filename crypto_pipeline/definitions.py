@@ -56,7 +56,6 @@ defs = dg.Definitions(
         "spark": SparkConnect(
             spark_config={"spark.remote": session_url(settings().spark_connect_url, "dagster")},
             url=settings().spark_connect_url,
-            bucket=settings().bucket,
             buckets=settings().lake_buckets,
         )
     },

@@ -16,16 +16,22 @@ import pyarrow as pa
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.connect.dataframe import DataFrame as DataFrameOfConnect
+from pyspark.sql.connect.plan import LocalRelation
+from pyspark.sql.connect.session import SparkSession as SessionOfConnect
 
 from crypto_pipeline.contract_versions import VERSION, is_newer, relaid, versions
+from crypto_pipeline.memory import Written
+from crypto_pipeline.reader import arrow_schema, open_table, timeline_of
+from shared.settings import Settings
 from shared.tables import BATCH_ID, BUCKETS, CONTRACTS, NOTE_PREFIX, Notes, Table, View
 
 _PINNED, _LOADED = "pinned_", "loaded_"
 _NO_COMMIT = re.compile(r"Commit \S+ not found in Commits")
 """How Hudi says that a table was never written."""
-_WRITE, _COMPACTION = "deltacommit", "commit"
+_WRITE, COMPACTION = "deltacommit", "commit"
 """How it names what wrote rows, and a compaction. What dropped partitions is a `replacecommit`."""
-_INSTANT = re.compile(rf"(\d+)_(\d+)\.({_WRITE}|{_COMPACTION}|replacecommit)")
+_INSTANT = re.compile(rf"(\d+)_(\d+)\.({_WRITE}|{COMPACTION}|replacecommit)")
 """The name of a finished commit's file: when it was asked for, when it was done, and what it was."""
 _HUDIS_OWN = "".join(
     f"_hoodie_{name} string, " for name in ("commit_time", "commit_seqno", "record_key", "partition_path", "file_name")
@@ -156,16 +162,19 @@ class Lakehouse:
     """The tables in one bucket, through one Spark session."""
 
     spark: SparkSession
-    bucket: str
+    settings: Settings
+    """Where the bucket is. What lies in it is written by Spark; what its timelines say is asked of the store itself."""
     buckets: int
     """Over how many files a partition is spread of the tables that leave it open."""
     batch_id: str = ""
     """The newest batch of messages that is in what is written, where that is known (`crypto_pipeline.batches`)."""
+    kept: Written | None = None
+    """The rows of the latest commits that this machine wrote, where they are kept."""
     _loaded: dict[str, str] | None = None
     """The views of the tables that were read, by full name, while each is to be looked for once."""
 
     def path(self, table: Table) -> str:
-        return f"s3a://{self.bucket}/{table.folder}"
+        return f"s3a://{self.settings.bucket}/{table.folder}"
 
     @contextmanager
     def loaded(self) -> Iterator["Lakehouse"]:
@@ -309,8 +318,7 @@ class Lakehouse:
 
         Their files' names say it all. Hudi's own procedure reads each of them, which is 100 requests for 100 commits.
         """
-        timeline = self.spark.read.format("binaryFile").load(f"{self.path(table)}/.hoodie/timeline")
-        names = (path.rpartition("/")[2] for path in timeline.inputFiles())
+        names = timeline_of(table, self.settings)
         commits = [Commit(*found.groups()) for name in names if (found := _INSTANT.fullmatch(name))]
         return sorted(commits, key=lambda commit: commit.completed, reverse=True)
 
@@ -339,13 +347,17 @@ class Lakehouse:
         Raises `LostPlaceError` where none carries it, and rows came by a commit that is not ours. Ours hand their notes
         on; one that only adds columns has no rows.
         """
+        commits = self.commits(table)
+        if commits and commits[0].action == _WRITE:
+            noted = next(open_table(table, self.settings).writes(commits[0].requested), None)
+            if noted and name in noted.notes:
+                return Notes(noted.requested, noted.notes)
         latest = self._notes(table)
         if latest is None or name in latest.values:
             return latest
         is_ours = True
-        commits = self.commits(table)
         for commit in commits:
-            if commit.action == _COMPACTION:
+            if commit.action == COMPACTION:
                 continue
             notes = self._notes(table, commit.requested)
             if notes and name in notes.values:
@@ -390,6 +402,9 @@ class Lakehouse:
             every = self._stored(table)
             late = every if since == BEGINNING else every.filter(F.col("_hoodie_commit_time") >= _day_before(since))
             return Changes(late.select(table.column_names), until)
+        known = self.kept and self.kept.of(table, [commit.completed for commit in reversed(writes)])
+        if known is not None:
+            return Changes(self.local(table, known), until, writes)
         span = {
             "hoodie.datasource.query.type": "incremental",
             "hoodie.datasource.read.begin.instanttime": since,
@@ -408,11 +423,28 @@ class Lakehouse:
 
     def arrow(self, rows: DataFrame) -> Iterator[pa.Table]:
         """The rows piece by piece, as the server sends them: some megabytes each, none of which is kept."""
+        if not isinstance(rows, DataFrameOfConnect):  # Spark in this process
+            yield from (pa.Table.from_batches([piece]) for piece in rows._collect_as_arrow())
+            return
         client: Any = rows.sparkSession.client
         plan: Any = rows._plan
         for piece in client.to_table_as_iterator(plan.to_proto(client)):
             if isinstance(piece, pa.Table):  # before them comes the schema
                 yield piece
+
+    def collected(self, table: Table, rows: DataFrame) -> pa.Table:
+        """Rows of the table in this process, with its contract's columns and types."""
+        schema = arrow_schema(table)
+        pieces = [piece.select(schema.names).cast(schema) for piece in self.arrow(rows)]
+        return pa.concat_tables([schema.empty_table(), *pieces])
+
+    def local(self, table: Table, rows: pa.Table) -> DataFrame:
+        """Rows of the table that are in this process, as a leaf of the plans that they stand in."""
+        session: Any = self.spark
+        if not isinstance(session, SessionOfConnect):  # Spark in this process
+            return self.spark.createDataFrame([tuple(row.values()) for row in rows.to_pylist()], _columns(table))
+        frame: Any = DataFrameOfConnect.withPlan(LocalRelation(rows, _columns(table)), session)
+        return frame  # type: ignore[no-any-return]
 
     @contextmanager
     def pinned(self, rows: DataFrame, *, at_once: bool = False) -> Iterator[DataFrame]:
@@ -478,6 +510,16 @@ class Lakehouse:
         elif count is not None and count >= _BULK and table.time:
             rows = rows.sort(table.time)
         rows.write.format("hudi").options(**options).mode("append").save(self.path(table))
+
+    def write_known(self, table: Table, rows: pa.Table, notes: Mapping[str, str]) -> None:
+        """Upsert a few rows that are in this process, no key of which stands twice, and keep them for who follows."""
+        keeps = self.kept and 0 < rows.num_rows < _BULK
+        before = {commit.completed for commit in self.commits(table)} if keeps else set()
+        self.write(table, self.local(table, rows), notes, is_unique=True, count=rows.num_rows)
+        if self.kept and keeps:
+            new = [one for one in self.commits(table) if one.action == _WRITE and one.completed not in before]
+            if len(new) == 1:  # of two it is not known which is ours
+                self.kept.keep(table, new[0].completed, rows)
 
     def drop(self, table: Table, partitions: Sequence[str]) -> None:
         """Let go of whole partitions (`date=2026-08-01/hour=00`) in one commit; of one that is gone nothing becomes.

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import cache, partial, reduce
 from operator import or_
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from urllib.parse import urlsplit
@@ -15,10 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from hudi import HudiFileSlice, HudiReadOptions, HudiTable
 
+from crypto_pipeline.hudi_files import TIMELINE
 from shared.settings import Settings
 from shared.tables import BUCKETS, NOTE_PREFIX, Column, Notes, Table
 
 if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
     from pyarrow.dataset import ParquetFileFragment
     from pyarrow.fs import S3FileSystem
     from pyarrow.parquet import RowGroupMetaData
@@ -151,10 +153,15 @@ class Snapshot:
         """All notes of the latest commit that carries the one of this name; none where no commit has it."""
         return next((Notes(one.requested, one.notes) for one in self.writes() if name in one.notes), None)
 
-    def writes(self) -> Iterator[Write]:
-        """The finished writes that the timeline still has, the latest first by the time when they were asked for."""
+    def writes(self, requested: str | None = None) -> Iterator[Write]:
+        """The finished writes that the timeline still has, the latest first by the time when they were asked for.
+
+        With `requested` only the one that was asked for then.
+        """
         timeline = self._hudi.get_timeline()
         for commit in self._asked(lambda: timeline.get_completed_deltacommits(desc=True)):
+            if requested not in (None, commit.timestamp):
+                continue
             metadata = json.loads(self._asked(partial(timeline.get_instant_metadata_in_json, commit)))
             written = (metadata.get("partitionToWriteStats") or {}).values()
             named = metadata.get("extraMetadata") or {}
@@ -284,16 +291,28 @@ def done_after(table: Table, mark: str, settings: Settings) -> list[str]:
 
     hudi-rs does not tell when a commit was done. Raises `LakeError`.
     """
+    done = (_DONE.fullmatch(name) for name in timeline_of(table, settings))
+    return sorted(found[1] for found in done if found and found[2] > mark)
 
-    from streaming.object_store import s3_client  # it takes a while, and a query needs none of it
+
+def timeline_of(table: Table, settings: Settings) -> list[str]:
+    """The names of the files in the table's timeline, without its archive. Raises `LakeError`."""
 
     def names() -> list[str]:
-        folder = f"{table.folder}/.hoodie/timeline/"
-        pages = s3_client(settings).get_paginator("list_objects_v2").paginate(Bucket=settings.bucket, Prefix=folder)
+        folder = f"{table.folder}/{TIMELINE}"
+        asked = _s3(settings).get_paginator("list_objects_v2")
+        pages = asked.paginate(Bucket=settings.bucket, Prefix=folder, Delimiter="/")
         return [str(one["Key"]).removeprefix(folder) for page in pages for one in page.get("Contents", [])]
 
-    done = (_DONE.fullmatch(name) for name in _asked(names, table, settings))
-    return sorted(found[1] for found in done if found and found[2] > mark)
+    return _asked(names, table, settings)
+
+
+@cache
+def _s3(settings: Settings) -> "S3Client":
+    """One for each store: to make it takes longer than to ask."""
+    from streaming.object_store import s3_client  # it takes a while, and a query needs none of it
+
+    return s3_client(settings)
 
 
 def arrow_schema(table: Table, columns: Sequence[str] | None = None) -> pa.Schema:

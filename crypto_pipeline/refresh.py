@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial, reduce
@@ -12,15 +12,24 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F  # noqa: N812
 
-from crypto_pipeline.lakehouse import BEGINNING, Lakehouse, hours_between, lies_by_time, marks, of_hours
-from crypto_pipeline.memory import AtHand, recall, remember
+from crypto_pipeline.frames import staged_by
+from crypto_pipeline.history.staging import Staging
+from crypto_pipeline.lakehouse import BEGINNING, COMPACTION, Lakehouse, hours_between, lies_by_time, marks, of_hours
+from crypto_pipeline.memory import AtHand, Written, note_place, place, recall, remember
+from crypto_pipeline.reader import arrow_schema
 from shared.tables import Table
 
 _FEW = 10_000
 """So many touched rows at most go by way of this process: some hundred kilobytes."""
+_FEW_KEYS = 1_000
+"""What so many touched rows at most give goes by way of this process too."""
+_FEW_PARTS = 4
+"""So many ranges of time at most are asked of a table one by one."""
+_NOTED_WITHIN = timedelta(minutes=30)
 MARKS = "marks"
 """The note that keeps, in each commit, how far each source was followed."""
 
@@ -47,6 +56,8 @@ class Built(NamedTuple):
 
     keys: DataFrame
     rows: DataFrame
+    is_pinned: bool = True
+    """They are computed once, however often they are asked for."""
 
 
 def refresh(
@@ -61,7 +72,8 @@ def refresh(
     marks up to which the sources were followed go into the same commit, so that a run that dies is repeated, and one
     that is repeated changes nothing. `from_scratch` follows the sources from their beginning.
     """
-    with lake.loaded() as as_it_is:
+    remembering = replace(lake, kept=Written(memory)) if memory else lake
+    with remembering.loaded() as as_it_is:
         return _refreshed(as_it_is, module, now, memory, from_scratch=from_scratch)
 
 
@@ -70,34 +82,64 @@ def _refreshed(
 ) -> Refreshed:
     began = time.monotonic()
     table: Table = module.TABLE
+    own = _last_write(lake, table)
     note = None if from_scratch else lake.note(table, MARKS)
-    since: Mapping[str, str] = json.loads(note) if note else {}
+    marks_file = memory / f"{table.full_name}.marks" if memory and note else None
+    since_marks = (marks_file and place(marks_file, own)) or note
+    since: Mapping[str, str] = json.loads(since_marks) if since_marks else {}
     changes = {s.full_name: lake.changes(s, since.get(s.full_name, BEGINNING)) for s in module.SOURCES}
     followed = marks(changes)
     new = {name: change.rows for name, change in changes.items()}
     hours = recent(since.values(), now)
     file = memory / f"{table.full_name}.arrow" if memory and hasattr(module, "at_hand") else None
-    kept = recall(file, note) if file and note else None
+    kept = recall(file, since_marks) if file and since_marks else None
     at_hand: AtHand | None = None
-    if file and note:
+    if file and since_marks:
         at_hand = module.at_hand(new, kept, partial(_windows, lake, module.SOURCES), now)
-    with nullcontext(at_hand) if at_hand else built(lake, module, new, hours, now) as made:
+    is_next = note is not None and all(change.commits is not None for change in changes.values())
+    with nullcontext(at_hand) if at_hand else built(lake, module, new, hours, now, pins_few=not is_next) as made:
         if made is None or made.rows is None:
-            result = Refreshed()
-            if followed != note:
-                lake.write(table, lake.no_rows(table), {MARKS: followed}, is_unique=True, count=0)
+            known, result = arrow_schema(table).empty_table(), Refreshed()
+        elif isinstance(made, AtHand) or not made.is_pinned:
+            known = lake.collected(table, made.rows)
+            result = _checked_here(lake, table, known)
         else:
-            result = _checked(made.rows, table)
+            known, result = None, _checked(made.rows, table)
             if result.is_sound:
                 lake.write(table, made.rows, {MARKS: followed}, is_unique=True, count=result.rows)
     if result.is_sound:
-        if file and at_hand and (kept is None or followed != note):
+        if known is None:
+            pass
+        elif known.num_rows or not note or (followed != note and not (marks_file and _may_wait(table, note, followed))):
+            lake.write_known(table, known, {MARKS: followed})
+        elif marks_file and followed != since_marks:
+            note_place(marks_file, own, followed)
+        if file and at_hand and (kept is None or followed != since_marks):
             remember(file, followed, at_hand.kept)
         elif file and from_scratch:
             file.unlink(missing_ok=True)  # who makes all again trusts nothing that was there
         lake.compact_after_bulk(table, result.rows, now)
     result.followed, result.seconds = followed, time.monotonic() - began
     return result
+
+
+def _last_write(lake: Lakehouse, table: Table) -> str:
+    """When the latest commit was done that brought rows or let go of some; empty where there is none."""
+    return next((one.completed for one in lake.commits(table) if one.action != COMPACTION), "")
+
+
+def _may_wait(table: Table, note: str, followed: str) -> bool:
+    """Whether it may be noted later, with rows, that a table has followed its sources so far and needs nothing new.
+
+    To commit that alone takes as long as to write a few rows, and most tables of gold need nothing of most minutes.
+    Silver's notes are what is judged by (`crypto_pipeline.verify`). A note that grew old would outlive the timelines of
+    its sources, which are of an hour.
+    """
+    before = json.loads(note)
+    new = [(before.get(name, BEGINNING), mark) for name, mark in json.loads(followed).items()]
+    return table.layer == "gold" and all(
+        mark == old or (old != BEGINNING and _completed(mark) - _completed(old) < _NOTED_WITHIN) for old, mark in new
+    )
 
 
 def rebuild(lake: Lakehouse, module: ModuleType, hours: Sequence[datetime], now: datetime) -> Refreshed:
@@ -159,19 +201,21 @@ def built(
     *,
     until: datetime | None = None,
     anew: bool = False,
+    pins_few: bool = True,
 ) -> Iterator[Built | None]:
     """What rows of the sources touch, made again; none where they touch nothing.
 
     `hours`: where the table's rows lie that may be touched although no source says so. `until`: nothing that begins
     then or later. `anew`: all rows, as they would be in an empty table; else those that differ from what is there.
+    Without `pins_few` what little is touched gives is not pinned: it is for who asks for it once.
     """
     table: Table = module.TABLE
     # What is read is pinned: each use of rows that are not has Hudi open some dozen log files for each file again.
-    with lake.pinned(_of(lake, table, hours)) as current:
+    with _staging(lake), lake.pinned(_of(lake, table, hours)) as current:
         touched = module.touched(changes, current, now)
         if until and table.time in touched.columns:
             touched = touched.filter(F.col(str(table.time)) < F.lit(until))
-        with _keys(lake, touched) as keys:
+        with _keys(lake, touched) as (keys, are_few):
             if keys is not None and hasattr(module, "reached"):
                 # Not the pinned rows: of its own it reads a few columns, once.
                 own_rows = [] if until or anew else [lake.latest(table, hours), _of(lake, table, hours)]
@@ -188,23 +232,35 @@ def built(
                 known: AbstractContextManager[DataFrame] = nullcontext(lake.no_rows(table))
             else:
                 known = nullcontext(current) if is_there else lake.pinned(_of(lake, table, reach))
-            with known as before, lake.pinned(module.build(keys, windows, before, now)) as rows:
-                yield Built(keys, rows)
+            with known as before:
+                made = module.build(keys, windows, before, now)
+                if are_few and not pins_few:
+                    yield Built(keys, made, is_pinned=False)
+                    return
+                with lake.pinned(made) as rows:
+                    yield Built(keys, rows)
 
 
 @contextmanager
-def _keys(lake: Lakehouse, touched: DataFrame) -> Iterator[DataFrame | None]:
-    """What is touched, computed once; none where that is nothing.
+def _staging(lake: Lakehouse) -> Iterator[None]:
+    """Bulky rows of this process come to Spark by files in the bucket, which are there as long as the block."""
+    with ExitStack() as files, staged_by(lambda rows: files.enter_context(Staging(lake.settings).of(rows))):
+        yield
+
+
+@contextmanager
+def _keys(lake: Lakehouse, touched: DataFrame) -> Iterator[tuple[DataFrame | None, bool]]:
+    """What is touched, computed once, none where that is nothing; and whether it is little.
 
     A few rows go by way of this process: then they are a leaf of each plan that they stand in. Pinned ones bring along
     the plan that made them, four times into that of the candles, and Spark analyses it each time.
     """
     few = touched.limit(_FEW + 1).toPandas()
     if len(few) <= _FEW:
-        yield lake.spark.createDataFrame(few) if len(few) else None
+        yield lake.spark.createDataFrame(few) if len(few) else None, len(few) <= _FEW_KEYS
     else:
         with lake.pinned(touched, at_once=True) as keys:
-            yield keys
+            yield keys, False
 
 
 def recent(since: Iterable[str], now: datetime) -> Sequence[datetime]:
@@ -243,11 +299,40 @@ def _window(lake: Lakehouse, source: Table, spans: Sequence[Row]) -> DataFrame:
     alike: dict[int, list[Column]] = {}
     for interval, spans in by_interval.items():
         days = (max(span.end for span in spans) - min(span.start for span in spans)).days
-        lies = of_hours(source, list(_hours(source, spans))) if source.partitions else F.lit(True)
+        lies = _lies_in(source, spans)
         wanted = lies if interval is None else lies & (F.col("interval") == interval)
         alike.setdefault(days.bit_length(), []).append(wanted)
     scans = [lake.read(source).filter(reduce(lambda left, right: left | right, each)) for each in alike.values()]
     return reduce(lambda left, right: left.unionByName(right), scans)
+
+
+def _lies_in(source: Table, spans: Sequence[Row]) -> Column:
+    """The condition that a row lies in the hours of the spans; of what lies between far ones, nothing is read."""
+    if not source.partitions:
+        return F.lit(True)
+    lies = of_hours(source, list(_hours(source, spans)))
+    parts = _apart(spans)
+    if not source.time or not 1 < len(parts) <= _FEW_PARTS:
+        return lies
+    each = [
+        (F.col(source.time) >= F.lit(_hour(start))) & (F.col(source.time) < F.lit(_hour(end) + timedelta(hours=1)))
+        for start, end in parts
+    ]
+    return lies & reduce(lambda left, right: left | right, each)
+
+
+def _apart(spans: Iterable[Row]) -> list[tuple[datetime, datetime]]:
+    """The spans, those joined between which less than a day lies."""
+    parts: list[tuple[datetime, datetime]] = []
+    for start, end in sorted((_utc(span.start), _utc(span.end)) for span in spans):
+        if parts and start - parts[-1][1] < timedelta(days=1):
+            start, end = parts[-1][0], max(end, parts.pop()[1])
+        parts.append((start, end))
+    return parts
+
+
+def _hour(moment: datetime) -> datetime:
+    return moment.replace(minute=0, second=0, microsecond=0)
 
 
 def _hours(table: Table, spans: Iterable[Row]) -> set[datetime]:
@@ -262,11 +347,25 @@ def _utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
+def _breaks(table: Table) -> Iterator[Column]:
+    """Whether a row breaks each rule, by its name. What is neither true nor false breaks it."""
+    for name, rule in table.rules.items():
+        yield (~F.coalesce(F.expr(rule), F.lit(False))).cast("int").alias(name)
+
+
+def _checked_here(lake: Lakehouse, table: Table, rows: pa.Table) -> Refreshed:
+    """`_checked`, of rows in this process: without a job of Spark's, which works the rules out where it plans."""
+    distinct = rows.group_by(list(table.key)).aggregate([]).num_rows
+    broken = dict.fromkeys(table.rules, 0)
+    if rows.num_rows and broken:
+        told = lake.local(table, rows).select(*_breaks(table)).toPandas()
+        broken = {name: int(told[name].sum()) for name in broken}
+    return Refreshed(rows=rows.num_rows, broken=broken, repeated=rows.num_rows - distinct)
+
+
 def _checked(rows: DataFrame, table: Table) -> Refreshed:
     """How many rows there are, and how many break each rule."""
-    breaks = [
-        F.sum((~F.coalesce(F.expr(rule), F.lit(False))).cast("int")).alias(name) for name, rule in table.rules.items()
-    ]
+    breaks = [F.sum(one).alias(name) for name, one in zip(table.rules, _breaks(table), strict=True)]
     distinct = F.countDistinct(*table.key).alias("distinct_keys")
     counts: Any = rows.agg(F.count("*").alias("rows"), distinct, *breaks).first()
     return Refreshed(

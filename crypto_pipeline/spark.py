@@ -10,6 +10,7 @@ from structlog.contextvars import bound_contextvars
 
 from crypto_pipeline import batches
 from crypto_pipeline.lakehouse import Lakehouse
+from shared.settings import settings
 
 _sessions: dict[str, Any] = {}
 """The sessions of this process, kept to its end. A session that is collected closes the client's one pool of threads;
@@ -29,7 +30,6 @@ class SparkConnect(PySparkResource):
     """dagster-pyspark's resource on a Connect server, with sessions that carry the name of what they work for."""
 
     url: str
-    bucket: str
     buckets: int
 
     @contextmanager
@@ -39,7 +39,7 @@ class SparkConnect(PySparkResource):
         What is logged meanwhile carries the batch that its tables hold.
         """
         batch_id = batches.held(asset, run_id)
-        lake = Lakehouse(self._session(asset), self.bucket, self.buckets, batch_id)
+        lake = Lakehouse(self._session(asset), settings(), self.buckets, batch_id)
         with bound_contextvars(**({"batch_id": batch_id} if batch_id else {})), tagged(lake, asset, run_id):
             lake.end_leftovers()
             yield lake

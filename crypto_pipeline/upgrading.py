@@ -182,7 +182,7 @@ def _spark(settings: Settings) -> Iterator[Lakehouse]:
     set_environment({"SPARK_CONF_DIR": str(folder), "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable})
     spark = SparkSession.builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
-    lake = Lakehouse(spark, settings.bucket, settings.lake_buckets)
+    lake = Lakehouse(spark, settings, settings.lake_buckets)
     for layer in LAYERS:
         lake.create_database(layer)
     try:

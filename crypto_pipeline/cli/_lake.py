@@ -31,7 +31,7 @@ def connected(settings: Settings, user: str) -> Iterator[Lakehouse]:
     check_spark(settings)
     session: Any = SparkSession.builder.remote(f"{settings.spark_connect_url}/;user_id={user}").getOrCreate()
     try:
-        yield Lakehouse(session, settings.bucket, settings.lake_buckets)
+        yield Lakehouse(session, settings, settings.lake_buckets)
     finally:
         session.interruptAll()
         session.client.close()

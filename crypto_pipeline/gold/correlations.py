@@ -37,7 +37,7 @@ import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from crypto_pipeline.frames import added, differing
+from crypto_pipeline.frames import added, differing, framed
 from crypto_pipeline.gold._pairs import Floats, fisher_interval, lead_lags, observations, pearson, spearman
 from crypto_pipeline.gold._prices import SERIES, candles, grid, log_returns, quiet_minutes
 from crypto_pipeline.silver import completeness, ohlcv, ohlcv_1m
@@ -229,8 +229,8 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
         if window.return_interval in asked
     ]
     figures = [rows for rows in made if len(rows)]
-    schema = ", ".join(f"`{c.name}` {c.type}" for c in TABLE.columns if c.name in _FIGURES)
-    rows = keys.sparkSession.createDataFrame(pd.concat(figures, ignore_index=True) if figures else [], schema)
+    every = pd.concat(figures, ignore_index=True) if figures else pd.DataFrame(columns=_FIGURES)
+    rows = framed(keys.sparkSession, every, [c for c in TABLE.columns if c.name in _FIGURES])
     return differing(added(rows, month=F.date_format("as_of", "yyyy-MM")), current, TABLE)
 
 

@@ -36,7 +36,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline.bronze import gaps, quarantine
-from crypto_pipeline.frames import differing
+from crypto_pipeline.frames import differing, framed
 from crypto_pipeline.gold import data_quality_hourly
 from crypto_pipeline.gold.data_quality_hourly import GROWTH, STAGES
 from crypto_pipeline.silver import completeness
@@ -171,8 +171,7 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
     ).select("exchange", "symbol", "day", F.expr(CONDITION).alias("proven_condition"), *_percents())
     made = quality(*(each.toPandas() for each in (counts, buckets, refused, holes, evidence)))
     written = [column for column in TABLE.columns if column.name not in ("ingestion_ts", "month")]
-    schema = ", ".join(f"{column.name} {column.type}" for column in written)
-    rows = keys.sparkSession.createDataFrame(made[[column.name for column in written]], schema)
+    rows = framed(keys.sparkSession, made, written)
     dated = rows.select("*", F.date_format("day", "yyyy-MM").alias("month"))
     return differing(dated, current, TABLE)
 

@@ -26,10 +26,10 @@ import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from crypto_pipeline.frames import differing
+from crypto_pipeline.frames import differing, framed
 from crypto_pipeline.gold import _model_store, forecast_inputs, forecast_models
 from crypto_pipeline.gold._forecast_features import LOOKBACK, VERSION, examples
-from crypto_pipeline.gold._forecast_rows import as_rows, frame
+from crypto_pipeline.gold._forecast_rows import as_rows
 from crypto_pipeline.gold._forecasting import HORIZON, MODELS, forecast
 from crypto_pipeline.gold._model_store import ModelError, Store
 from crypto_pipeline.gold._prices import SERIES
@@ -86,7 +86,7 @@ def touched(changes: Mapping[str, DataFrame], _current: DataFrame, now: datetime
     rows = changes["gold.forecast_inputs"].filter("is_closed").select(*SERIES, "interval_start")
     models = changes["gold.forecast_models"].select(*SERIES, "usable_from").distinct()
     hours = hours_reached(rows.toPandas(), models.toPandas(), now)
-    return frame(rows.sparkSession, hours, "exchange string, symbol string, interval_start timestamp")
+    return framed(rows.sparkSession, hours, [c for c in TABLE.columns if c.name in (*SERIES, "interval_start")])
 
 
 def hours_reached(inputs: pd.DataFrame, models: pd.DataFrame, now: datetime) -> pd.DataFrame:

@@ -43,7 +43,7 @@ from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F  # noqa: N812
 
-from crypto_pipeline.frames import added, differing
+from crypto_pipeline.frames import added, differing, framed
 from crypto_pipeline.gold import _overview
 from crypto_pipeline.gold._prices import SERIES
 from crypto_pipeline.silver import completeness, ohlcv_1m, order_book_1m, ticker_1m
@@ -146,13 +146,14 @@ _DAY = timedelta(days=1)
 _WEEK = timedelta(days=7)
 _MINUTE = timedelta(minutes=1)
 _HOUR = timedelta(hours=1)
-_REACH = {
-    ohlcv_1m.TABLE.full_name: _WEEK,
-    completeness.TABLE.full_name: _WEEK,
-    order_book_1m.TABLE.full_name: _HOUR,
-    ticker_1m.TABLE.full_name: timedelta(minutes=15),
-}
-"""How far before `as_of` the rows of a source may lie."""
+_REACH = {order_book_1m.TABLE.full_name: _HOUR, ticker_1m.TABLE.full_name: timedelta(minutes=15)}
+"""How far before `as_of` the latest book and the latest ticker may lie."""
+_RECENT = ((-_DAY - _HOUR, timedelta(0)), (-_WEEK, _HOUR - _WEEK))
+"""Between which times, seen from `as_of`, minutes are looked at: the day, with an hour before, and the week's first."""
+_SPANS = [
+    *((source.TABLE.full_name, *span) for source in (ohlcv_1m, completeness) for span in _RECENT),
+    *((name, -reach, timedelta(0)) for name, reach in _REACH.items()),
+]
 _ROUNDING = "0.00002"
 """What 1440 quote volumes may add up to that an exchange rounds to eight places, and a little."""
 
@@ -172,15 +173,15 @@ def touched(changes: Mapping[str, DataFrame], current: DataFrame, _now: datetime
 
 
 def needs(keys: DataFrame, _now: datetime) -> DataFrame:
-    """The week of minutes and what is proven of them, and the latest books and tickers."""
+    """The recent minutes and what is proven of them, and the latest books and tickers."""
     spans = [
         F.struct(
             F.lit(name).alias("source"),
             F.lit(None).cast("string").alias("interval"),
-            (F.col("as_of") - F.lit(reach)).alias("start"),
-            F.col("as_of").alias("end"),
+            (F.col("as_of") + F.lit(start)).alias("start"),
+            (F.col("as_of") + F.lit(end)).alias("end"),
         )
-        for name, reach in _REACH.items()
+        for name, start, end in _SPANS
     ]
     return keys.select("as_of").distinct().select(F.inline(F.array(*spans)))
 
@@ -190,7 +191,7 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
     series = keys.toPandas()
     of_exchange = series.groupby("exchange")["as_of"].max()
     ends = {str(name): end.to_pydatetime().replace(tzinfo=UTC) for name, end in of_exchange.items()}
-    recent = {name: [(end - _DAY - _HOUR, end), (end - _WEEK, end - _WEEK + _HOUR)] for name, end in ends.items()}
+    recent = {name: [(as_of + start, as_of + end) for start, end in _RECENT] for name, as_of in ends.items()}
     minutes = _within(sources["silver.ohlcv_1m"].filter("is_closed"), recent)
     tickers = _latest(sources["silver.ticker_1m"].filter("is_closed"), ends, _REACH["silver.ticker_1m"])
     books = _latest(
@@ -213,8 +214,7 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
     )
     made = _overview.overview(series, sums.toPandas(), closes.toPandas(), proven.toPandas())
     written = [column for column in TABLE.columns if column.name != "ingestion_ts"]
-    schema = ", ".join(f"{column.name} {column.type}" for column in written)
-    rows = keys.sparkSession.createDataFrame(made[[column.name for column in written]], schema)
+    rows = framed(keys.sparkSession, made, written)
     return differing(rows, current, TABLE)
 
 

@@ -59,7 +59,7 @@ from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from crypto_pipeline.frames import added, differing
+from crypto_pipeline.frames import added, differing, framed
 from crypto_pipeline.gold import _risk, portfolio_performance
 from crypto_pipeline.gold._prices import SERIES, candles, grid, simple_returns
 from crypto_pipeline.gold._risk import Flags
@@ -207,7 +207,6 @@ def _of_interval(name: str) -> Expression:
 
 def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame, now: datetime) -> DataFrame:
     """The rows that rest on changed candles or days, as far as they differ from the current ones."""
-    spark = keys.sparkSession
     changed = keys.toPandas()
     naive = pd.Timestamp(now.astimezone(UTC).replace(tzinfo=None))
     each_hour_from = naive.floor("h") - _EACH_HOUR
@@ -230,8 +229,11 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
     rows = pd.concat(parts, ignore_index=True)[[c.name for c in fields]]
     counts = ("backtest_forecasts", "backtest_exceptions")
     rows = rows.astype(dict.fromkeys(counts, "Int32"))
-    frame = spark.createDataFrame(rows, ", ".join(f"{c.name} {c.type}" for c in fields))
-    dated = added(frame, ingestion_ts=F.current_timestamp(), month=F.date_format("as_of", "yyyy-MM"))
+    dated = added(
+        framed(keys.sparkSession, rows, fields),
+        ingestion_ts=F.current_timestamp(),
+        month=F.date_format("as_of", "yyyy-MM"),
+    )
     return differing(dated, current, TABLE)
 
 

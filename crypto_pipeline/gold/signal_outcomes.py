@@ -28,7 +28,7 @@ from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from crypto_pipeline.frames import added, differing
+from crypto_pipeline.frames import added, differing, framed
 from crypto_pipeline.gold import signals
 from crypto_pipeline.gold._prices import SERIES, candles, quiet_minutes
 from crypto_pipeline.gold._rules import ALWAYS_LONG, Costs
@@ -150,8 +150,8 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
     mine = {name: rows.join(named, on=SERIES, how="left_semi") for name, rows in sources.items()}
     # A month at a time, so that memory does not grow with the history.
     parts = [_outcomes(part, mine, costs) for _, part in hours.groupby(hours["hour"].dt.to_period("M"))]
-    schema = ", ".join(f"{c.name} {c.type}" for c in TABLE.columns if c.name not in ("ingestion_ts", "month"))
-    made = keys.sparkSession.createDataFrame(pd.concat(parts, ignore_index=True), schema)
+    columns = [c for c in TABLE.columns if c.name not in ("ingestion_ts", "month")]
+    made = framed(keys.sparkSession, pd.concat(parts, ignore_index=True), columns)
     return differing(added(made, month=F.date_format("interval_end", "yyyy-MM")), current, TABLE)
 
 

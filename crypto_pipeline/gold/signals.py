@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from crypto_pipeline.frames import added
+from crypto_pipeline.frames import added, framed
 from crypto_pipeline.gold._rules import Candles, Known, Rule, Rules, becomes_true, load
 from crypto_pipeline.indicators._file import plan
 from crypto_pipeline.lakehouse import Lakehouse
@@ -177,8 +177,7 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
         known.prices,
         known_at,
     )
-    schema = ", ".join(f"{c.name} {c.type}" for c in TABLE.columns if c.name not in ("ingestion_ts", "month"))
-    made = keys.sparkSession.createDataFrame(rows, schema)
+    made = framed(keys.sparkSession, rows, [c for c in TABLE.columns if c.name not in ("ingestion_ts", "month")])
     return added(
         made, ingestion_ts=F.current_timestamp(), month=F.date_format("interval_start", "yyyy-MM")
     ).select(TABLE.column_names)  # fmt: skip

@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from crypto_pipeline.lakehouse import BEGINNING, Changes, Commit, Lakehouse, of_hours
+from shared.settings import Settings, settings
 from shared.tables import Table
 
 Stored = dict[tuple[Any, ...], tuple[str, Row]]
@@ -21,7 +22,7 @@ Stored = dict[tuple[Any, ...], tuple[str, Row]]
 class MemoryLake(Lakehouse):
     """What `refresh` asks of a lake. Times are naive, in UTC, as Spark gives them to a process whose zone that is."""
 
-    bucket: str = "memory"
+    settings: Settings = field(default_factory=settings)
     buckets: int = 1
     stored: dict[str, Stored] = field(default_factory=dict)
     written: list[tuple[str, list[Row]]] = field(default_factory=list)
@@ -77,7 +78,9 @@ class MemoryLake(Lakehouse):
         new = [row for mark, row in self.stored.get(table.full_name, {}).values() if mark > since]
         commits = self.commits(table)
         until = commits[0].completed if commits else BEGINNING
-        return Changes(self._frame(table, new), until, tuple(one for one in commits if one.completed > since))
+        writes = tuple(one for one in commits if one.completed > since)
+        known = self.kept and self.kept.of(table, [one.completed for one in reversed(writes)])
+        return Changes(self._frame(table, new) if known is None else self.local(table, known), until, writes)
 
     def rows_written(self, table: Table, commits: Iterable[Commit]) -> int:
         done = {commit.completed for commit in commits}
@@ -86,6 +89,9 @@ class MemoryLake(Lakehouse):
     def arrow(self, rows: DataFrame) -> Iterator[pa.Table]:
         batches = rows._collect_as_arrow()
         yield pa.Table.from_batches(batches) if batches else to_arrow_schema(rows.schema).empty_table()
+
+    def local(self, table: Table, rows: pa.Table) -> DataFrame:
+        return self._frame(table, [Row(**row) for row in rows.to_pylist()])
 
     def note(self, table: Table, name: str) -> str | None:
         return self._notes.get(table.full_name, {}).get(name)

@@ -121,7 +121,7 @@ def main(server: MinioServer) -> dict[str, Any]:
     """The months of one table, from the first row to late ones in what was sorted."""
     # In place of what takes two hours of a minute's commits.
     lakehouse._FILES_OF_COMMITS, lakehouse._COMMITS_KEPT, lakehouse._COMMITS_AT_MOST, sorting.WORTH = 1, 2, 3, 1
-    lake = Lakehouse(spark_on(server), server.settings.bucket, 1)
+    lake = Lakehouse(spark_on(server), server.settings, 1)
     for layer in (expired.TABLE.layer, TABLE.layer):
         lake.create_database(layer)
     lake.create(TABLE)

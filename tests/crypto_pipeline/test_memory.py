@@ -5,7 +5,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from crypto_pipeline.memory import recall, remember
+from crypto_pipeline.gold import market_overview
+from crypto_pipeline.memory import Written, note_place, place, recall, remember
+from crypto_pipeline.reader import arrow_schema
+from crypto_pipeline.silver import quiet_intervals
 
 TABLE = pa.table({"close": [1.5, None]}).replace_schema_metadata({b"of": b"mine"})
 
@@ -51,3 +54,66 @@ def test_where_it_cannot_be_written_the_run_goes_on_and_says_so(
     remember(tmp_path / "a", "1", TABLE)
     assert recall(tmp_path / "a", "1") is None
     assert sorted(one.name for one in tmp_path.iterdir()) == ["a", "file"], "it leaves nothing beside it"
+
+
+MARKET = market_overview.TABLE
+
+
+def rows(*values: tuple[str, int]) -> pa.Table:
+    """Rows of MARKET: a symbol, and its minutes."""
+    made = [{"exchange": "binance", "symbol": symbol, "minutes_24h": minutes} for symbol, minutes in values]
+    return pa.Table.from_pylist(made, arrow_schema(MARKET))
+
+
+def said(table: pa.Table | None) -> dict[str, int]:
+    assert table is not None
+    return {row["symbol"]: row["minutes_24h"] for row in table.to_pylist()}
+
+
+def test_of_commits_that_are_kept_the_latest_state_of_each_row_comes_back(tmp_path: Path) -> None:
+    written = Written(tmp_path)
+    written.keep(MARKET, "1", rows(("BTCUSDT", 1), ("ETHUSDT", 1)))
+    written.keep(MARKET, "2", rows(("BTCUSDT", 2)))
+    assert said(written.of(MARKET, ["1", "2"])) == {"BTCUSDT": 2, "ETHUSDT": 1}
+    assert said(written.of(MARKET, ["2"])) == {"BTCUSDT": 2}
+
+
+def test_where_one_of_the_commits_is_not_kept_nothing_comes_back(tmp_path: Path) -> None:
+    written = Written(tmp_path)
+    written.keep(MARKET, "1", rows(("BTCUSDT", 1)))
+    assert written.of(MARKET, ["1", "2"]) is None
+    assert written.of(quiet_intervals.TABLE, ["1"]) is None
+    assert written.of(MARKET, []) is None
+    (tmp_path / "written" / MARKET.full_name / "1.arrow").write_bytes(b"ARROW1 cut off")
+    assert written.of(MARKET, ["1"]) is None
+
+
+def test_rows_that_other_code_kept_do_not_come_back(tmp_path: Path) -> None:
+    written = Written(tmp_path)
+    written.keep(MARKET, "1", rows(("BTCUSDT", 1)).drop_columns(["reason"]))
+    assert written.of(MARKET, ["1"]) is None
+
+
+def test_as_many_commits_are_kept_as_a_timeline_has(tmp_path: Path) -> None:
+    written = Written(tmp_path)
+    for number in range(100, 200):
+        written.keep(MARKET, f"{number}", rows(("BTCUSDT", number)))
+    assert len(list((tmp_path / "written" / MARKET.full_name).iterdir())) == 70
+    assert said(written.of(MARKET, ["130", "199"])) == {"BTCUSDT": 199}
+
+
+def test_a_place_holds_as_long_as_no_other_commit_comes(tmp_path: Path) -> None:
+    file = tmp_path / "not there yet" / "gold.risk_metrics.marks"
+    assert place(file, "1") is None
+    note_place(file, "1", "followed")
+    assert place(file, "1") == "followed"
+    assert place(file, "2") is None
+    for content in ("", "{}", "[]", '{"commit": "1"'):
+        file.write_text(content)
+        assert place(file, "1") is None
+
+
+def test_a_place_that_cannot_be_noted_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").touch()
+    note_place(tmp_path / "file" / "a", "1", "followed")
+    assert "look again" in caplog.text

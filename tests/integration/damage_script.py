@@ -13,7 +13,7 @@ def main() -> None:
     """Write it as a run would, with the marks that are there handed on, and again where the pipeline was quicker."""
     config = settings()
     spark = SparkSession.builder.remote(config.spark_connect_url).getOrCreate()
-    lake = Lakehouse(spark, config.bucket, config.lake_buckets)
+    lake = Lakehouse(spark, config, config.lake_buckets)
 
     def damage() -> None:
         mine = lake.read(ohlcv_1m.TABLE).filter("symbol = 'BTCUSDT' and is_closed")

@@ -142,7 +142,7 @@ def main() -> None:
     """Write, follow, compact and widen a table, and print what was seen."""
     config = settings()
     spark = SparkSession.builder.remote(config.spark_connect_url).getOrCreate()
-    lake = Lakehouse(spark, config.bucket, config.lake_buckets)
+    lake = Lakehouse(spark, config, config.lake_buckets)
     lake.create(TABLE)
     seen: dict[str, object] = {"note_of_an_unwritten_table": lake.note(TABLE, "place")}
 

@@ -96,7 +96,7 @@ def days_there(server: MinioServer) -> list[str]:
 
 def main(server: MinioServer) -> dict[str, Any]:
     """One life of a small lake."""
-    lake = Lakehouse(spark_on(server), server.settings.bucket, 1)
+    lake = Lakehouse(spark_on(server), server.settings, 1)
     for table in (depth.TABLE, order_book_1m.TABLE, completeness.TABLE, expired.TABLE):
         lake.create_database(table.layer)
         lake.create(table)
