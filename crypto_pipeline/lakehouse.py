@@ -440,10 +440,13 @@ class Lakehouse:
 
     def local(self, table: Table, rows: pa.Table) -> DataFrame:
         """Rows of the table that are in this process, as a leaf of the plans that they stand in."""
+        if not rows.num_rows:
+            return self.no_rows(table)
         session: Any = self.spark
         if not isinstance(session, SessionOfConnect):  # Spark in this process
             return self.spark.createDataFrame([tuple(row.values()) for row in rows.to_pylist()], _columns(table))
-        frame: Any = DataFrameOfConnect.withPlan(LocalRelation(rows, _columns(table)), session)
+        whole = rows.combine_chunks()  # the server takes an empty batch for the end: what comes after it was lost
+        frame: Any = DataFrameOfConnect.withPlan(LocalRelation(whole, _columns(table)), session)
         return frame  # type: ignore[no-any-return]
 
     @contextmanager

@@ -4,7 +4,7 @@ All rests on the minute and the `BEFORE` hours before its own at most, however m
 same in a small window and in a large one.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -87,8 +87,13 @@ def observed(sources: Mapping[str, DataFrame], hours: Collection[datetime]) -> D
     """
     of_hours = in_hours("interval_start", hours)
     candles = sources["silver.ohlcv_1m"].filter("is_closed").filter(of_hours)
-    priced = _in_usdt(candles.select(*SERIES, "interval_start", "base_asset", "quote_asset", *_doubles()))
-    markets = F.broadcast(candles.select(*SERIES, "base_asset").distinct())
+    # Asked first, so that the plan of all reads the candles once, and not for their markets and for their rates again.
+    traded = candles.select(*SERIES, "base_asset", "quote_asset").distinct().toPandas()
+    quotes = sorted(set(traded["quote_asset"]) - {_USDT})
+    priced = _in_usdt(candles.select(*SERIES, "interval_start", "base_asset", "quote_asset", *_doubles()), quotes)
+    names = ", ".join(f"{name} string" for name in (*SERIES, "base_asset"))
+    spark = candles.sparkSession
+    markets = F.broadcast(spark.createDataFrame(traded[[*SERIES, "base_asset"]].to_numpy().tolist(), names))
     quiet = sources["silver.completeness"].filter(_is_quiet()).filter(of_hours)
     books = sources["silver.order_book_1m"].filter("is_closed").filter(of_hours)
     return (
@@ -136,18 +141,22 @@ def _doubles() -> list[Expression]:
     return [F.col(name).cast("double").alias(name) for name in names]
 
 
-def _in_usdt(candles: DataFrame) -> DataFrame:
-    """With `usdt_price`: the close times what a unit of the quote asset costs in USDT by the closes of that minute."""
+def _in_usdt(candles: DataFrame, quotes: Sequence[str]) -> DataFrame:
+    """With `usdt_price`: the close times what a unit of the quote asset costs in USDT by the closes of that minute.
+
+    `quotes`: the quote assets that there are beside USDT.
+    """
+    if not quotes:
+        return added(candles, usdt_price=F.col("close"))
     direct = candles.filter(F.col("quote_asset") == _USDT).select(
         "interval_start", F.col("base_asset").alias("quote_asset"), F.col("close").alias("rate")
     )
     inverse = candles.filter(F.col("base_asset") == _USDT).select(
         "interval_start", "quote_asset", (1 / F.col("close")).alias("rate")
     )
-    quotes = candles.filter(F.col("quote_asset") != _USDT).select("quote_asset").distinct()
     rates = (
         direct.unionByName(inverse)
-        .join(F.broadcast(quotes), on="quote_asset", how="left_semi")
+        .filter(F.col("quote_asset").isin(*quotes))
         .groupBy("interval_start", "quote_asset")
         # Not the mean: it would depend on the order in which Spark sums.
         .agg(F.percentile_approx("rate", 0.5, 1_000_000).alias("rate"))

@@ -101,14 +101,14 @@ _COLUMNS = [c.name for c in TABLE.columns if c.name not in ("ingestion_ts", "mon
 
 def touched(changes: Mapping[str, DataFrame], current: DataFrame, now: datetime) -> DataFrame:
     """The hours in which something is observed for the first time, and those whose past changed."""
-    hours = _measures.changed_hours(changes)
-    known = current.select(F.col("hour_start").alias("hour")).distinct()
-    new = hours.join(known, on="hour", how="left_anti").select(F.col("hour").alias("hour_start"))
-    later = F.explode(F.array(*[F.lit(offset) for offset in _OFFSETS]))
-    after = hours.select(later.alias("offset"), "hour").select(
-        F.timestamp_seconds(F.unix_seconds("hour") + F.col("offset") * 3600).alias("hour_start")
-    )
-    return new.unionByName(after.filter(F.col("hour_start") <= F.lit(now))).distinct()
+    known = current.select("hour_start", F.lit(True).alias("is_known")).distinct()
+    later = F.explode(F.array(*[F.lit(offset) for offset in (0, *_OFFSETS)]))
+    hours = _measures.changed_hours(changes).select(later.alias("offset"), "hour").select(
+        F.timestamp_seconds(F.unix_seconds("hour") + F.col("offset") * 3600).alias("hour_start"), "offset"
+    )  # fmt: skip
+    is_new = (F.col("offset") == 0) & F.col("is_known").isNull()
+    is_after = (F.col("offset") > 0) & (F.col("hour_start") <= F.lit(now))
+    return hours.join(known, on="hour_start", how="left").filter(is_new | is_after).select("hour_start").distinct()
 
 
 def needs(keys: DataFrame, _now: datetime) -> DataFrame:

@@ -7,7 +7,7 @@ unknown spread or imbalance counts as usual, 0.
 """
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 from pyspark.sql import DataFrame
@@ -44,12 +44,20 @@ TABLE = Table(
 SOURCES = (*_measures.SOURCES, anomaly_baselines.TABLE)
 JOB = "analytics"
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SCHEMA = ", ".join(f"{c.name} {c.type}" for c in TABLE.columns if c.name not in ("ingestion_ts", "month"))
 
 
 def touched(changes: Mapping[str, DataFrame], _current: DataFrame, now: datetime) -> DataFrame:
-    """The hours whose minutes are measured anew: `interval_start`, their begin."""
-    return reached_hours(changes, _measures.BEFORE, now)
+    """The hours of which samples are measured anew: `interval_start`, their begin.
+
+    What came after the last minute that is sampled changes none.
+    """
+    step = timedelta(minutes=EVERY)
+    last = _EPOCH + (now - _EPOCH) // step * step
+    times = {**dict.fromkeys(changes, "interval_start"), anomaly_baselines.TABLE.full_name: "hour_start"}
+    told = {name: rows.filter(F.col(times[name]) <= F.lit(last)) for name, rows in changes.items()}
+    return reached_hours(told, _measures.BEFORE, now)
 
 
 def needs(keys: DataFrame, _now: datetime) -> DataFrame:
