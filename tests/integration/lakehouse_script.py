@@ -1,18 +1,24 @@
 """What test_lakehouse.py runs in a process of its own: Spark Connect and Spark itself cannot share one."""
 
 import json
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
 from unittest.mock import patch
 
+import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from crypto_pipeline import lakehouse
 from crypto_pipeline.conflicts import is_conflict
 from crypto_pipeline.lakehouse import BEGINNING, Lakehouse, NeedsUpgradeError, NewerLakeError
+from crypto_pipeline.memory import Written
+from crypto_pipeline.reader import arrow_schema
 from shared.settings import settings
-from shared.tables import Column, Table
+from shared.tables import DECIMAL, Column, Table
 
 TABLE = Table(
     layer="gold",
@@ -46,6 +52,18 @@ HOURLY = replace(
     partitions=("date", "hour"),
 )
 NEWER = replace(TABLE, name="newer_probe")
+KNOWN = replace(
+    TABLE,
+    name="known_probe",
+    columns=(
+        *TABLE.columns[:2],
+        Column("at", "timestamp", "a time"),
+        Column("price", DECIMAL, "exact"),
+        Column("levels", f"array<struct<price:{DECIMAL}>>", "prices"),
+        Column("nothing", "double", "never known"),
+    ),
+    ordering=None,
+)
 JANUARY, FEBRUARY = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
 
 
@@ -138,6 +156,53 @@ def repeated(lake: Lakehouse) -> dict[str, object]:
     return seen
 
 
+def known(lake: Lakehouse) -> dict[str, object]:
+    """What becomes of rows of this process, of all kinds of columns, that are written and kept for who follows."""
+    lake.create(KNOWN)
+    schema, at = arrow_schema(KNOWN), datetime(2026, 11, 30, 6, 0, 0, 1, tzinfo=UTC)
+
+    def rows(*numbers: int, price: str) -> pa.Table:
+        parts = [
+            [
+                {
+                    "symbol": "币安USDT",
+                    "number": number,
+                    "at": at,
+                    "price": Decimal(price),
+                    "levels": [{"price": Decimal(1)}],
+                }
+            ]
+            for number in numbers
+        ]
+        # An empty piece is between them: the server once took it for the end.
+        pieces = [schema.empty_table(), *(pa.Table.from_pylist(part, schema) for part in parts), schema.empty_table()]
+        return pa.concat_tables(pieces)
+
+    def sorted_by_number(table: pa.Table) -> pa.Table:
+        return table.sort_by("number").combine_chunks()
+
+    with tempfile.TemporaryDirectory() as folder:
+        keeping = replace(lake, kept=Written(Path(folder)))
+        keeping.write_known(KNOWN, rows(1, 2, 3, price="0.000000000000000001"), {"place": "first"})
+        mark = lake.changes(KNOWN, BEGINNING).until
+        keeping.write_known(KNOWN, rows(2, price="2"), {"place": "second"})
+        keeping.write_known(KNOWN, rows(3, 4, price="3"), {"place": "third"})
+        lies = lake.collected(KNOWN, lake.read(KNOWN))
+        followed = [one.collected(KNOWN, one.changes(KNOWN, mark).rows) for one in (lake, keeping)]
+        files = len(list(Path(folder).rglob("*.arrow")))
+        lake.write(KNOWN, lake.local(KNOWN, rows(5, price="5")), {"place": "by another"})
+        seen = keeping.collected(KNOWN, keeping.changes(KNOWN, mark).rows)
+    return {
+        "known_rows": [
+            [row["number"], f"{row['price']:f}", row["at"].isoformat()] for row in lies.sort_by("number").to_pylist()
+        ],
+        "known_is_followed_the_same": sorted_by_number(followed[0]) == sorted_by_number(followed[1]),
+        "known_and_followed": sorted(followed[1]["number"].to_pylist()),
+        "known_files": files,
+        "known_with_a_commit_of_another": sorted(seen["number"].to_pylist()),
+    }
+
+
 def main() -> None:
     """Write, follow, compact and widen a table, and print what was seen."""
     config = settings()
@@ -204,6 +269,7 @@ def main() -> None:
     seen |= filled(lake)
     seen |= compacted(lake)
     seen |= repeated(lake)
+    seen |= known(lake)
     lake.compact(wider, datetime.now(UTC), everywhere=True, log_bytes=1)
     lake.write(wider, lake.read(wider).limit(0), {})
     seen["note_after_an_import_after_a_compaction"] = lake.note(wider, "place")

@@ -29,6 +29,17 @@ def test_a_row_of_lower_ordering_does_not_replace_one_of_higher(seen: dict[str, 
     assert seen["rows"] == expected
 
 
+def test_rows_of_a_process_lie_in_the_lake_as_they_were_and_are_followed_the_same_by_who_kept_them(
+    seen: dict[str, Any],
+) -> None:
+    at = "2026-11-30T06:00:00.000001+00:00"
+    prices = {1: "0.000000000000000001", 2: "2.000000000000000000", **dict.fromkeys((3, 4), "3.000000000000000000")}
+    assert seen["known_rows"] == [[number, price, at] for number, price in prices.items()]
+    assert seen["known_is_followed_the_same"]
+    assert (seen["known_and_followed"], seen["known_files"]) == ([2, 3, 4], 3)
+    assert seen["known_with_a_commit_of_another"] == [2, 3, 4, 5]
+
+
 def test_of_a_key_that_comes_twice_in_one_write_the_row_of_greater_ordering_stays(seen: dict[str, Any]) -> None:
     assert seen["repeated_in_new_files"] == [[1, 3], [2, 5], [3, 1]]
     after = [[1, 4], [2, 5], [3, 1], [4, 3]]
