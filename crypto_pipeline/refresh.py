@@ -16,7 +16,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F  # noqa: N812
 
-from crypto_pipeline.frames import staged_by
+from crypto_pipeline.frames import staged_by, to_pandas
 from crypto_pipeline.history.staging import Staging
 from crypto_pipeline.lakehouse import BEGINNING, COMPACTION, Lakehouse, hours_between, lies_by_time, marks, of_hours
 from crypto_pipeline.memory import AtHand, Written, note_place, place, recall, remember
@@ -255,7 +255,7 @@ def _keys(lake: Lakehouse, touched: DataFrame) -> Iterator[tuple[DataFrame | Non
     A few rows go by way of this process: then they are a leaf of each plan that they stand in. Pinned ones bring along
     the plan that made them, four times into that of the candles, and Spark analyses it each time.
     """
-    few = touched.limit(_FEW + 1).toPandas()
+    few = to_pandas(touched.limit(_FEW + 1))
     if len(few) <= _FEW:
         yield lake.spark.createDataFrame(few) if len(few) else None, len(few) <= _FEW_KEYS
     else:
@@ -358,7 +358,7 @@ def _checked_here(lake: Lakehouse, table: Table, rows: pa.Table) -> Refreshed:
     distinct = rows.group_by(list(table.key)).aggregate([]).num_rows
     broken = dict.fromkeys(table.rules, 0)
     if rows.num_rows and broken:
-        told = lake.local(table, rows).select(*_breaks(table)).toPandas()
+        told = to_pandas(lake.local(table, rows).select(*_breaks(table)))
         broken = {name: int(told[name].sum()) for name in broken}
     return Refreshed(rows=rows.num_rows, broken=broken, repeated=rows.num_rows - distinct)
 

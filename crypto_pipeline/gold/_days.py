@@ -7,6 +7,7 @@ import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
+from crypto_pipeline.frames import to_pandas
 from crypto_pipeline.gold import _measures
 from crypto_pipeline.gold._prices import SERIES
 from crypto_pipeline.silver.candle_frames import every_source
@@ -39,7 +40,7 @@ def spans_of(keys: DataFrame, sources: Sequence[Table], table: Table, before: in
 
 def hours_of(keys: DataFrame) -> set[datetime]:
     """The begins of the hours, UTC, without a zone."""
-    return {hour.to_pydatetime() for hour in keys.select("interval_start").toPandas()["interval_start"]}
+    return {hour.to_pydatetime() for hour in to_pandas(keys.select("interval_start"))["interval_start"]}
 
 
 def by_day(

@@ -16,7 +16,7 @@ from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from crypto_pipeline.frames import added
+from crypto_pipeline.frames import added, to_pandas
 from crypto_pipeline.gold._prices import SERIES, log_returns
 from crypto_pipeline.silver import completeness, ohlcv_1m, order_book_1m
 
@@ -88,7 +88,7 @@ def observed(sources: Mapping[str, DataFrame], hours: Collection[datetime]) -> D
     of_hours = in_hours("interval_start", hours)
     candles = sources["silver.ohlcv_1m"].filter("is_closed").filter(of_hours)
     # Asked first, so that the plan of all reads the candles once, and not for their markets and for their rates again.
-    traded = candles.select(*SERIES, "base_asset", "quote_asset").distinct().toPandas()
+    traded = to_pandas(candles.select(*SERIES, "base_asset", "quote_asset").distinct())
     quotes = sorted(set(traded["quote_asset"]) - {_USDT})
     priced = _in_usdt(candles.select(*SERIES, "interval_start", "base_asset", "quote_asset", *_doubles()), quotes)
     names = ", ".join(f"{name} string" for name in (*SERIES, "base_asset"))

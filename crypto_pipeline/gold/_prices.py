@@ -7,6 +7,8 @@ import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
+from crypto_pipeline.frames import to_pandas
+
 SERIES = ["exchange", "symbol"]
 
 
@@ -26,7 +28,7 @@ def candles(
         rows = rows.filter("is_closed")
     decimals = {name for name, kind in rows.dtypes if kind.startswith("decimal")}
     chosen = [F.col(name).cast("double").alias(name) if name in decimals else F.col(name) for name in columns]
-    return rows.select(*SERIES, "interval_start", *chosen).toPandas().sort_values(
+    return to_pandas(rows.select(*SERIES, "interval_start", *chosen)).sort_values(
         [*SERIES, "interval_start"], ignore_index=True
     )  # fmt: skip
 
@@ -34,7 +36,7 @@ def candles(
 def quiet_minutes(sources: Mapping[str, DataFrame]) -> pd.DataFrame:
     """The minutes of a window of `silver.completeness` in which proven nothing traded: SERIES and `interval_start`."""
     quiet = sources["silver.completeness"].filter("reason = 'no_trades' and proof != 'none'")
-    return quiet.select(*SERIES, "interval_start").toPandas()
+    return to_pandas(quiet.select(*SERIES, "interval_start"))
 
 
 def grid(closes: pd.DataFrame, quiet: pd.DataFrame | None, seconds: int) -> pd.DataFrame:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from crypto_pipeline.frames import added, differing
+from crypto_pipeline.frames import added, differing, to_pandas
 from crypto_pipeline.gold import _measures
 from crypto_pipeline.gold._measures import BEFORE, MEASURES, SHARES
 from crypto_pipeline.gold._prices import SERIES
@@ -120,7 +120,7 @@ def needs(keys: DataFrame, _now: datetime) -> DataFrame:
 
 def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame, _now: datetime) -> DataFrame:
     """The baselines of the hours `keys`, as far as they differ from the current ones."""
-    wanted = [hour.to_pydatetime() for hour in keys.select("hour_start").toPandas()["hour_start"]]
+    wanted = [hour.to_pydatetime() for hour in to_pandas(keys.select("hour_start"))["hour_start"]]
     needed = {hour - timedelta(hours=offset) for hour in wanted for offset in _OFFSETS}
     rows = _measures.observed(sources, needed)
 

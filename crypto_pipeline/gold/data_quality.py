@@ -36,7 +36,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from crypto_pipeline.bronze import gaps, quarantine
-from crypto_pipeline.frames import differing, framed
+from crypto_pipeline.frames import differing, framed, to_pandas
 from crypto_pipeline.gold import data_quality_hourly
 from crypto_pipeline.gold.data_quality_hourly import GROWTH, STAGES
 from crypto_pipeline.silver import completeness
@@ -169,7 +169,7 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
         *[F.expr(sql).alias(name) for name, sql in MEASURES.items()],
         F.expr("count_if(status <> 'not_expected' and kline_source is not null)").alias("minutes_with_kline"),
     ).select("exchange", "symbol", "day", F.expr(CONDITION).alias("proven_condition"), *_percents())
-    made = quality(*(each.toPandas() for each in (counts, buckets, refused, holes, evidence)))
+    made = quality(*(to_pandas(each) for each in (counts, buckets, refused, holes, evidence)))
     written = [column for column in TABLE.columns if column.name not in ("ingestion_ts", "month")]
     rows = framed(keys.sparkSession, made, written)
     dated = rows.select("*", F.date_format("day", "yyyy-MM").alias("month"))

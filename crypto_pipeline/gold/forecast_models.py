@@ -38,6 +38,7 @@ import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
+from crypto_pipeline.frames import to_pandas
 from crypto_pipeline.gold import _model_store, forecast_inputs
 from crypto_pipeline.gold._forecast_features import LOOKBACK, VERSION, examples
 from crypto_pipeline.gold._forecast_rows import as_rows
@@ -138,9 +139,9 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
     closed = sources["gold.forecast_inputs"].filter(
         F.col("is_closed") & (F.col("interval_start") >= F.lit(_first(now).tz_localize(UTC).to_pydatetime()))
     )
-    hours = closed.join(keys, on=SERIES, how="left_semi").toPandas()
+    hours = to_pandas(closed.join(keys, on=SERIES, how="left_semi"))
     there = current.filter(F.col("uri").isNotNull() & (F.col("code_version") == VERSION))
-    earlier = there.select(*SERIES, "usable_from").distinct().toPandas()
+    earlier = to_pandas(there.select(*SERIES, "usable_from").distinct())
     return as_rows(keys.sparkSession, trained(hours, earlier, now, _model_store.Bucket()), TABLE)
 
 

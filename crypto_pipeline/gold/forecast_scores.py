@@ -27,7 +27,7 @@ import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from crypto_pipeline.frames import differing
+from crypto_pipeline.frames import differing, to_pandas
 from crypto_pipeline.gold import forecast_inputs, forecasts
 from crypto_pipeline.gold._forecast_features import FLOOR, SHARE
 from crypto_pipeline.gold._forecast_rows import as_rows
@@ -115,7 +115,7 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
         .filter("is_closed")
         .select(*SERIES, "interval_start", "close", "realised_variance")
     )
-    rows = scored(*(each.join(keys, on=SERIES, how="left_semi").toPandas() for each in (said, came)))
+    rows = scored(*(to_pandas(each.join(keys, on=SERIES, how="left_semi")) for each in (said, came)))
     return differing(as_rows(keys.sparkSession, rows, TABLE), current, TABLE)
 
 

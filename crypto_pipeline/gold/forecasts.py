@@ -26,7 +26,7 @@ import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from crypto_pipeline.frames import differing, framed
+from crypto_pipeline.frames import differing, framed, to_pandas
 from crypto_pipeline.gold import _model_store, forecast_inputs, forecast_models
 from crypto_pipeline.gold._forecast_features import LOOKBACK, VERSION, examples
 from crypto_pipeline.gold._forecast_rows import as_rows
@@ -85,7 +85,7 @@ def touched(changes: Mapping[str, DataFrame], _current: DataFrame, now: datetime
     """The hours up to this one that rest on changed closed hours, or that new models are used for."""
     rows = changes["gold.forecast_inputs"].filter("is_closed").select(*SERIES, "interval_start")
     models = changes["gold.forecast_models"].select(*SERIES, "usable_from").distinct()
-    hours = hours_reached(rows.toPandas(), models.toPandas(), now)
+    hours = hours_reached(to_pandas(rows), to_pandas(models), now)
     return framed(rows.sparkSession, hours, [c for c in TABLE.columns if c.name in (*SERIES, "interval_start")])
 
 
@@ -140,7 +140,7 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
     )
     models = sources["gold.forecast_models"].filter(F.col("code_version") == VERSION)
     chosen = models.select(*SERIES, "trained_until", "trained_at", "usable_from", "uri", "sha256", "reason", "fills_at")
-    rows = made(keys.toPandas(), hours.toPandas(), chosen.distinct().toPandas(), _model_store.Bucket())
+    rows = made(to_pandas(keys), to_pandas(hours), to_pandas(chosen.distinct()), _model_store.Bucket())
     return differing(as_rows(keys.sparkSession, rows, TABLE), current, TABLE)
 
 

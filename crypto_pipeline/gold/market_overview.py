@@ -43,7 +43,7 @@ from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F  # noqa: N812
 
-from crypto_pipeline.frames import added, differing, framed
+from crypto_pipeline.frames import added, differing, framed, to_pandas
 from crypto_pipeline.gold import _overview
 from crypto_pipeline.gold._prices import SERIES
 from crypto_pipeline.silver import completeness, ohlcv_1m, order_book_1m, ticker_1m
@@ -188,7 +188,7 @@ def needs(keys: DataFrame, _now: datetime) -> DataFrame:
 
 def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame, _now: datetime) -> DataFrame:
     """The overview of every series in `keys`, as far as it differs from the current one."""
-    series = keys.toPandas()
+    series = to_pandas(keys)
     of_exchange = series.groupby("exchange")["as_of"].max()
     ends = {str(name): end.to_pydatetime().replace(tzinfo=UTC) for name, end in of_exchange.items()}
     recent = {name: [(as_of + start, as_of + end) for start, end in _RECENT] for name, as_of in ends.items()}
@@ -212,7 +212,7 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
             F.collect_list(F.when(is_quiet, F.unix_seconds("interval_start"))).alias("quiet"),
         )
     )
-    made = _overview.overview(series, sums.toPandas(), closes.toPandas(), proven.toPandas())
+    made = _overview.overview(series, to_pandas(sums), to_pandas(closes), to_pandas(proven))
     written = [column for column in TABLE.columns if column.name != "ingestion_ts"]
     rows = framed(keys.sparkSession, made, written)
     return differing(rows, current, TABLE)

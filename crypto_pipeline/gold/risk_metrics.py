@@ -59,7 +59,7 @@ from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from crypto_pipeline.frames import added, differing, framed
+from crypto_pipeline.frames import added, differing, framed, to_pandas
 from crypto_pipeline.gold import _risk, portfolio_performance
 from crypto_pipeline.gold._prices import SERIES, candles, grid, simple_returns
 from crypto_pipeline.gold._risk import Flags
@@ -207,22 +207,22 @@ def _of_interval(name: str) -> Expression:
 
 def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame, now: datetime) -> DataFrame:
     """The rows that rest on changed candles or days, as far as they differ from the current ones."""
-    changed = keys.toPandas()
+    changed = to_pandas(keys)
     naive = pd.Timestamp(now.astimezone(UTC).replace(tzinfo=None))
     each_hour_from = naive.floor("h") - _EACH_HOUR
     made = None
     if (changed["first_changed"] < each_hour_from).any():
         hourly = current.filter("return_interval = '1h'").select(*_SUBJECT, "as_of").distinct()
-        made = hourly.toPandas()
+        made = to_pandas(hourly)
     parts = []
     for interval in sorted(set(changed["return_interval"])):
         of_interval = changed[changed["return_interval"] == interval]
         closed = candles(sources, interval, _CANDLE_COLUMNS)
         of_quiet = sources["silver.quiet_intervals"].filter(F.col("interval") == interval)
-        quiet = of_quiet.select(*SERIES, "interval_start").toPandas()
+        quiet = to_pandas(of_quiet.select(*SERIES, "interval_start"))
         parts.append(of_symbols(closed, quiet, of_interval, interval, each_hour_from, made))
         if interval == "1d":
-            days = _closed_days(sources["gold.portfolio_performance"]).select(*_DAY_COLUMNS).toPandas()
+            days = to_pandas(_closed_days(sources["gold.portfolio_performance"]).select(*_DAY_COLUMNS))
             parts.append(of_portfolios(days, closed, quiet, of_interval))
     fields = [c for c in TABLE.columns if c.name not in _ADDED_AT_LAST]
     parts = [part for part in parts if len(part)] or parts[:1]

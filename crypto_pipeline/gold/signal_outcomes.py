@@ -28,7 +28,7 @@ from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from crypto_pipeline.frames import added, differing, framed
+from crypto_pipeline.frames import added, differing, framed, to_pandas
 from crypto_pipeline.gold import signals
 from crypto_pipeline.gold._prices import SERIES, candles, quiet_minutes
 from crypto_pipeline.gold._rules import ALWAYS_LONG, Costs
@@ -145,7 +145,7 @@ def needs(keys: DataFrame, now: datetime) -> DataFrame:
 
 def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame, _now: datetime) -> DataFrame:
     """What followed the signals of the hours `keys`, as far as it differs from what is there."""
-    hours, costs = keys.toPandas(), signals.chosen().costs
+    hours, costs = to_pandas(keys), signals.chosen().costs
     named = F.broadcast(keys.select(*SERIES).distinct())
     mine = {name: rows.join(named, on=SERIES, how="left_semi") for name, rows in sources.items()}
     # A month at a time, so that memory does not grow with the history.
@@ -167,12 +167,13 @@ def _outcomes(hours: pd.DataFrame, sources: Mapping[str, DataFrame], costs: Cost
 
     minutes = {name: of(name, "interval_start", last + reach) for name in ("silver.ohlcv_1m", "silver.completeness")}
     columns = [*signals.SIGNAL, "interval_end", "revision", "side", "is_retraction", "bridged"]
-    of_signals = of("gold.signals", "interval_end", last).select(*columns).toPandas()
+    of_signals = to_pandas(of("gold.signals", "interval_end", last).select(*columns))
     spreads = {
-        name: of(f"silver.{name}", "interval_start", last + pd.Timedelta(minutes=CARRIED))
-        .filter("spread_bps is not null")
-        .select(*SERIES, "interval_start", "spread_bps")
-        .toPandas()
+        name: to_pandas(
+            of(f"silver.{name}", "interval_start", last + pd.Timedelta(minutes=CARRIED))
+            .filter("spread_bps is not null")
+            .select(*SERIES, "interval_start", "spread_bps")
+        )
         for name in ("order_book_1m", "ticker_1m")
     }
     acted = latest(of_signals).rename(columns={"is_retraction": "is_retracted"}).drop(columns="revision")

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from crypto_pipeline.frames import differing
+from crypto_pipeline.frames import differing, to_pandas
 from crypto_pipeline.gold import signal_outcomes, signals
 from crypto_pipeline.gold._rules import ALWAYS_LONG, Rule
 from crypto_pipeline.gold.signal_outcomes import HORIZONS
@@ -132,7 +132,7 @@ def needs(keys: DataFrame, now: datetime) -> DataFrame:
 
 def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame, _now: datetime) -> DataFrame:
     """The rules `keys`, judged anew, as far as they differ from the current rows."""
-    wanted = keys.toPandas()
+    wanted = to_pandas(keys)
     rows = sources["gold.signal_outcomes"].join(
         F.broadcast(keys.select("exchange", "symbol").distinct()), on=["exchange", "symbol"], how="left_semi"
     )
@@ -140,7 +140,7 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
         rows = rows.filter(F.col("rule").isin([*wanted["rule"].unique(), ALWAYS_LONG]))
     returns = [f"return_{name}" for name in HORIZONS]
     columns = [*_GROUP, "interval_end", "side", "is_retracted", "bridged", "spread_source", *returns]
-    made = list(judged(rows.select(*columns).toPandas(), wanted, signals.chosen().rules))
+    made = list(judged(to_pandas(rows.select(*columns)), wanted, signals.chosen().rules))
     written = [column for column in TABLE.columns if column.name != "ingestion_ts"]
     schema = ", ".join(f"{column.name} {column.type}" for column in written)
     tuples = [tuple(row[column.name] for column in written) for row in made]

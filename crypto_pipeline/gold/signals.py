@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from crypto_pipeline.frames import added, framed
+from crypto_pipeline.frames import added, framed, to_pandas
 from crypto_pipeline.gold._rules import Candles, Known, Rule, Rules, becomes_true, load
 from crypto_pipeline.indicators._file import plan
 from crypto_pipeline.lakehouse import Lakehouse
@@ -155,16 +155,14 @@ def needs(keys: DataFrame, now: datetime) -> DataFrame:
 def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame, now: datetime) -> DataFrame:
     """The further rows of all signals whose candles `keys` touch."""
     rules = chosen().rules
-    chunks = keys.toPandas()
+    chunks = to_pandas(keys)
     columns = sorted({"close", *(name for rule in rules for name in rule.when.columns)})
-    candles = (
+    candles = to_pandas(
         sources["silver.indicators"]
         .filter("is_closed")
         .join(F.broadcast(keys.select(*SERIES).distinct()), on=SERIES, how="left_semi")
         .select(*SERIES, "interval_start", "bridged", *columns)
-        .toPandas()
-        .sort_values([*SERIES, "interval_start"], ignore_index=True)
-    )
+    ).sort_values([*SERIES, "interval_start"], ignore_index=True)
     is_open = reopened(candles, chunks)
     known_at = pd.Timestamp(now.astimezone(UTC).replace(tzinfo=None))
     known = Known.of(plan())
@@ -172,7 +170,7 @@ def build(keys: DataFrame, sources: Mapping[str, DataFrame], current: DataFrame,
     rows = further(
         events[is_open.reindex(events.index)],
         candles.loc[is_open, [*SERIES, "interval_start"]],
-        latest(current.toPandas()),
+        latest(to_pandas(current)),
         rules,
         known.prices,
         known_at,

@@ -8,7 +8,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, GroupedData, Row, SparkSession, Window
 from pyspark.sql import functions as F  # noqa: N812
 
-from crypto_pipeline.frames import added
+from crypto_pipeline.frames import added, to_pandas
 from crypto_pipeline.indicators._file import plan
 from crypto_pipeline.indicators._series import SERIES, VALUES, Stretch, over_each, over_series, places_around
 from crypto_pipeline.memory import AtHand
@@ -96,7 +96,7 @@ def reached(keys: DataFrame, own: Sequence[DataFrame], look: Look, now: datetime
     in longer and longer spans. Rows from `until` on are those of the series' next stretch.
     """
     spark = keys.sparkSession
-    return spark.createDataFrame(_reached(spark, _looking_back(keys.toPandas()), own, look, now))
+    return spark.createDataFrame(_reached(spark, _looking_back(to_pandas(keys)), own, look, now))
 
 
 def _looking_back(stretches: pd.DataFrame) -> pd.DataFrame:
@@ -125,7 +125,7 @@ def _reached(
         spans = _spans(asked, "needed_from", "interval_start", now).collect()
         spans += _spans(asked.filter(F.col("reaches_to") < F.lit(now)), "last_changed", "reaches_to", now).collect()
         parts = _around(spark, uncounted, look(spans), now)
-        counts = parts.applyInPandas(_of_each(uncounted, places_around), _COUNTS).toPandas()
+        counts = to_pandas(parts.applyInPandas(_of_each(uncounted, places_around), _COUNTS))
         places = counts.set_index(uncounted.index[counts["number"]]).reindex(stretches.index)
         factor *= _WIDER
         lookback, before, after = stretches["lookback"], places["before"], places["after"]
@@ -171,7 +171,7 @@ def _last_before(rows: DataFrame, stretches: pd.DataFrame) -> pd.DataFrame:
     starts = rows.select(*SERIES, F.col("interval_start").alias("row_start"), "rests_from")
     before = starts.join(F.broadcast(keys), on=list(SERIES), how="inner").filter("row_start <= interval_start")
     last = F.max("row_start").alias("row_start"), F.max_by("rests_from", "row_start").alias("rests_from")
-    return before.groupBy(*SERIES, "stretch").agg(*last).toPandas()
+    return to_pandas(before.groupBy(*SERIES, "stretch").agg(*last))
 
 
 def _before(stretches: pd.DataFrame, factor: int) -> pd.Series:
@@ -210,7 +210,7 @@ def _spans(keys: DataFrame, start: str, end: str, now: datetime) -> DataFrame:
 
 def build(keys: DataFrame, sources: Mapping[str, DataFrame], _current: DataFrame, now: datetime) -> DataFrame:
     """The indicators of every candle that rests on a changed one."""
-    chosen, stretches = plan(), keys.toPandas()
+    chosen, stretches = plan(), to_pandas(keys)
     # The plan goes along: the worker that computes reads no file, which may say something else by then.
     values = _of_each(stretches, lambda candles, stretch: over_series(candles, stretch, chosen))
     return _dated(_around(keys.sparkSession, stretches, sources, now).applyInPandas(values, _COMPUTED))
@@ -228,7 +228,7 @@ def at_hand(changes: Mapping[str, DataFrame], kept: pa.Table | None, look: Look,
     where too much would have to be read and kept.
     """
     spark = changes["silver.ohlcv"].sparkSession
-    changed = _rows(changes).limit(_FEW + 1).toPandas()
+    changed = to_pandas(_rows(changes).limit(_FEW + 1))
     if len(changed) > _FEW:
         return None
     recent = RecentCandles.nothing() if kept is None else RecentCandles.from_arrow(kept)
@@ -246,7 +246,7 @@ def at_hand(changes: Mapping[str, DataFrame], kept: pa.Table | None, look: Look,
         # What the table's rows say that they rest on is not asked: it is of the look-back with which they were made.
         unknown = _reached(spark, unknown, [], look, now)
         windows = look(_spans(spark.createDataFrame(unknown), "needed_from", "reaches_to", now).collect())
-        read = _within(spark, unknown, windows, now).limit(_AT_HAND + 1).toPandas()
+        read = to_pandas(_within(spark, unknown, windows, now).limit(_AT_HAND + 1))
         if len(read) > _AT_HAND:  # it lay further apart than the look-back says
             return None
         made.append(_computed(read, unknown))

@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from crypto_pipeline import frames
-from crypto_pipeline.frames import framed, staged_by
+from crypto_pipeline.frames import framed, staged_by, to_pandas
 from shared.tables import DECIMAL, Column
 
 TYPES = {
@@ -72,3 +72,18 @@ def test_outside_a_block_that_stages_them_many_rows_come_with_the_plan(
     with staged_by(lambda _rows: "nowhere"):
         pass
     assert framed(spark, ROWS, COLUMNS).count() == 2
+
+
+def test_nothing_that_came_with_the_rows_is_copied_with_each_column(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = spark.range(2)
+    told = pd.DataFrame({"id": [0, 1]})
+    told.attrs["metrics"] = ["as Spark Connect tells them"]
+    monkeypatch.setattr(type(rows), "toPandas", lambda _rows: told)
+    assert (to_pandas(rows).attrs, list(to_pandas(rows)["id"])) == ({}, [0, 1])
+
+
+def test_rows_come_to_pandas_by_that_way_alone() -> None:
+    code = Path(frames.__file__).parent.rglob("*.py")
+    assert [one.name for one in code if ".toPandas()" in one.read_text()] == ["frames.py"]
