@@ -6,7 +6,7 @@ The write options are not taste: each was paid for. docs/decisions/hudi.md says 
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -22,16 +22,16 @@ from pyspark.sql.connect.session import SparkSession as SessionOfConnect
 
 from crypto_pipeline.contract_versions import VERSION, is_newer, relaid, versions
 from crypto_pipeline.memory import Written
-from crypto_pipeline.reader import arrow_schema, open_table, timeline_of
+from crypto_pipeline.reader import LakeError, arrow_schema, open_table, timeline_of
 from shared.settings import Settings
 from shared.tables import BATCH_ID, BUCKETS, CONTRACTS, NOTE_PREFIX, Notes, Table, View
 
 _PINNED, _LOADED = "pinned_", "loaded_"
 _NO_COMMIT = re.compile(r"Commit \S+ not found in Commits")
 """How Hudi says that a table was never written."""
-_WRITE, COMPACTION = "deltacommit", "commit"
-"""How it names what wrote rows, and a compaction. What dropped partitions is a `replacecommit`."""
-_INSTANT = re.compile(rf"(\d+)_(\d+)\.({_WRITE}|{COMPACTION}|replacecommit)")
+_WRITE, COMPACTION, _DROP = "deltacommit", "commit", "replacecommit"
+"""How it names what wrote rows, a compaction, and what dropped partitions."""
+_INSTANT = re.compile(rf"(\d+)_(\d+)\.({_WRITE}|{COMPACTION}|{_DROP})")
 """The name of a finished commit's file: when it was asked for, when it was done, and what it was."""
 _HUDIS_OWN = "".join(
     f"_hoodie_{name} string, " for name in ("commit_time", "commit_seqno", "record_key", "partition_path", "file_name")
@@ -348,10 +348,12 @@ class Lakehouse:
         on; one that only adds columns has no rows.
         """
         commits = self.commits(table)
-        if commits and commits[0].action == _WRITE:
-            noted = next(open_table(table, self.settings).writes(commits[0].requested), None)
-            if noted and name in noted.notes:
-                return Notes(noted.requested, noted.notes)
+        last = max(commits, key=lambda commit: commit.requested, default=None)
+        if last and last.action == _WRITE:
+            with suppress(LakeError):  # then Spark is asked, a tenth of a second later
+                noted = next(open_table(table, self.settings).writes(last.requested), None)
+                if noted and name in noted.notes:
+                    return Notes(noted.requested, noted.notes)
         latest = self._notes(table)
         if latest is None or name in latest.values:
             return latest
@@ -402,9 +404,11 @@ class Lakehouse:
             every = self._stored(table)
             late = every if since == BEGINNING else every.filter(F.col("_hoodie_commit_time") >= _day_before(since))
             return Changes(late.select(table.column_names), until)
-        known = self.kept and self.kept.of(table, [commit.completed for commit in reversed(writes)])
-        if known is not None:
-            return Changes(self.local(table, known), until, writes)
+        has_lost_some = any(commit.completed > since and commit.action == _DROP for commit in commits)
+        if self.kept and not has_lost_some:
+            known = self.kept.of(table, [commit.completed for commit in reversed(writes)])
+            if known is not None:
+                return Changes(self.local(table, known), until, writes)
         span = {
             "hoodie.datasource.query.type": "incremental",
             "hoodie.datasource.read.begin.instanttime": since,
@@ -432,11 +436,12 @@ class Lakehouse:
             if isinstance(piece, pa.Table):  # before them comes the schema
                 yield piece
 
-    def collected(self, table: Table, rows: DataFrame) -> pa.Table:
-        """Rows of the table in this process, with its contract's columns and types."""
+    def collected(self, table: Table, rows: DataFrame, most: int) -> pa.Table | None:
+        """Rows of the table in this process, with its contract's columns and types; none where they are more."""
         schema = arrow_schema(table)
-        pieces = [piece.select(schema.names).cast(schema) for piece in self.arrow(rows)]
-        return pa.concat_tables([schema.empty_table(), *pieces])
+        pieces = [piece.select(schema.names).cast(schema) for piece in self.arrow(rows.limit(most + 1))]
+        found = pa.concat_tables([schema.empty_table(), *pieces])
+        return found if found.num_rows <= most else None
 
     def local(self, table: Table, rows: pa.Table) -> DataFrame:
         """Rows of the table that are in this process, as a leaf of the plans that they stand in."""
@@ -516,13 +521,14 @@ class Lakehouse:
 
     def write_known(self, table: Table, rows: pa.Table, notes: Mapping[str, str]) -> None:
         """Upsert a few rows that are in this process, no key of which stands twice, and keep them for who follows."""
-        keeps = self.kept and 0 < rows.num_rows < _BULK
+        keeps = self.kept and rows.num_rows < _BULK
         before = {commit.completed for commit in self.commits(table)} if keeps else set()
         self.write(table, self.local(table, rows), notes, is_unique=True, count=rows.num_rows)
         if self.kept and keeps:
-            new = [one for one in self.commits(table) if one.action == _WRITE and one.completed not in before]
-            if len(new) == 1:  # of two it is not known which is ours
-                self.kept.keep(table, new[0].completed, rows)
+            with suppress(LakeError):  # they are written: who follows them can read them
+                new = [one for one in self.commits(table) if one.action == _WRITE and one.completed not in before]
+                if len(new) == 1:  # of two it is not known which is ours
+                    self.kept.keep(table, new[0].completed, rows)
 
     def drop(self, table: Table, partitions: Sequence[str]) -> None:
         """Let go of whole partitions (`date=2026-08-01/hour=00`) in one commit; of one that is gone nothing becomes.

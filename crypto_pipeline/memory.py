@@ -12,6 +12,7 @@ import pyarrow as pa
 from pyarrow import feather
 from pyspark.sql import DataFrame
 
+from crypto_pipeline.frames import BULK
 from crypto_pipeline.reader import arrow_schema
 from shared.tables import Table
 
@@ -55,11 +56,15 @@ class Written:
         """Keep all that a commit wrote; its mark is when it was done."""
         mine = self.folder / "written" / table.full_name
         _put(mine / f"{mark}.arrow", rows)
-        for old in sorted(mine.glob("*.arrow"))[:-_COMMITS]:
-            old.unlink(missing_ok=True)
+        with suppress(OSError):
+            for old in sorted(mine.glob("*.arrow*"))[:-_COMMITS]:
+                old.unlink(missing_ok=True)
 
     def of(self, table: Table, marks: Sequence[str]) -> pa.Table | None:
-        """What these commits, in this order, made of the rows that they wrote; none where one of them is not kept."""
+        """What these commits, in this order, made of the rows that they wrote.
+
+        None where one of them is not kept, and where the rows are too many to go with a plan.
+        """
         parts = []
         for mark in marks:
             with suppress(OSError, MemoryError, pa.ArrowException):
@@ -68,6 +73,8 @@ class Written:
         if table.ordering or not parts or len(parts) < len(marks) or any(part.schema != schema for part in parts):
             return None
         rows = pa.concat_tables(parts)
+        if rows.num_rows > BULK:
+            return None
         return rows.filter(pa.array(~rows.select(table.key).to_pandas().duplicated(keep="last")))
 
 
@@ -75,7 +82,7 @@ def place(file: Path, commit: str) -> str | None:
     """The marks up to which a table is known to need nothing new, while this is its latest commit; else none."""
     with suppress(OSError, ValueError, TypeError, KeyError):
         known = json.loads(file.read_text())
-        if known["commit"] == commit:
+        if known["commit"] == commit and isinstance(json.loads(known["followed"]), dict):
             return str(known["followed"])
     return None
 
@@ -101,7 +108,7 @@ def _put(file: Path, table: pa.Table) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         feather.write_feather(table, str(new), compression="zstd", compression_level=1)
         new.replace(file)
-    except OSError as error:
+    except (OSError, MemoryError, pa.ArrowException) as error:
         log.warning("the next run will read again what %s is for: %s", file, error)
         with suppress(OSError):
             new.unlink(missing_ok=True)

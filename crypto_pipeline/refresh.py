@@ -16,7 +16,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F  # noqa: N812
 
-from crypto_pipeline.frames import staged_by, to_pandas
+from crypto_pipeline.frames import BULK, staged_by, to_pandas
 from crypto_pipeline.history.staging import Staging
 from crypto_pipeline.lakehouse import BEGINNING, COMPACTION, Lakehouse, hours_between, lies_by_time, marks, of_hours
 from crypto_pipeline.memory import AtHand, Written, note_place, place, recall, remember
@@ -30,6 +30,7 @@ _FEW_KEYS = 1_000
 _FEW_PARTS = 4
 """So many ranges of time at most are asked of a table one by one."""
 _NOTED_WITHIN = timedelta(minutes=30)
+"""So old at most gets the note of a table that needs nothing new."""
 MARKS = "marks"
 """The note that keeps, in each commit, how far each source was followed."""
 
@@ -82,10 +83,11 @@ def _refreshed(
 ) -> Refreshed:
     began = time.monotonic()
     table: Table = module.TABLE
-    own = _last_write(lake, table)
+    last = _last_write(lake, table)
     note = None if from_scratch else lake.note(table, MARKS)
-    marks_file = memory / f"{table.full_name}.marks" if memory and note else None
-    since_marks = (marks_file and place(marks_file, own)) or note
+    is_of_it = bool(note and last) and _last_write(lake, table) == last  # no commit came between the two
+    marks_file = memory / f"{table.full_name}.marks" if memory and is_of_it else None
+    since_marks = (marks_file and place(marks_file, last)) or note
     since: Mapping[str, str] = json.loads(since_marks) if since_marks else {}
     changes = {s.full_name: lake.changes(s, since.get(s.full_name, BEGINNING)) for s in module.SOURCES}
     followed = marks(changes)
@@ -98,22 +100,26 @@ def _refreshed(
         at_hand = module.at_hand(new, kept, partial(_windows, lake, module.SOURCES), now)
     is_next = note is not None and all(change.commits is not None for change in changes.values())
     with nullcontext(at_hand) if at_hand else built(lake, module, new, hours, now, pins_few=not is_next) as made:
-        if made is None or made.rows is None:
-            known, result = arrow_schema(table).empty_table(), Refreshed()
-        elif isinstance(made, AtHand) or not made.is_pinned:
-            known = lake.collected(table, made.rows)
+        rows = made.rows if made else None
+        is_pinned = isinstance(made, Built) and made.is_pinned
+        known: pa.Table | None = arrow_schema(table).empty_table()
+        if rows is not None:
+            known = None if is_pinned else lake.collected(table, rows, BULK)
+        if known is not None:
             result = _checked_here(lake, table, known)
-        else:
-            known, result = None, _checked(made.rows, table)
-            if result.is_sound:
-                lake.write(table, made.rows, {MARKS: followed}, is_unique=True, count=result.rows)
+        elif rows is not None:
+            with nullcontext(rows) if is_pinned else lake.pinned(rows) as every:
+                result = _checked(every, table)
+                if result.is_sound:
+                    lake.write(table, every, {MARKS: followed}, is_unique=True, count=result.rows)
     if result.is_sound:
         if known is None:
-            pass
-        elif known.num_rows or not note or (followed != note and not (marks_file and _may_wait(table, note, followed))):
+            pass  # it was written
+        elif note and marks_file and not result.rows and _may_wait(table, note, followed):
+            if followed != since_marks:
+                note_place(marks_file, last, followed)
+        elif result.rows or followed != note:
             lake.write_known(table, known, {MARKS: followed})
-        elif marks_file and followed != since_marks:
-            note_place(marks_file, own, followed)
         if file and at_hand and (kept is None or followed != since_marks):
             remember(file, followed, at_hand.kept)
         elif file and from_scratch:
@@ -355,7 +361,8 @@ def _breaks(table: Table) -> Iterator[Column]:
 
 def _checked_here(lake: Lakehouse, table: Table, rows: pa.Table) -> Refreshed:
     """`_checked`, of rows in this process: without a job of Spark's, which works the rules out where it plans."""
-    distinct = rows.group_by(list(table.key)).aggregate([]).num_rows
+    named = rows.select(table.key).drop_null()  # as SQL counts distinct: a key with a null names no row
+    distinct = named.group_by(list(table.key)).aggregate([]).num_rows
     broken = dict.fromkeys(table.rules, 0)
     if rows.num_rows and broken:
         told = to_pandas(lake.local(table, rows).select(*_breaks(table)))

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-def s3_client(settings: Settings) -> "S3Client":
-    """A client that gives up soon: whoever uses it tries again by itself."""
+def s3_client(settings: Settings, attempts: int = 1) -> "S3Client":
+    """A client that gives up soon: whoever uses it tries again by itself, or says how often it is to be tried."""
     return boto3.client(
         "s3",
         endpoint_url=settings.s3_url,
@@ -24,7 +24,7 @@ def s3_client(settings: Settings) -> "S3Client":
             s3={"addressing_style": "path"},
             connect_timeout=5,
             read_timeout=60,
-            retries={"total_max_attempts": 1},
+            retries={"total_max_attempts": attempts},
             # not every S3 knows the newer checksums; Content-MD5 guards what is sent
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",

@@ -1,6 +1,7 @@
 """How a backup becomes a deployment again: an empty one, of which only the stores run until it is whole."""
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -52,6 +53,7 @@ def restore(place: Place, name: str, told: Told) -> tuple[Settings, Manifest, li
             if not marker.exists():
                 _check_empty(settings)
                 marker.write_text(json.dumps({"from": str(place), "backup": found.made_at}))
+            shutil.rmtree(settings.memory, ignore_errors=True)  # of a lake that was here before
             told.expects(sum(one.size for one in found.objects))
             told.says("copying the tables")
             _put_objects(settings, place, found, told, Path(folder))

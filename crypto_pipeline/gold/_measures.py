@@ -89,7 +89,7 @@ def observed(sources: Mapping[str, DataFrame], hours: Collection[datetime]) -> D
     candles = sources["silver.ohlcv_1m"].filter("is_closed").filter(of_hours)
     # Asked first, so that the plan of all reads the candles once, and not for their markets and for their rates again.
     traded = to_pandas(candles.select(*SERIES, "base_asset", "quote_asset").distinct())
-    quotes = sorted(set(traded["quote_asset"]) - {_USDT})
+    quotes = sorted({*traded["quote_asset"].dropna()} - {_USDT})
     priced = _in_usdt(candles.select(*SERIES, "interval_start", "base_asset", "quote_asset", *_doubles()), quotes)
     names = ", ".join(f"{name} string" for name in (*SERIES, "base_asset"))
     spark = candles.sparkSession

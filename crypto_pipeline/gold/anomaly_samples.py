@@ -51,12 +51,16 @@ _SCHEMA = ", ".join(f"{c.name} {c.type}" for c in TABLE.columns if c.name not in
 def touched(changes: Mapping[str, DataFrame], _current: DataFrame, now: datetime) -> DataFrame:
     """The hours of which samples are measured anew: `interval_start`, their begin.
 
-    What came after the last minute that is sampled changes none.
+    What came between the last minute that is sampled and now changes none.
     """
     step = timedelta(minutes=EVERY)
     last = _EPOCH + (now - _EPOCH) // step * step
     times = {**dict.fromkeys(changes, "interval_start"), anomaly_baselines.TABLE.full_name: "hour_start"}
-    told = {name: rows.filter(F.col(times[name]) <= F.lit(last)) for name, rows in changes.items()}
+    # What is read later than `now` was taken may hold the next one that is sampled.
+    told = {
+        name: rows.filter((F.col(times[name]) <= F.lit(last)) | (F.col(times[name]) > F.lit(now)))
+        for name, rows in changes.items()
+    }
     return reached_hours(told, _measures.BEFORE, now)
 
 

@@ -187,11 +187,11 @@ def known(lake: Lakehouse) -> dict[str, object]:
         mark = lake.changes(KNOWN, BEGINNING).until
         keeping.write_known(KNOWN, rows(2, price="2"), {"place": "second"})
         keeping.write_known(KNOWN, rows(3, 4, price="3"), {"place": "third"})
-        lies = lake.collected(KNOWN, lake.read(KNOWN))
-        followed = [one.collected(KNOWN, one.changes(KNOWN, mark).rows) for one in (lake, keeping)]
+        lies = lake.collected(KNOWN, lake.read(KNOWN), 9)
+        followed = [one.collected(KNOWN, one.changes(KNOWN, mark).rows, 9) for one in (lake, keeping)]
         files = len(list(Path(folder).rglob("*.arrow")))
         lake.write(KNOWN, lake.local(KNOWN, rows(5, price="5")), {"place": "by another"})
-        seen = keeping.collected(KNOWN, keeping.changes(KNOWN, mark).rows)
+        seen = keeping.collected(KNOWN, keeping.changes(KNOWN, mark).rows, 9)
     return {
         "known_rows": [
             [row["number"], f"{row['price']:f}", row["at"].isoformat()] for row in lies.sort_by("number").to_pylist()
