@@ -1,10 +1,13 @@
 """What a run remembers is true or it is not there."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from crypto_pipeline import memory
 from crypto_pipeline.gold import market_overview
 from crypto_pipeline.memory import Written, note_place, place, recall, remember
 from crypto_pipeline.reader import arrow_schema
@@ -88,6 +91,37 @@ def test_where_one_of_the_commits_is_not_kept_nothing_comes_back(tmp_path: Path)
     assert written.of(MARKET, ["1"]) is None
 
 
+def test_of_more_rows_than_go_with_a_plan_nothing_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = Written(tmp_path)
+    written.keep(MARKET, "1", rows(("BTCUSDT", 1)))
+    written.keep(MARKET, "2", rows())
+    written.keep(MARKET, "3", rows(("ETHUSDT", 1)))
+    monkeypatch.setattr(memory, "BULK", 1)
+    assert written.of(MARKET, ["1", "2", "3"]) is None
+    assert said(written.of(MARKET, ["1", "2"])) == {"BTCUSDT": 1}
+    assert said(written.of(MARKET, ["2"])) == {}
+
+
+def test_what_cannot_be_kept_ends_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    written = Written(tmp_path)
+    monkeypatch.setattr(memory, "_COMMITS", 0)
+    monkeypatch.setattr(Path, "unlink", raised(PermissionError("read-only")))
+    written.keep(MARKET, "1", rows(("BTCUSDT", 1)))
+    monkeypatch.setattr(memory.feather, "write_feather", raised(pa.ArrowInvalid("no room")))
+    written.keep(MARKET, "2", rows(("BTCUSDT", 1)))
+    assert "no room" in caplog.text
+    assert written.of(MARKET, ["2"]) is None
+
+
+def raised(error: Exception) -> Callable[..., None]:
+    def fail(*_given: Any, **_named: Any) -> None:
+        raise error
+
+    return fail
+
+
 def test_rows_that_other_code_kept_do_not_come_back(tmp_path: Path) -> None:
     written = Written(tmp_path)
     written.keep(MARKET, "1", rows(("BTCUSDT", 1)).drop_columns(["reason"]))
@@ -105,10 +139,10 @@ def test_as_many_commits_are_kept_as_a_timeline_has(tmp_path: Path) -> None:
 def test_a_place_holds_as_long_as_no_other_commit_comes(tmp_path: Path) -> None:
     file = tmp_path / "not there yet" / "gold.risk_metrics.marks"
     assert place(file, "1") is None
-    note_place(file, "1", "followed")
-    assert place(file, "1") == "followed"
+    note_place(file, "1", '{"silver.ohlcv": "7"}')
+    assert place(file, "1") == '{"silver.ohlcv": "7"}'
     assert place(file, "2") is None
-    for content in ("", "{}", "[]", '{"commit": "1"'):
+    for content in ("", "{}", "[]", '{"commit": "1"', '{"commit": "1", "followed": "no marks"}'):
         file.write_text(content)
         assert place(file, "1") is None
 

@@ -28,7 +28,6 @@ from crypto_pipeline.reader import (
 )
 from shared.settings import Settings
 from shared.tables import DECIMAL, Column, Table
-from streaming import object_store
 from tests.crypto_pipeline.hudi_tables import put
 from tests.servers import MinioServer
 
@@ -165,6 +164,9 @@ def test_where_no_lake_answers_the_error_names_the_cure_and_no_secret() -> None:
             "refuses",
         ),
         ("The operation lacked the necessary privileges to complete", "refuses"),
+        ('Could not connect to the endpoint URL: "http://127.0.0.1:1/lake?list-type=2"', "deploy"),
+        ("An error occurred (InvalidAccessKeyId) when calling the ListObjectsV2 operation: ...", "refuses"),
+        ("An error occurred (SignatureDoesNotMatch) when calling the ListObjectsV2 operation: ...", "refuses"),
     ],
 )
 def test_a_store_that_does_not_answer_is_told_from_one_that_refuses_us(answered: str, told: str) -> None:
@@ -185,12 +187,12 @@ def test_a_commit_is_done_when_its_file_says_so_not_when_it_was_asked_for(monkey
         "history/manifest_1",
     ]
 
-    def pages(Bucket: str, Prefix: str) -> list[dict[str, Any]]:  # noqa: N803 (boto3's names)
+    def pages(Bucket: str, Prefix: str, Delimiter: str) -> list[dict[str, Any]]:  # noqa: N803 (boto3's names)
         assert Prefix == "silver/prices/.hoodie/timeline/"
         return [{"Contents": [{"Key": Prefix + name}]} for name in names] + [{}]
 
     client = SimpleNamespace(get_paginator=lambda _name: SimpleNamespace(paginate=pages))
-    monkeypatch.setattr(object_store, "s3_client", lambda _settings: client)
+    monkeypatch.setattr(reader, "_s3", lambda _settings: client)
     assert done_after(TABLE, "20261125100005000", Settings()) == ["20261125100000000"]
     assert done_after(TABLE, "20261125100002000", Settings()) == ["20261125100000000"]
     assert done_after(TABLE, "0", Settings()) == ["20261125100000000", "20261125100001000"]

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
@@ -14,6 +15,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from crypto_pipeline import refresh
 from crypto_pipeline.frames import differing
 from crypto_pipeline.lakehouse import Lakehouse
+from crypto_pipeline.reader import arrow_schema
 from crypto_pipeline.silver import ohlcv
 from shared.settings import settings
 from shared.tables import Column, Table
@@ -156,6 +158,28 @@ def test_rows_that_break_a_rule_are_not_written_nor_kept(spark: SparkSession, tm
     assert (done.is_sound, done.broken) == (False, {"a_close_is_positive": 1})
     assert closes(lake, module.TABLE) == [2.0]
     assert not (tmp_path / "written").exists()
+
+
+def test_many_rows_of_few_keys_are_written_too(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refresh, "BULK", 2)
+    lake, module = MemoryLake(spark), Minutes(table("gold", "middle"), (SOURCE,))
+    for numbers in ([0], [1, 2, 3], [4, 5]):
+        lake.put(SOURCE, [minute(number, 2.0) for number in numbers])
+        assert refresh.refresh(lake, module, FIRST, memory=tmp_path).rows == len(numbers)  # type: ignore[arg-type]
+    assert len(lake.rows(module.TABLE)) == 6
+    assert len(list(tmp_path.glob("written/gold.middle/*"))) == 1, "only the few of the last are kept"
+
+
+def test_a_key_with_a_null_names_no_row(spark: SparkSession) -> None:
+    lake, of = MemoryLake(spark), table("gold", "middle")
+    nameless = [{**minute(0, 2.0), "symbol": None}]
+    rows = pa.Table.from_pylist([*nameless, minute(0, 2.0), minute(1, 2.0)], arrow_schema(of))
+    done = refresh._checked_here(lake, of, rows)
+    assert (done.rows, done.repeated, done.is_sound) == (3, 1, False)
+    known = [Row(**{name: row.get(name) for name in of.column_names}) for row in rows.to_pylist()]
+    assert refresh._checked(lake._frame(of, known), of) == done
 
 
 def followed(lake: MemoryLake, of: Table) -> str:

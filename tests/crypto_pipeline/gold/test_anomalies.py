@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 
 from crypto_pipeline.gold import anomalies, anomaly_baselines, anomaly_samples
 from crypto_pipeline.gold._measures import observed
+from crypto_pipeline.gold.anomaly_samples import EVERY
 from crypto_pipeline.refresh import Refreshed, refresh
 from crypto_pipeline.silver import completeness, ohlcv_1m, order_book_1m
 from shared.tables import Table
@@ -82,6 +83,21 @@ def followed(spark: SparkSession) -> tuple[MemoryLake, MemoryLake, dict[str, Any
     whole.like(lake, [module.TABLE for module in SILVER])
     follow(whole, HOURS * 60)
     return lake, whole, seen
+
+
+@pytest.mark.parametrize("begins", [-1, 0, 1])
+@pytest.mark.parametrize("ahead", [timedelta(minutes=5), timedelta(seconds=-10)], ids=["in time", "now is older"])
+def test_samples_are_looked_for_where_a_sampled_minute_rests_on_what_came(
+    spark: SparkSession, begins: int, ahead: timedelta
+) -> None:
+    lake = MemoryLake(spark)
+    number = int(FIRST.timestamp()) // 60
+    sampled = -number % EVERY + EVERY
+    put(lake, minutes(sampled + 4).iloc[sampled + begins :])
+    changes = {source.full_name: lake.changes(source, "0").rows for source in anomaly_samples.SOURCES}
+    now = (FIRST + timedelta(minutes=sampled)).to_pydatetime().replace(tzinfo=UTC) + ahead
+    touched = anomaly_samples.touched(changes, lake.read(anomaly_samples.TABLE), now)
+    assert bool(touched.count()) == (begins <= 0 or ahead < timedelta(0))
 
 
 def test_a_close_is_converted_by_the_closes_of_its_minute_or_not_at_all(spark: SparkSession) -> None:

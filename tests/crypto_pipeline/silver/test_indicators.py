@@ -686,6 +686,6 @@ def test_a_run_that_remembers_writes_what_one_without_memory_does(spark: SparkSe
     assert_equal(rows[tmp_path], rows[None])
     written = {memory: [len(made) for _, made in lake.written] for memory, lake in lakes.items()}
     assert written[tmp_path] == written[None]
-    assert [one.name for one in tmp_path.iterdir()] == ["silver.indicators.arrow"]
+    assert [one.name for one in tmp_path.glob("*.arrow")] == ["silver.indicators.arrow"]
     assert refresh(lakes[tmp_path], indicators, now, from_scratch=True, memory=tmp_path).is_sound
-    assert list(tmp_path.iterdir()) == [], "who makes all again trusts nothing that was there"
+    assert list(tmp_path.glob("*.arrow")) == [], "who makes all again trusts nothing that was there"
