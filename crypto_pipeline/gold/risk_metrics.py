@@ -331,11 +331,10 @@ class _Spans:
 
     def reach(self, starts: pd.DatetimeIndex, *subjects: tuple[Any, ...]) -> Flags:
         """Which of the starts rest on what changed of any of the subjects."""
-        mine = [self._spans[subject] for subject in subjects if subject in self._spans]
-        if not mine:
-            return np.zeros(len(starts), dtype=bool)
-        first, last = min(first for first, _ in mine), max(last for _, last in mine)
-        is_reached: Flags = (starts >= first) & (starts <= last + self._reach)
+        is_reached: Flags = np.zeros(len(starts), dtype=bool)
+        for first, last in (self._spans[subject] for subject in subjects if subject in self._spans):
+            # Each by itself: of what lies between two, nobody asked for what it rests on.
+            is_reached |= (starts >= first) & (starts <= last + self._reach)
         return is_reached
 
 

@@ -119,14 +119,12 @@ def touched(changes: Mapping[str, DataFrame], _current: DataFrame, now: datetime
 
 
 def needs(keys: DataFrame, now: datetime) -> DataFrame:
-    """An hour of each month: all that there is."""
-    months = F.sequence(F.lit(_FIRST), F.lit(now), F.expr("interval 1 month"))
-    spans = keys.limit(1).select(F.explode(F.array_union(months, F.array(F.lit(now)))).alias("start"))
-    return spans.select(
+    """All that there is."""
+    return keys.limit(1).select(
         F.lit(signal_outcomes.TABLE.full_name).alias("source"),
         F.lit(None).cast("string").alias("interval"),
-        "start",
-        F.col("start").alias("end"),
+        F.lit(_FIRST).alias("start"),
+        F.lit(now).alias("end"),
     )
 
 

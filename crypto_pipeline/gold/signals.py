@@ -197,10 +197,14 @@ def reopened(candles: pd.DataFrame, chunks: pd.DataFrame) -> pd.Series:
     found = there.merge(spans, how="left", on=[*SERIES, "month"])
     start = found["interval_start"]
     is_changed = (start >= found["first_changed"]) & (start <= found["last_changed"])
-    of_series = is_changed.groupby([found[name] for name in SERIES], sort=False)
+    series = [found[name] for name in SERIES]
+    length = pd.to_timedelta(found["interval"].map(INTERVALS).astype(float), unit="s")
     is_open = is_changed.copy()
     for behind in range(1, _BEHIND + 1):
-        is_open |= of_series.shift(behind, fill_value=False)
+        since = start - start.groupby(series, sort=False).shift(behind)
+        # No further than a rule looks: behind a hole begins what was not read whole.
+        is_near = since <= length * (APART * behind)
+        is_open |= is_changed.groupby(series, sort=False).shift(behind, fill_value=False) & is_near
     return is_open
 
 

@@ -334,6 +334,16 @@ def test_a_candle_is_felt_no_further_than_its_reach(interval: str) -> None:
     pd.testing.assert_frame_equal(*beyond, check_exact=True)
 
 
+def test_between_two_changes_far_from_each_other_nothing_is_made_anew() -> None:
+    hour = pd.Timedelta(hours=1)
+    reach = CADENCES["1h"].reach * hour
+    starts = pd.date_range(END - 3 * reach, END, freq="h")
+    changed = pd.concat([change("ETHUSDT", starts[0], starts[0]), change("BTCUSDT", END, END)], ignore_index=True)
+    subjects = [("binance", "symbol", symbol) for symbol in ("ETHUSDT", "BTCUSDT")]
+    reached = risk_metrics._Spans(changed, "1h").reach(starts, *subjects)
+    assert list(starts[reached]) == [*starts[starts <= starts[0] + reach], END]
+
+
 def test_old_hours_have_rows_at_midnight_and_where_there_are_some() -> None:
     hours = candles("BTCUSDT", 240, "1h")
     since = END - pd.Timedelta(days=2)

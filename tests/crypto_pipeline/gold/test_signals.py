@@ -163,6 +163,16 @@ def test_a_changed_candle_opens_itself_and_the_two_after_it() -> None:
     assert np.flatnonzero(reopened(candles, chunks)).tolist() == [8], "the next series is another"
 
 
+def test_a_change_is_not_felt_behind_a_hole_that_no_rule_looks_over() -> None:
+    candles = both(*(series("AAA", start=FIRST + pd.Timedelta(days=days), close=[1.0] * 3) for days in (0, 30)))
+    chunk = {"exchange": "binance", "symbol": "AAA", "interval": "1h", "interval_start": FIRST, "last_changed": FIRST}
+    assert np.flatnonzero(reopened(candles, pd.DataFrame([chunk]))).tolist() == [0, 1, 2]
+    last = chunk | dict.fromkeys(("interval_start", "last_changed"), FIRST + pd.Timedelta(hours=2))
+    assert np.flatnonzero(reopened(candles, pd.DataFrame([last]))).tolist() == [2]
+    near = candles.assign(interval_start=[FIRST + pd.Timedelta(hours=hour) for hour in (0, 1, 2, 62, 63, 124)])
+    assert np.flatnonzero(reopened(near, pd.DataFrame([last]))).tolist() == [2, 3, 4], "sixty hours are looked over"
+
+
 NO_ROWS = pd.DataFrame(columns=signals.TABLE.column_names).astype(
     {
         **dict.fromkeys(("interval_start", "interval_end", "previous_start", "known_at"), "datetime64[ns]"),
