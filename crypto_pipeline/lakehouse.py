@@ -16,9 +16,6 @@ import pyarrow as pa
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
-from pyspark.sql.connect.dataframe import DataFrame as DataFrameOfConnect
-from pyspark.sql.connect.plan import LocalRelation
-from pyspark.sql.connect.session import SparkSession as SessionOfConnect
 
 from crypto_pipeline.contract_versions import VERSION, is_newer, relaid, versions
 from crypto_pipeline.memory import Written
@@ -427,7 +424,7 @@ class Lakehouse:
 
     def arrow(self, rows: DataFrame) -> Iterator[pa.Table]:
         """The rows piece by piece, as the server sends them: some megabytes each, none of which is kept."""
-        if not isinstance(rows, DataFrameOfConnect):  # Spark in this process
+        if hasattr(rows, "_jdf"):  # of Spark in this process
             yield from (pa.Table.from_batches([piece]) for piece in rows._collect_as_arrow())
             return
         client: Any = rows.sparkSession.client
@@ -448,8 +445,12 @@ class Lakehouse:
         if not rows.num_rows:
             return self.no_rows(table)
         session: Any = self.spark
-        if not isinstance(session, SessionOfConnect):  # Spark in this process
+        if hasattr(session, "_jsparkSession"):  # in this process
             return self.spark.createDataFrame([tuple(row.values()) for row in rows.to_pylist()], _columns(table))
+        # Not before the logs are set up: that has its silent logger speak, of all plans and what is in them.
+        from pyspark.sql.connect.dataframe import DataFrame as DataFrameOfConnect
+        from pyspark.sql.connect.plan import LocalRelation
+
         whole = rows.combine_chunks()  # the server takes an empty batch for the end: what comes after it was lost
         frame: Any = DataFrameOfConnect.withPlan(LocalRelation(whole, _columns(table)), session)
         return frame  # type: ignore[no-any-return]

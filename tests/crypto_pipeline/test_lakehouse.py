@@ -1,6 +1,8 @@
 """The pure parts of the lakehouse; the rest is tested on the real one in tests/integration."""
 
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,6 +17,12 @@ from crypto_pipeline.silver import ohlcv
 from shared.tables import Table
 
 NEW_YEAR = hours_between(datetime(2025, 12, 31, 23, 30, tzinfo=UTC), datetime(2026, 1, 1, 1, tzinfo=UTC))
+
+
+def test_spark_connect_is_not_there_before_the_logs_are_set_up() -> None:
+    told = "import sys, crypto_pipeline.definitions; print([name for name in sys.modules if 'sql.connect' in name])"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]", "its logger would tell all plans in a text of its own"
 
 
 def test_hours_between_are_all_hours_that_the_span_touches() -> None:
