@@ -414,7 +414,7 @@ class Lakehouse:
         return Changes(self._opened(table, **span).select(table.column_names), until, writes)
 
     def latest(self, table: Table, hours: Iterable[datetime]) -> DataFrame:
-        """The rows of these hours that the latest commit wrote, as they are now: only the files that it wrote are read.
+        """The rows of these hours that the latest commit wrote: what is kept of it, else the files that it wrote.
 
         None where the timeline has no commit before it.
         """

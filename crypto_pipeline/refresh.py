@@ -291,7 +291,7 @@ def _windows(lake: Lakehouse, sources: Sequence[Table], spans: Sequence[Row]) ->
 
 
 def _window(lake: Lakehouse, source: Table, spans: Sequence[Row]) -> DataFrame:
-    """The rows of a source in the partitions that the spans name."""
+    """The rows of a source in the hours of the spans; of one without a time, in the partitions that these name."""
     mine = [span for span in spans if span.source == source.full_name]
     if not mine:
         return lake.no_rows(source)

@@ -174,7 +174,7 @@ def known(lake: Lakehouse) -> dict[str, object]:
             ]
             for number in numbers
         ]
-        # An empty piece is between them: the server once took it for the end.
+        # An empty piece comes before them: the server takes it for the end.
         pieces = [schema.empty_table(), *(pa.Table.from_pylist(part, schema) for part in parts), schema.empty_table()]
         return pa.concat_tables(pieces)
 
